@@ -1,0 +1,339 @@
+/*
+ * json: rows as JSON: objects in an array ("json"), one object a line ("ndjson"), arrays in an array ("rows", for dialect pages), strings that
+ * hold an object each ("strings", Kylin's JSON).
+ *
+ * Every rows() call prepares its columns once (kind, writer, `,"name":`), then walks row by row with a pen inside the output
+ * buffer. Text is copied 16 bytes a step until something needs escaping. Values in the window are valid UTF-8 (batch_check).
+ * Nothing is allocated by the row. Any thread.
+ */
+#include <string.h>
+
+#include "base/json_write.h"
+#include "encoders/cell_int.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+enum shape { SHAPE_OBJECTS, SHAPE_LINES, SHAPE_ARRAYS, SHAPE_STRINGS };
+
+/* ---- text ---- */
+
+static const char escapes[32] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
+
+static inline bool needs_escape(uint8_t c) { return c < 0x20 || c == '"' || c == '\\'; }
+
+static char *escaped(struct sink *s, char *p, const char *src, size_t n)
+{
+    static const char hex[] = "0123456789abcdef";
+    const size_t step = 512;
+    while (n) {
+        size_t k = n < step ? n : step;
+        if ((size_t)(s->lim - p) < 6 * k && !(p = sink_room(s, p, 6 * k))) return NULL;
+        for (size_t i = 0; i < k; i++) {
+            uint8_t c = (uint8_t)src[i];
+            if (!needs_escape(c)) {
+                *p++ = (char)c;
+                continue;
+            }
+            *p++ = '\\';
+            if (c >= 0x20) {
+                *p++ = (char)c;
+            } else if (escapes[c]) {
+                *p++ = escapes[c];
+            } else {
+                memcpy(p, "u00", 3);
+                p[3] = hex[c >> 4];
+                p[4] = hex[c & 15];
+                p += 5;
+            }
+        }
+        src += k;
+        n -= k;
+    }
+    return p;
+}
+
+#ifdef __SSE2__
+/* Bit i says that byte i of v needs escaping. */
+static inline unsigned special(__m128i v)
+{
+    __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"')), slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), low));
+}
+#endif
+
+/* A quoted string. end: how far src may be read. */
+static char *put_string(struct sink *s, char *p, const char *src, size_t n, const char *end)
+{
+    if ((size_t)(s->lim - p) < n + CELL_SLACK && !(p = sink_room(s, p, n + CELL_SLACK))) return NULL;
+    *p++ = '"';
+    size_t i = 0;
+#ifdef __SSE2__
+    for (; i < n && end - (src + i) >= 16; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(src + i));
+        _mm_storeu_si128((__m128i *)(void *)(p + i), v);
+        unsigned bad = special(v);
+        if (n - i < 16) bad &= (1u << (n - i)) - 1;
+        if (bad) goto slow;
+    }
+    if (i > n) i = n;
+#endif
+    for (; i < n; i++) {
+        if (needs_escape((uint8_t)src[i])) goto slow;
+        p[i] = src[i];
+    }
+    p += n;
+    *p++ = '"';
+    return p;
+slow:
+    (void)end;
+    p = escaped(s, p + i, src + i, n - i);
+    if (!p || (s->lim - p < 1 && !(p = sink_room(s, p, 1)))) return NULL;
+    *p++ = '"';
+    return p;
+}
+
+/* ---- names ---- */
+
+struct name_slot { const char *name; uint32_t next; };
+
+static struct name_slot *find_slot(struct name_slot *slots, size_t mask, const char *name)
+{
+    uint64_t h = 1469598103934665603u;
+    for (const char *c = name; *c; c++) h = (h ^ (uint8_t)*c) * 1099511628211u;
+    size_t i = (size_t)(h >> 20) & mask;
+    while (slots[i].name && strcmp(slots[i].name, name) != 0) i = (i + 1) & mask;
+    return &slots[i];
+}
+
+/* Names for the keys of an object: the first of equal ones keeps its name, the others get _1, _2, ... as far as those are free. */
+static const char **unique_names(const struct schema *s, struct arena *a)
+{
+    size_t n = s->ncolumns, size = 16;
+    while (size < 4 * n) size *= 2;
+    const char **names = arena_alloc(a, n * sizeof *names);
+    struct name_slot *slots = arena_alloc(a, size * sizeof *slots);
+    if (!names || !slots) return NULL;
+    for (size_t i = 0; i < n; i++) { /* first the names as they are, so that a made one never takes a real one's place */
+        const char *name = s->columns[i].name ? s->columns[i].name : "";
+        struct name_slot *slot = find_slot(slots, size - 1, name);
+        if (slot->name) continue;
+        *slot = (struct name_slot){name, 1};
+        names[i] = name;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (names[i]) continue;
+        const char *name = s->columns[i].name ? s->columns[i].name : "";
+        struct name_slot *first = find_slot(slots, size - 1, name), *made;
+        char *t;
+        do {
+            t = arena_printf(a, "%s_%u", name, first->next++);
+            if (!t) return NULL;
+            made = find_slot(slots, size - 1, t);
+        } while (made->name);
+        *made = (struct name_slot){t, 1};
+        names[i] = t;
+    }
+    return names;
+}
+
+/* `,"name":` in memory of the arena. */
+static int object_lead(struct cell *k, const char *name, struct arena *a)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT(6 * 70000);
+    int rc = buf_add(&b, ",\"", 2);
+    if (!rc) rc = json_escape(&b, name, strlen(name));
+    if (!rc) rc = buf_add(&b, "\":", 2);
+    if (rc) return rc;
+    char *t = arena_alloc(a, b.len + 16);
+    if (!t) return ERR_NOMEM;
+    memcpy(t, b.p, b.len);
+    cell_lead(k, t, b.len);
+    return 0;
+}
+
+static int prepare(const struct window *w, const struct text_rule *rule, bool objects, struct arena *a, struct cell **ret)
+{
+    static const char comma[16] = ",";
+    uint32_t n = w->schema->ncolumns;
+    struct cell *ks = arena_alloc(a, n * sizeof *ks);
+    const char **names = objects ? unique_names(w->schema, a) : NULL;
+    if (!ks || (objects && !names)) return ERR_NOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        cell_prepare(&ks[i], rule, true, &w->columns[i]);
+        if (ks[i].kind == CELL_TEXT && !rule->all_strings &&
+            (value__numeric_text(rule, w->columns[i].column) || (w->columns[i].column->sql == SQLT_JSON && rule->embed_json)))
+            ks[i].kind = CELL_OTHER;
+        if (objects) {
+            int rc = object_lead(&ks[i], names[i], a);
+            if (rc) return rc;
+        } else {
+            cell_lead(&ks[i], comma, 1);
+        }
+    }
+    *ret = ks;
+    return 0;
+}
+
+/* ---- rows ---- */
+
+static char *put_other(struct sink *s, char *p, const struct cell *k, const struct text_rule *rule, uint64_t row)
+{
+    s->b->len = (size_t)(p - s->b->p);
+    s->rc = value__json(rule, k->c, row, s->b);
+    return s->rc ? NULL : sink_room(s, NULL, 1);
+}
+
+/* The cells of one row with commas between them. */
+static inline char *put_cells(struct sink *s, char *p, struct cell *ks, uint32_t n, const struct text_rule *rule, uint64_t row)
+{
+    uint32_t skip = 1; /* the first one written has no comma */
+    for (struct cell *k = ks; k < ks + n; k++) {
+        bool null = window_is_null(k->c, row);
+        if (null && rule->omit_null) continue;
+        if (__builtin_expect((size_t)(s->lim - p) < k->room, 0) && !(p = sink_room(s, p, k->room))) return NULL;
+        p = copy_lead(p, k->lead, k->lead_len);
+        if (skip) { /* once a row */
+            memmove(p - k->lead_len, p - k->lead_len + 1, k->lead_len - 1);
+            p--;
+            skip = 0;
+        }
+        if (null) {
+            memcpy(p, "null", 4);
+            p += 4;
+            continue;
+        }
+        switch (k->kind) {
+        case CELL_FIXED: p = k->w.write(&k->w, row, p); break;
+        case CELL_QUOTED:
+            *p++ = '"';
+            p = k->w.write(&k->w, row, p);
+            *p++ = '"';
+            break;
+        case CELL_TEXT: {
+            size_t len;
+            const char *src = value__bytes(k->c, row, &len);
+            p = put_string(s, p, src, len, k->data_end);
+            break;
+        }
+        case CELL_OTHER: p = put_other(s, p, k, rule, row); break;
+        }
+        if (!p) return NULL;
+    }
+    return p;
+}
+
+static char *put_row(struct sink *s, char *p, struct cell *ks, uint32_t n, const struct text_rule *rule, uint64_t row, enum shape shape, bool first)
+{
+    if ((size_t)(s->lim - p) < 8 && !(p = sink_room(s, p, 8))) return NULL;
+    if (!first && shape != SHAPE_LINES) *p++ = ',';
+    if (!first && shape == SHAPE_OBJECTS) *p++ = '\n';
+    if (shape == SHAPE_STRINGS) *p++ = '"';
+    size_t start = (size_t)(p - s->b->p);
+    *p++ = shape == SHAPE_ARRAYS ? '[' : '{';
+    p = put_cells(s, p, ks, n, rule, row);
+    if (!p || ((size_t)(s->lim - p) < 4 && !(p = sink_room(s, p, 4)))) return NULL;
+    *p++ = shape == SHAPE_ARRAYS ? ']' : '}';
+    if (shape == SHAPE_LINES) *p++ = '\n';
+    if (shape == SHAPE_STRINGS) {
+        s->b->len = (size_t)(p - s->b->p);
+        s->rc = value__escape_tail(s->b, start);
+        if (s->rc || !(p = sink_room(s, NULL, 4))) return NULL;
+        *p++ = '"';
+    }
+    return p;
+}
+
+static int json_encode(enum shape shape, const struct encode_options *o, struct encode_state *st, const struct window *w, uint64_t from, uint64_t to,
+                       size_t soft, struct buf *out, uint64_t *ret_next, struct err *e)
+{
+    const struct text_rule *rule = &value__json_rules[o->profile];
+    struct arena *a = arena_new((size_t)1 << 30);
+    struct cell *ks = NULL;
+    int rc = a ? prepare(w, rule, shape != SHAPE_ARRAYS, a, &ks) : ERR_NOMEM;
+    struct sink s = {.rc = rc};
+    char *p = rc ? NULL : (sink_open(&s, out), sink_room(&s, NULL, 64));
+    uint64_t row = from;
+    size_t good = out->len; /* where the last whole row ends */
+    for (; p && row < to && out->len < soft; row++) {
+        p = put_row(&s, p, ks, w->schema->ncolumns, rule, row, shape, !st->rows_done && row == from);
+        if (p) good = out->len = (size_t)(p - out->p);
+    }
+    if (!p) rc = s.rc;
+    arena_free(a);
+    if (rc) {
+        out->len = good;
+        return encode__full(rc, e);
+    }
+    st->rows_done += row - from;
+    *ret_next = row;
+    return 0;
+}
+
+static int rows_objects(const struct encode_options *o, struct encode_state *st, const struct window *w, uint64_t from, uint64_t to, size_t soft,
+                        struct buf *out, uint64_t *ret_next, struct err *e)
+{
+    return json_encode(SHAPE_OBJECTS, o, st, w, from, to, soft, out, ret_next, e);
+}
+
+static int rows_lines(const struct encode_options *o, struct encode_state *st, const struct window *w, uint64_t from, uint64_t to, size_t soft,
+                      struct buf *out, uint64_t *ret_next, struct err *e)
+{
+    return json_encode(SHAPE_LINES, o, st, w, from, to, soft, out, ret_next, e);
+}
+
+static int rows_arrays(const struct encode_options *o, struct encode_state *st, const struct window *w, uint64_t from, uint64_t to, size_t soft,
+                       struct buf *out, uint64_t *ret_next, struct err *e)
+{
+    return json_encode(SHAPE_ARRAYS, o, st, w, from, to, soft, out, ret_next, e);
+}
+
+static int rows_strings(const struct encode_options *o, struct encode_state *st, const struct window *w, uint64_t from, uint64_t to, size_t soft,
+                        struct buf *out, uint64_t *ret_next, struct err *e)
+{
+    return json_encode(SHAPE_STRINGS, o, st, w, from, to, soft, out, ret_next, e);
+}
+
+static int head_array(const struct encode_options *o, const struct schema *s, struct buf *out, struct err *e)
+{
+    (void)o;
+    (void)s;
+    int rc = buf_char(out, '[');
+    return rc ? encode__full(rc, e) : 0;
+}
+
+static int tail_array(const struct encode_options *o, struct encode_state *st, const struct schema *s, struct buf *out, struct err *e)
+{
+    (void)o;
+    (void)st;
+    (void)s;
+    int rc = buf_char(out, ']');
+    return rc ? encode__full(rc, e) : 0;
+}
+
+static int head_none(const struct encode_options *o, const struct schema *s, struct buf *out, struct err *e)
+{
+    (void)o;
+    (void)s;
+    (void)out;
+    (void)e;
+    return 0;
+}
+
+static int tail_none(const struct encode_options *o, struct encode_state *st, const struct schema *s, struct buf *out, struct err *e)
+{
+    (void)st;
+    return head_none(o, s, out, e);
+}
+
+#define JSON_TYPE .media_type = "application/json", .suffix = ".json"
+
+const struct encoder encoder_json = {.name = "json", JSON_TYPE, .head = head_array, .rows = rows_objects, .tail = tail_array};
+const struct encoder encoder_rows = {.name = "rows", JSON_TYPE, .dialect_only = true, .head = head_array, .rows = rows_arrays, .tail = tail_array};
+const struct encoder encoder_strings = {.name = "strings", JSON_TYPE, .dialect_only = true, .head = head_array, .rows = rows_strings, .tail = tail_array};
+const struct encoder encoder_ndjson = {
+    .name = "ndjson", .media_type = "application/x-ndjson; charset=utf-8", .suffix = ".ndjson",
+    .head = head_none, .rows = rows_lines, .tail = tail_none,
+};
