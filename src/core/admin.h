@@ -1,0 +1,33 @@
+/*
+ * admin: `quernd admin ...`. One command table; run in-process under DIR/lock, or by the daemon for a client on DIR/admin.sock (mode 0600, peer uid checked).
+ *
+ * Socket protocol: the client sends one JSON line {"argv":[...]} and shuts down writing; the daemon answers one JSON line
+ * {"ok":true|false,"out":"text","error":"text"} and closes.
+ */
+#ifndef QUERN_CORE_ADMIN_H
+#define QUERN_CORE_ADMIN_H
+
+#include "core/identity.h"
+#include "core/workspace.h"
+
+struct service;
+
+struct admin_context { struct identities *identities; struct workspaces *workspaces; struct service *service; /* NULL when no daemon runs */ };
+
+/* Runs one command (argv without "quernd admin --data DIR"; --json anywhere). Appends what is to be printed. */
+int admin_run(struct admin_context *c, int argc, char *const argv[], struct buf *out, struct err *e) MUST_USE;
+/* Usage text. */
+const char *admin_usage(void);
+
+struct admin_server;
+/* Listens on DIR/admin.sock with one thread. */
+int admin_server_start(struct admin_context *c, const char *data_dir, struct admin_server **ret, struct err *e) MUST_USE;
+void admin_server_stop(struct admin_server *s);
+
+/* The command line program: takes DIR/lock and opens the registry itself, or speaks to the socket. Returns the exit code; prints to stdout and stderr. */
+int admin_main(int argc, char **argv);
+
+/* DIR/lock: 0 and the descriptor, or ERR_BUSY when a daemon holds it. Makes DIR (0700) if needed. */
+int data_dir_lock(const char *data_dir, int *ret_fd, struct err *e) MUST_USE;
+
+#endif

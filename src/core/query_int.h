@@ -1,0 +1,61 @@
+/*
+ * query_int: the inside of a query, for core only (query.c, service*.c, runner.c, delivery.c, janitor.c).
+ *
+ * One writer per thing: rec.state is assigned by query_move() alone; results, schema and the spool writer belong to the run worker until
+ * query_end(); after a terminal state the record does not change but for gone_ms (L).
+ */
+#ifndef QUERN_CORE_QUERY_INT_H
+#define QUERN_CORE_QUERY_INT_H
+
+#include "core/query.h"
+#include "core/registry.h"
+#include "pool/pool.h"
+
+struct service;
+
+/* A registry write of this query; freed in its done(). */
+struct query_write {
+    struct registry_write w;
+    struct query *q; /* a reference */
+    int64_t at_ms;
+    uint32_t runs;
+};
+
+struct query {
+    atomic_int refs;
+    struct service *service;      /* (C) */
+    pthread_mutex_t lock;
+    struct arena *arena;          /* (L) for allocation */
+    struct query_record rec;      /* texts, limits and owner (C); the rest (L) */
+    enum query_state shown;       /* (L) what readers may be told: lags rec.state until the end is durable */
+    uint32_t flags;               /* (L) enum query_flag */
+    uint64_t version;             /* (L) */
+    struct query_waiter *waiters; /* (L) */
+    bool refused;                 /* (L) its record could not be written; rec.error says why */
+    bool plan_now, hold;          /* (C) */
+    bool in_table;                /* guarded by the service's table lock */
+    struct query *table_next;     /* likewise */
+    struct query *queue_next;     /* guarded by the scheduler's lock */
+    struct engine *engine;        /* (L) while a worker runs it: for cancel */
+    bool cancel_sent;             /* (L) */
+    int64_t submitted_ns, started_ns; /* (C), (L): monotonic */
+    int64_t hold_until_ns;        /* (C) */
+    bool schema_known;            /* (L) */
+    struct schema *schema;        /* (L) set once, in the arena */
+    double progress;              /* (L) */
+    uint64_t live_rows, live_bytes, live_batches; /* (L) readable while it runs */
+    struct segment *segment;      /* (L) open rows of the shown result, or NULL; the service's ring bounds how many are open */
+    bool live_segment;            /* (L) segment is a view of the writer */
+    bool exposing;                /* (L) `exposed` is durable */
+    int readers;                  /* (L) pins by rows_open */
+};
+
+struct query *query_new(struct service *s);
+/* The one mover. Lock held. False when the table forbids it: somebody else's end came first. */
+bool query_move(struct query *q, enum query_state to);
+/* Sets flags, bumps the version when `moved`, wakes waiters. Lock held on entry, released inside. */
+void query_signal_unlock(struct query *q, uint32_t flags, bool moved);
+/* Which result single-result dialects show: the last that returned rows, else the last. NULL when none. Lock held or query ended. */
+struct result *query_shown_result(struct query *q);
+
+#endif

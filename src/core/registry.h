@@ -1,0 +1,121 @@
+/*
+ * registry: what must survive. SQLite (WAL, synchronous=FULL) in DIR/registry.db; only registry*.c include sqlite3.h.
+ *
+ * Schema: see registry_schema.c (STRICT tables, user_version migrations).
+ * Writing: one writer thread. A write is a caller-owned `struct registry_write`; whatever is queued is applied in one transaction (each write in its own
+ * savepoint) and committed with one fsync, then every done() is called on the writer thread. A failed commit fails all of its writes. A failed fsync
+ * ends the process: the kernel may have dropped the pages (specs/reliability.md section 1.6).
+ * Reading: registry_get_*, registry_list on any thread that may block (a small pool of read-only connections).
+ */
+#ifndef QUERN_CORE_REGISTRY_H
+#define QUERN_CORE_REGISTRY_H
+
+#include "base/arena.h"
+#include "base/id.h"
+#include "core/query.h"
+
+struct registry;
+
+/* Opens or makes DIR/registry.db, migrates, checks, starts the writer. ERR_CORRUPT, ERR_IO, ERR_CONFLICT (newer version than this program). */
+int registry_open(const char *data_dir, struct registry **ret, struct err *e) MUST_USE;
+/* Applies what is queued, checkpoints, joins the writer. */
+void registry_close(struct registry *r);
+
+struct registry_write {
+    /* On the writer thread, inside the transaction. Non-zero rolls back this write only. */
+    int (*apply)(struct registry *r, struct registry_write *w, struct err *e);
+    /* On the writer thread after commit; rc is apply's or the commit's. Must not block. NULL allowed. */
+    void (*done)(struct registry_write *w, int rc, const struct err *e);
+    int64_t hold_until_ns;          /* not applied before this instant unless another write is applied anyway or registry_hurry was called; 0 = at once */
+    struct registry_write *next;    /* registry's own */
+    int rc;
+    struct err error;               /* registry's own */
+};
+/* (any thread, never blocks) */
+void registry_queue(struct registry *r, struct registry_write *w);
+/* Lets held writes go now. */
+void registry_hurry(struct registry *r);
+/* Queues and waits for done (threads that may block; not the writer). */
+int registry_do(struct registry *r, struct registry_write *w, struct err *e) MUST_USE;
+/* Waits until everything queued before the call is applied (threads that may block). */
+void registry_sync(struct registry *r);
+/* Number of writes waiting. */
+int registry_backlog(struct registry *r);
+
+/* ---- query records ---- */
+
+/* All that is kept of a query; texts live in the arena it was loaded into, or the query's. */
+struct query_record {
+    struct qid id;
+    int64_t workspace, user;
+    const char *user_name, *workspace_name; /* joined in on load */
+    uint8_t dialect, state, phase, ending, profile, kind;
+    const char *sql; size_t sql_len;
+    const uint8_t *params; uint32_t params_len; /* encoded parameters, service.c's form; NULL none */
+    const char *default_source, *default_database, *timezone, *language, *bucket, *path, *request; /* NULL none */
+    int64_t row_limit, run_timeout_ms;
+    bool reuse, reused, read_only, exposed, scanned, stored, cut, accepted_early;
+    int32_t max_reuse_age_min;
+    int64_t created_ms, started_ms, ended_ms, expires_ms, gone_ms, reused_created_ms;
+    int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
+    uint64_t rows_scanned, bytes_scanned;
+    uint32_t runs;
+    const struct err *error;     /* NULL = none (records are many, errors are large) */
+    uint32_t nresults;
+    struct result *results;
+};
+
+/* For apply functions (writer thread only). */
+int registry_put_query(struct registry *r, const struct query_record *q, struct err *e) MUST_USE;      /* a new row, in any state, without results */
+int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs, struct err *e) MUST_USE;
+int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
+int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
+/* State, phase, ending, times, statistics, error, and all results with their manifests. */
+int registry_put_end(struct registry *r, const struct query_record *q, struct err *e) MUST_USE;
+int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms, struct err *e) MUST_USE; /* drops inline bytes too */
+int registry_delete_query(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
+
+/* ---- reading ---- */
+/* ERR_NOTFOUND. */
+int registry_get_query(struct registry *r, const struct qid *id, struct arena *a, struct query_record *ret, struct err *e) MUST_USE;
+/* Ids of all queries that have not ended, oldest first. */
+int registry_unfinished(struct registry *r, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
+struct registry_list_filter {
+    int64_t workspace;
+    uint32_t states;              /* bit (1 << state), 0 all */
+    const char *creator; const struct qid *id;
+    uint64_t offset; uint32_t limit;
+    const char *order_sql;        /* chosen by the service from a constant table; never user text. Names: the query columns, and the aliases
+                                   * user_name (u.name) and storage_url (bucket || '/' || path, '' without a bucket) */
+    int64_t user;                 /* 0 any: only this user's (access.queries = owner) */
+};
+int registry_list(struct registry *r, const struct registry_list_filter *f, struct arena *a, struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total,
+                  struct err *e) MUST_USE;
+/* Does a manifest name this sealed file (and its result is not gone)? For spool_sweep; loads all once into memory through the callback: fn for each. */
+int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal), void *arg, struct err *e) MUST_USE;
+/* Up to n ids whose result expired before now_ms and is not gone; and up to n ended before history_ms. For the janitor. */
+int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
+int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
+
+/* ---- workspaces, users, keys, buckets, datasets: rows as they are (registry_names.c) ---- */
+struct workspace_row { int64_t id; const char *name, *uuid; int64_t created_ms; uint64_t epoch; };
+struct key_row { int64_t id; const char *key_id; int64_t workspace, user; const char *workspace_name, *workspace_uuid, *user_name; uint8_t role; uint8_t hash[32];
+                 int64_t created_ms, revoked_ms, expires_ms; };
+struct bucket_row { int64_t id, workspace; const char *name, *url; bool read_only, is_default; int64_t created_ms; };
+struct dataset_row { int64_t id, workspace; const char *name, *path, *format; bool folder; int64_t created_ms; };
+
+/* Readers: fn for each row; texts are valid during the call. */
+int registry_each_workspace(struct registry *r, void (*fn)(void *arg, const struct workspace_row *w), void *arg, struct err *e) MUST_USE;
+int registry_each_key(struct registry *r, void (*fn)(void *arg, const struct key_row *k), void *arg, struct err *e) MUST_USE;
+int registry_each_bucket(struct registry *r, void (*fn)(void *arg, const struct bucket_row *b), void *arg, struct err *e) MUST_USE;
+int registry_each_dataset(struct registry *r, void (*fn)(void *arg, const struct dataset_row *d), void *arg, struct err *e) MUST_USE;
+/* Writers, for apply functions. The first two find or make. ERR_CONFLICT when the name exists, ERR_NOTFOUND. */
+int registry_put_workspace(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
+int registry_put_user(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
+int registry_put_key(struct registry *r, const struct key_row *k, int64_t *ret_id, struct err *e) MUST_USE;
+int registry_put_key_revoked(struct registry *r, const char *key_id, int64_t now_ms, struct err *e) MUST_USE;
+int registry_put_bucket(struct registry *r, const struct bucket_row *b, struct err *e) MUST_USE;
+int registry_put_dataset(struct registry *r, const struct dataset_row *d, struct err *e) MUST_USE; /* moves the workspace's epoch */
+int registry_delete_dataset(struct registry *r, int64_t workspace, const char *name, struct err *e) MUST_USE;
+
+#endif

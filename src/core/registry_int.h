@@ -1,0 +1,59 @@
+/*
+ * registry_int: what registry.c (writer, connections), registry_query.c (query rows) and registry_names.c (workspaces and what belongs to
+ * them) share. Not for other files.
+ */
+#ifndef QUERN_CORE_REGISTRY_INT_H
+#define QUERN_CORE_REGISTRY_INT_H
+
+#include <pthread.h>
+
+#include "core/registry.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+/* Every statement is prepared once a connection and kept. The texts are registry__sql[] in registry_schema.c. */
+enum reg_stmt {
+    REG_BEGIN, REG_COMMIT, REG_ROLLBACK, REG_SAVE, REG_UNSAVE, REG_RELEASE,
+    REG_QUERY_PUT, REG_QUERY_RUNNING, REG_QUERY_EXPOSED, REG_QUERY_REQUEUED, REG_QUERY_END, REG_QUERY_GONE, REG_QUERY_GONE_INLINE, REG_QUERY_DELETE,
+    REG_RESULT_PUT, REG_RESULT_DELETE,
+    REG_QUERY_GET, REG_RESULT_GET, REG_UNFINISHED, REG_EACH_SEALED, REG_EXPIRED, REG_HISTORIC,
+    REG_WORKSPACE_FIND, REG_WORKSPACE_PUT, REG_WORKSPACE_EACH, REG_WORKSPACE_EPOCH, REG_USER_FIND, REG_USER_PUT,
+    REG_KEY_PUT, REG_KEY_REVOKE, REG_KEY_EACH, REG_BUCKET_PUT, REG_BUCKET_UNDEFAULT, REG_BUCKET_EACH, REG_DATASET_PUT, REG_DATASET_DELETE, REG_DATASET_EACH,
+    REG_STMTS
+};
+extern const char *const registry__sql[REG_STMTS];
+/* Migration i brings the file from user_version i to i + 1. */
+extern const char *const registry__migrations[];
+extern const int registry__nmigrations;
+
+struct reg_conn { struct sqlite3 *db; struct sqlite3_stmt *stmts[REG_STMTS]; struct reg_conn *next; };
+
+struct registry {
+    char *path;                 /* (C) */
+    struct reg_conn writer;     /* writer thread only (and before it starts) */
+    pthread_t thread;
+    pthread_mutex_t lock;       /* guards the rest */
+    pthread_cond_t wake, idle;
+    struct registry_write *head, **tail;
+    int backlog;
+    bool hurry, stop, running;
+    struct reg_conn *readers;   /* free read-only connections */
+    int nreaders;
+};
+
+/* The statement, reset and unbound; NULL with e filled. */
+struct sqlite3_stmt *registry__stmt(struct reg_conn *c, enum reg_stmt id, struct err *e);
+/* Steps a statement that returns no rows, resets it. *ret_changes may be NULL. */
+int registry__run(struct reg_conn *c, struct sqlite3_stmt *st, int *ret_changes, struct err *e) MUST_USE;
+/* One step: 1 = a row, 0 = done (reset), <0 error (reset). */
+int registry__row(struct reg_conn *c, struct sqlite3_stmt *st, struct err *e) MUST_USE;
+/* Turns SQLite's last error of the connection into ours. */
+int registry__error(struct sqlite3 *db, int rc, struct err *e);
+int registry__reader(struct registry *r, struct reg_conn **ret, struct err *e) MUST_USE;
+void registry__reader_back(struct registry *r, struct reg_conn *c);
+
+/* Copies a column's text or bytes into the arena; NULL stays NULL. */
+const char *registry__text(struct sqlite3_stmt *st, int col, struct arena *a);
+
+#endif

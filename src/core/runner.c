@@ -1,0 +1,513 @@
+/*
+ * runner: one query from slot to end, on a scheduler's worker thread, which owns the engine handle and the spool writer meanwhile.
+ *
+ * Order of a good end: last row from the engine -> engine released (the slot of the engine is free) -> segment sealed (fsync, rename, fsync folder) ->
+ * manifest and state in one transaction -> readers see FINISHED. What the engine says is checked before it is used (design.md decision 4). Whoever ends the query first wins
+ * (service__end); the runner then only cleans up.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "core/service_int.h"
+
+struct run {
+    struct service *s;
+    struct query *q;
+    struct arena *arena;       /* this run's; batch indexes use their own */
+    struct engine *engine;
+    bool plan_only, planned, canceling;
+    int64_t run_deadline, plan_deadline;
+    struct segment_writer *writer;
+    uint64_t rows, bytes, batches;
+    enum ending ending;        /* END_NONE until decided here */
+    struct err err;
+    struct result *result;     /* in the query's arena */
+};
+
+static atomic_uint_fast64_t job_ids;
+
+/* ---- state changes on the way ---- */
+
+static int apply_running(struct registry *r, struct registry_write *w, struct err *e)
+{
+    struct query_write *qw = (struct query_write *)(void *)w;
+    return registry_put_running(r, &qw->q->rec.id, qw->at_ms, qw->runs, e);
+}
+
+static bool begin(struct run *r)
+{
+    struct query *q = r->q;
+    pthread_mutex_lock(&q->lock);
+    bool ok = query_move(q, QUERY_RUNNING);
+    if (ok) {
+        q->started_ns = sys_mono_ns();
+        q->rec.started_ms = sys_wall_ms();
+        q->rec.queued_ns = q->started_ns - q->submitted_ns;
+        q->rec.runs++;
+    }
+    int64_t at = q->rec.started_ms;
+    uint32_t runs = q->rec.runs;
+    pthread_mutex_unlock(&q->lock);
+    /* Not waited for: the engine can only read, and a lost count is at worst one run more after a crash. */
+    if (ok) service__write(q, apply_running, service__write_done, q->hold_until_ns, at, runs);
+    return ok;
+}
+
+/* Copies the engine's schema into the query. */
+static int keep_schema(struct run *r, const struct wire_planned *p)
+{
+    struct query *q = r->q;
+    CLEANUP_BUF struct buf b = BUF_INIT(64u << 20);
+    int rc = schema_write(p->schema, &b);
+    if (rc) return rc;
+    pthread_mutex_lock(&q->lock);
+    if (!q->schema_known) {
+        struct schema *s = NULL;
+        if (p->schema->ncolumns > 0) rc = schema_read(b.p, b.len, q->arena, &s, &r->err);
+        if (rc) {
+            pthread_mutex_unlock(&q->lock);
+            return rc;
+        }
+        q->schema = s;
+        q->schema_known = true;
+        q->rec.kind = p->kind;
+    }
+    q->rec.plan_ns = (int64_t)p->plan_ns;
+    query_signal_unlock(q, QF_PLANNED, true);
+    return 0;
+}
+
+/* ---- what the engine says ---- */
+
+static void lied(struct run *r, const struct err *e)
+{
+    r->ending = END_ENGINE_LIED;
+    log_event(LOG_WARN, "core", "the engine sent a malformed answer", "error", e->text, NULL);
+    engine_liar(r->engine, e->text);
+}
+
+static void store_failed(struct run *r, const struct err *e)
+{
+    r->ending = END_DISK_FULL;
+    log_event(LOG_ERROR, "core", "a result could not be stored", "error", e->text, NULL);
+    if (r->engine) engine_cancel(r->engine, true);
+}
+
+static bool first_batch(struct run *r)
+{
+    struct query *q = r->q;
+    struct err e;
+    err_clear(&e);
+    struct segment *view = NULL;
+    int rc = spool_create(r->s->spool, &q->rec.id, 0, q->schema, &r->writer, &e);
+    if (!rc) rc = segment_view(r->writer, &view, &e);
+    if (rc) {
+        store_failed(r, &e);
+        return false;
+    }
+    pthread_mutex_lock(&q->lock);
+    q->segment = view;
+    q->live_segment = true;
+    pthread_mutex_unlock(&q->lock);
+    return true;
+}
+
+static void on_batch(struct run *r, const struct engine_batch *b)
+{
+    struct query *q = r->q;
+    struct err e;
+    err_clear(&e);
+    if (!q->schema) {
+        err_set(&e, ERR_CORRUPT, NULL, "rows for a statement that returns none");
+        lied(r, &e);
+        return;
+    }
+    struct arena *a = arena_new((size_t)64 << 20);
+    struct batch_index *ix;
+    int rc = a ? batch_index_read(b->index, b->index_len, q->schema, a, &ix, &e) : ERR_NOMEM;
+    if (!rc && (ix->rows != b->rows || ix->body_len != b->body_len || ix->rows == 0)) rc = err_set(&e, ERR_CORRUPT, NULL, "the batch contradicts its frame");
+    if (!rc) rc = batch_check(q->schema, ix, b->body, &e);
+    if (rc) {
+        lied(r, &e);
+    } else if (r->writer || first_batch(r)) {
+        if (segment_append(r->writer, ix, b->body, &e)) {
+            store_failed(r, &e);
+        } else {
+            r->rows += ix->rows;
+            r->bytes += ix->body_len;
+            r->batches++;
+            pthread_mutex_lock(&q->lock);
+            q->live_rows = r->rows;
+            q->live_bytes = r->bytes;
+            q->live_batches = r->batches;
+            query_signal_unlock(q, QF_ROWS, true);
+        }
+    }
+    arena_free(a);
+}
+
+static void on_beat(struct run *r, const struct wire_beat *b)
+{
+    pthread_mutex_lock(&r->q->lock);
+    double p = (double)b->permille / 1000.0;
+    if (b->permille >= 0 && p > r->q->progress) r->q->progress = p;
+    if (b->rows_scanned > r->q->rec.rows_scanned) r->q->rec.rows_scanned = b->rows_scanned;
+    pthread_mutex_unlock(&r->q->lock);
+}
+
+/* The small result that came inside DONE. */
+static bool keep_inline(struct run *r, const struct wire_done *d, struct result *res)
+{
+    struct err e;
+    err_clear(&e);
+    struct arena *a = arena_new((size_t)64 << 20);
+    struct batch_index *ix;
+    int rc = a ? batch_index_read(d->index, d->index_len, r->q->schema, a, &ix, &e) : ERR_NOMEM;
+    if (!rc && (ix->rows != d->rows || ix->body_len != d->body_len)) rc = err_set(&e, ERR_CORRUPT, NULL, "the small result contradicts its frame");
+    if (!rc) rc = batch_check(r->q->schema, ix, d->body, &e);
+    arena_free(a);
+    if (rc) {
+        lied(r, &e);
+        return false;
+    }
+    pthread_mutex_lock(&r->q->lock);
+    uint8_t *index = arena_alloc(r->q->arena, d->index_len), *body = arena_alloc(r->q->arena, d->body_len);
+    pthread_mutex_unlock(&r->q->lock);
+    if (!index || !body) {
+        r->ending = END_INTERNAL;
+        err_set(&r->err, ERR_NOMEM, "53200", "out of memory");
+        return false;
+    }
+    memcpy(index, d->index, d->index_len);
+    memcpy(body, d->body, d->body_len);
+    res->index = index;
+    res->index_len = d->index_len;
+    res->body = body;
+    res->body_len = d->body_len;
+    res->bytes = d->body_len;
+    return true;
+}
+
+static void on_done(struct run *r, const struct wire_done *d)
+{
+    struct query *q = r->q;
+    if (r->plan_only) return;
+    pthread_mutex_lock(&q->lock);
+    struct result *res = arena_alloc(q->arena, sizeof *res);
+    q->rec.rows_scanned = d->rows_scanned > q->rec.rows_scanned ? d->rows_scanned : q->rec.rows_scanned;
+    q->rec.bytes_scanned = d->bytes_scanned;
+    q->rec.scanned = d->scanned;
+    q->rec.cut = d->cut;
+    pthread_mutex_unlock(&q->lock);
+    if (!res) {
+        r->ending = END_INTERNAL;
+        err_set(&r->err, ERR_NOMEM, "53200", "out of memory");
+        return;
+    }
+    res->kind = q->rec.kind;
+    res->update_count = d->update_count;
+    res->rows = d->rows;
+    res->schema = q->schema;
+    res->cut = d->cut;
+    if (d->index_len > 0) {
+        if (r->writer || !q->schema) {
+            struct err e;
+            err_set(&e, ERR_CORRUPT, NULL, "a small result where none can be");
+            lied(r, &e);
+            return;
+        }
+        if (!keep_inline(r, d, res)) return;
+    }
+    res->is_inline = r->writer == NULL;
+    if (r->writer) res->bytes = r->bytes;
+    r->result = res;
+}
+
+static void on_failed(struct run *r, const struct wire_failed *f)
+{
+    static const enum ending of[] = {
+        [WIRE_FAIL_SQL] = END_SQL_ERROR, [WIRE_FAIL_REFUSED] = END_REFUSED,   [WIRE_FAIL_MEMORY] = END_MEMORY,
+        [WIRE_FAIL_LIMIT] = END_RESULT_LIMIT, [WIRE_FAIL_CANCELED] = END_INTERNAL, [WIRE_FAIL_FATAL] = END_ENGINE_CRASHED,
+    };
+    if (r->ending) return;
+    r->ending = f->kind < sizeof of / sizeof of[0] ? of[f->kind] : END_INTERNAL;
+    r->err = f->error;
+    if (!r->err.code) r->err.code = ERR_INVALID;
+}
+
+/* ---- the loop ---- */
+
+static void timed_out(struct run *r, int64_t now)
+{
+    if (r->canceling || now < r->run_deadline) {
+        if (r->canceling || r->planned || now < r->plan_deadline) return;
+        r->ending = END_PLAN_TIMEOUT;
+    } else {
+        r->ending = END_RUN_TIMEOUT;
+    }
+    r->canceling = true;
+    if (!r->plan_only) service__end(r->q, r->ending, NULL, NULL, 0); /* told at once; the engine follows */
+    engine_cancel(r->engine, false);
+}
+
+/* True while the job goes on. */
+static bool step(struct run *r)
+{
+    struct engine_event ev;
+    int64_t deadline = r->canceling ? INT64_MAX : r->planned || r->plan_deadline > r->run_deadline ? r->run_deadline : r->plan_deadline;
+    int rc = engine_next(r->engine, deadline, &ev, &r->err);
+    if (rc) {
+        if (!r->ending) r->ending = END_INTERNAL;
+        return false;
+    }
+    switch (ev.type) {
+    case ENGINE_PLANNED:
+        r->planned = true;
+        if (keep_schema(r, &ev.planned) && !r->ending) {
+            r->ending = END_INTERNAL;
+            engine_cancel(r->engine, true);
+        }
+        return true;
+    case ENGINE_BATCH:
+        if (!r->ending && !r->canceling) on_batch(r, &ev.batch);
+        return true;
+    case ENGINE_BEAT:
+        on_beat(r, &ev.beat);
+        return true;
+    case ENGINE_TICK:
+        timed_out(r, sys_mono_ns());
+        return true;
+    case ENGINE_DONE:
+        if (!r->ending) on_done(r, &ev.done);
+        return false;
+    case ENGINE_FAILED:
+        on_failed(r, &ev.failed);
+        return false;
+    case ENGINE_CRASHED:
+        if (!r->ending) {
+            r->ending = END_ENGINE_CRASHED;
+            r->err = ev.failed.error;
+        }
+        return false;
+    case ENGINE_HUNG:
+        if (!r->ending) r->ending = END_ENGINE_HUNG;
+        return false;
+    case ENGINE_LIED:
+        if (!r->ending) r->ending = END_ENGINE_LIED;
+        return false;
+    case ENGINE_KILLED:
+        if (!r->ending) r->ending = END_CANCELED_RUNNING;
+        return false;
+    }
+    return false;
+}
+
+static int start_job(struct run *r)
+{
+    struct query_record *rec = &r->q->rec;
+    struct wire_param *params;
+    uint32_t nparams;
+    int rc = params_decode(rec->params, rec->params_len, r->arena, &params, &nparams);
+    if (rc) return err_set(&r->err, ERR_INTERNAL, "XX000", "the stored parameters cannot be read");
+    struct wire_job job = {
+        .job = atomic_fetch_add(&job_ids, 1) + 1,
+        .plan_only = r->plan_only,
+        .profile = rec->profile,
+        .sql = rec->sql,
+        .sql_len = (uint32_t)rec->sql_len,
+        .default_catalog = rec->default_source ? rec->default_source : "",
+        .default_schema = rec->default_database ? rec->default_database : "",
+        .nparams = nparams,
+        .params = params,
+        .row_limit = rec->row_limit,
+        .max_rows = (uint64_t)config.result_max_rows,
+        .max_bytes = (uint64_t)config.result_max_bytes,
+        .inline_max = (uint32_t)config.result_inline_max,
+        .timezone = rec->timezone ? rec->timezone : "",
+    };
+    return engine_start(r->engine, &job, &r->err);
+}
+
+/* Engine from the pool, known to the query so that a cancel finds it. False when there is none, or nothing to do any more. */
+static bool take_engine(struct run *r)
+{
+    struct engine_key key;
+    int rc = workspace_engine_key(r->s->workspaces, r->q->rec.workspace, false, r->arena, &key, &r->err);
+    if (!rc) rc = pool_acquire(r->s->pool, &key, &r->engine, &r->err);
+    if (rc) {
+        r->ending = rc == ERR_ENGINE ? END_ENGINE_CRASHED : END_INTERNAL;
+        return false;
+    }
+    if (r->plan_only) return true;
+    pthread_mutex_lock(&r->q->lock);
+    bool go = !query_state_ended(r->q->rec.state);
+    if (go) r->q->engine = r->engine;
+    pthread_mutex_unlock(&r->q->lock);
+    return go;
+}
+
+static void give_engine_back(struct run *r)
+{
+    pthread_mutex_lock(&r->q->lock);
+    r->q->engine = r->plan_only ? r->q->engine : NULL;
+    pthread_mutex_unlock(&r->q->lock);
+    if (r->engine) engine_release(r->engine);
+    r->engine = NULL;
+}
+
+static void execute(struct run *r)
+{
+    int64_t now = sys_mono_ns();
+    int64_t limit = r->q->rec.run_timeout_ms > 0 && r->q->rec.run_timeout_ms < config.engine_run_timeout ? r->q->rec.run_timeout_ms : config.engine_run_timeout;
+    r->run_deadline = now + limit * 1000000;
+    r->plan_deadline = now + config.engine_plan_timeout * 1000000;
+    if (take_engine(r)) {
+        if (start_job(r)) {
+            r->ending = END_ENGINE_CRASHED;
+            engine_cancel(r->engine, true);
+        }
+        while (step(r)) {}
+    }
+    give_engine_back(r);
+}
+
+/* ---- the end ---- */
+
+static int apply_delivering(struct registry *r, struct registry_write *w, struct err *e)
+{
+    struct query *q = ((struct query_write *)(void *)w)->q;
+    pthread_mutex_lock(&q->lock);
+    struct query_record rec = q->rec;
+    pthread_mutex_unlock(&q->lock);
+    if (query_state_ended(rec.state)) return 0; /* cancelled meanwhile: its own write follows */
+    rec.ended_ms = rec.expires_ms = 0;
+    return registry_put_end(r, &rec, e);
+}
+
+static void delivering_done(struct registry_write *w, int rc, const struct err *e)
+{
+    struct query_write *qw = (struct query_write *)(void *)w;
+    if (rc) service__end(qw->q, END_DISK_FULL, e, NULL, 0);
+    else delivery_push(qw->q->service->delivery, qw->q);
+    query_unref(qw->q);
+    free(qw);
+}
+
+/* Results that have a file form go to the bucket before the query is FINISHED. */
+static bool deliver(struct run *r)
+{
+    struct query *q = r->q;
+    if (!q->rec.bucket || !q->schema || (q->rec.kind != WIRE_KIND_ROWS && q->rec.kind != WIRE_KIND_TEXT)) return false;
+    pthread_mutex_lock(&q->lock);
+    bool go = !query_state_ended(q->rec.state);
+    if (go) {
+        q->rec.phase = PHASE_DELIVERING;
+        q->rec.results = r->result;
+        q->rec.nresults = 1;
+        q->rec.run_ns = sys_mono_ns() - q->started_ns;
+    }
+    pthread_mutex_unlock(&q->lock);
+    if (go) service__write(q, apply_delivering, delivering_done, 0, 0, 0);
+    return true;
+}
+
+static bool seal(struct run *r)
+{
+    struct err e;
+    err_clear(&e);
+    if (!r->writer) return true;
+    if (spool_seal(r->s->spool, &r->q->rec.id, 0, r->writer, &r->result->facts, &e)) {
+        store_failed(r, &e);
+        return false;
+    }
+    r->result->sealed = true;
+    pthread_mutex_lock(&r->q->lock);
+    struct segment *view = r->q->live_segment ? r->q->segment : NULL;
+    if (view) {
+        r->q->segment = NULL; /* later readers open the sealed file */
+        r->q->live_segment = false;
+    }
+    pthread_mutex_unlock(&r->q->lock);
+    segment_unref(view);
+    return true;
+}
+
+static void drop_rows(struct run *r)
+{
+    if (!r->writer) return;
+    if (r->result && r->result->sealed) {
+        (void)!spool_remove(r->s->spool, &r->q->rec.id, 0, NULL);
+    } else {
+        spool_abort(r->s->spool, &r->q->rec.id, 0);
+    }
+    pthread_mutex_lock(&r->q->lock);
+    struct segment *view = r->q->segment;
+    r->q->segment = NULL;
+    r->q->live_segment = false;
+    pthread_mutex_unlock(&r->q->lock);
+    segment_unref(view);
+}
+
+static void finish(struct run *r)
+{
+    /* Stopping: whatever happened to the engine, the record stays RUNNING and the next start decides (design.md decision 1). */
+    if (atomic_load(&r->s->stopping) && (r->ending || !r->result)) {
+        drop_rows(r);
+        return;
+    }
+    bool good = !r->ending && r->result && seal(r);
+    if (good) {
+        if (deliver(r)) return;
+        if (service__end(r->q, END_FINISHED, NULL, r->result, 1)) return;
+    } else {
+        if (!r->ending) r->ending = END_INTERNAL;
+        service__end(r->q, r->ending, &r->err, NULL, 0);
+    }
+    if (!good || query_state_ended(r->q->rec.state)) drop_rows(r);
+}
+
+void runner_run(struct service *s, struct query *q)
+{
+    struct run *r = calloc(1, sizeof *r);
+    ASSERT(r);
+    r->s = s;
+    r->q = q;
+    r->arena = arena_new((size_t)128 << 20);
+    ASSERT(r->arena);
+    err_clear(&r->err);
+    if (begin(r)) {
+        execute(r);
+        finish(r);
+        segment_writer_free(r->writer);
+    }
+    arena_free(r->arena);
+    free(r);
+}
+
+void runner_plan(struct service *s, struct query *q)
+{
+    pthread_mutex_lock(&q->lock);
+    bool wanted = q->rec.state == QUERY_QUEUED && !(q->flags & QF_PLANNED);
+    pthread_mutex_unlock(&q->lock);
+    if (!wanted) return;
+    struct run *r = calloc(1, sizeof *r);
+    ASSERT(r);
+    r->s = s;
+    r->q = q;
+    r->plan_only = true;
+    r->arena = arena_new((size_t)128 << 20);
+    ASSERT(r->arena);
+    err_clear(&r->err);
+    execute(r);
+    if (r->ending == END_SQL_ERROR || r->ending == END_REFUSED) {
+        pthread_mutex_lock(&q->lock);
+        bool still = q->rec.state == QUERY_QUEUED;
+        pthread_mutex_unlock(&q->lock);
+        if (still) service__end(q, r->ending, &r->err, NULL, 0);
+    }
+    arena_free(r->arena);
+    free(r);
+}

@@ -1,0 +1,581 @@
+/*
+ * service: submit, find, cancel, delete, and the one way a query ends. See service.h for who may call what on which thread.
+ *
+ * A submitted query is in the table at once; it is answered only when its record is durable (QF_ACCEPTED). An end is decided under the query's
+ * lock by query_move(), written by the registry's thread, and told to readers only when that is committed (QF_ENDED).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "core/service_int.h"
+
+/* How long an accept may wait for its query's end, so that both share one transaction (design.md decision 1). */
+#define HOLD_NS 2000000
+
+/* ---- table ---- */
+
+static struct query **table_slot(struct service *s, const struct qid *id)
+{
+    return &s->table[id_hash(id) & (TABLE_BUCKETS - 1)];
+}
+
+struct query *service__lookup(struct service *s, const struct qid *id)
+{
+    pthread_mutex_lock(&s->table_lock);
+    struct query *q = *table_slot(s, id);
+    while (q && !id_equal(&q->rec.id, id)) q = q->table_next;
+    if (q) query_ref(q);
+    pthread_mutex_unlock(&s->table_lock);
+    return q;
+}
+
+void service__table_add(struct service *s, struct query *q)
+{
+    pthread_mutex_lock(&s->table_lock);
+    struct query **slot = table_slot(s, &q->rec.id);
+    q->table_next = *slot;
+    *slot = query_ref(q);
+    q->in_table = true;
+    pthread_mutex_unlock(&s->table_lock);
+}
+
+static bool table_remove_locked(struct service *s, struct query *q)
+{
+    if (!q->in_table) return false;
+    struct query **p = table_slot(s, &q->rec.id);
+    while (*p != q) p = &(*p)->table_next;
+    *p = q->table_next;
+    q->table_next = NULL;
+    q->in_table = false;
+    return true;
+}
+
+/* Keeps an ended query in memory for a while: it pushes the one that ended RECENT_KEPT ends ago out. */
+static void table_retire(struct service *s, struct query *q)
+{
+    pthread_mutex_lock(&s->table_lock);
+    struct query **slot = &s->recent[s->recent_next++ % RECENT_KEPT], *old = *slot;
+    *slot = query_ref(q);
+    bool out = old && table_remove_locked(s, old);
+    pthread_mutex_unlock(&s->table_lock);
+    if (out) query_unref(old); /* the table's reference */
+    query_unref(old);          /* the ring's */
+}
+
+/* ---- small registry writes ---- */
+
+void service__write_done(struct registry_write *w, int rc, const struct err *e)
+{
+    struct query_write *qw = (struct query_write *)(void *)w;
+    if (rc) log_event(LOG_ERROR, "core", "a query's record could not be written", "error", e->text, NULL);
+    query_unref(qw->q);
+    free(qw);
+}
+
+void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *),
+                    void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns, int64_t at_ms, uint32_t runs)
+{
+    struct query_write *qw = calloc(1, sizeof *qw);
+    ASSERT(qw);
+    qw->w.apply = apply;
+    qw->w.done = done;
+    qw->w.hold_until_ns = hold_until_ns;
+    qw->q = query_ref(q);
+    qw->at_ms = at_ms;
+    qw->runs = runs;
+    registry_queue(q->service->registry, &qw->w);
+}
+
+static struct query *write_query(struct registry_write *w)
+{
+    return ((struct query_write *)(void *)w)->q;
+}
+
+/* ---- ends ---- */
+
+static int apply_end(struct registry *r, struct registry_write *w, struct err *e)
+{
+    return registry_put_end(r, &write_query(w)->rec, e);
+}
+
+static void end_shown(struct query *q)
+{
+    struct service *s = q->service;
+    pthread_mutex_lock(&q->lock);
+    q->shown = (enum query_state)q->rec.state;
+    enum ending ending = q->rec.ending;
+    int64_t elapsed = q->rec.elapsed_ns;
+    query_signal_unlock(q, QF_ENDED, true);
+    atomic_fetch_sub(&s->live, 1);
+    metric_add(s->m_ended[ending], 1);
+    metric_observe_ns(s->m_seconds, elapsed);
+    table_retire(s, q);
+}
+
+static void end_done(struct registry_write *w, int rc, const struct err *e)
+{
+    struct query *q = write_query(w);
+    if (rc && !q->refused) {
+        /* Nothing is told before it is durable, except this: the end itself cannot be written (disk full). What readers see is FAILED; the stored record is
+         * still RUNNING, so the next start treats it as interrupted. A result that is not in the manifest is not shown. */
+        log_event(LOG_ERROR, "core", "the end of a query could not be recorded", "error", e->text, NULL);
+        pthread_mutex_lock(&q->lock);
+        struct err *copy = arena_alloc(q->arena, sizeof *copy);
+        if (copy) err_set(copy, ERR_UNAVAILABLE, endings[END_DISK_FULL].sqlstate, "%s", endings[END_DISK_FULL].text);
+        q->rec.state = QUERY_FAILED;
+        q->rec.ending = END_DISK_FULL;
+        q->rec.error = copy;
+        q->rec.nresults = 0;
+        pthread_mutex_unlock(&q->lock);
+    }
+    end_shown(q);
+    query_unref(q);
+    free(w);
+}
+
+static void end_times(struct query *q)
+{
+    struct query_record *r = &q->rec;
+    int64_t now = sys_mono_ns();
+    r->ended_ms = sys_wall_ms();
+    if (r->ended_ms < r->created_ms) r->ended_ms = r->created_ms;
+    r->expires_ms = r->ended_ms + config.result_retention;
+    r->elapsed_ns = now - q->submitted_ns;
+    if (!q->started_ns) r->queued_ns = r->elapsed_ns;
+    else if (!r->run_ns) r->run_ns = now - q->started_ns;
+}
+
+bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results, uint32_t nresults)
+{
+    const struct ending_row *row = &endings[ending];
+    pthread_mutex_lock(&q->lock);
+    if (!query_move(q, row->state)) {
+        pthread_mutex_unlock(&q->lock);
+        return false;
+    }
+    q->rec.ending = (uint8_t)ending;
+    q->rec.phase = PHASE_NONE;
+    end_times(q);
+    if (row->state == QUERY_FINISHED) {
+        q->rec.results = results;
+        q->rec.nresults = nresults;
+    } else {
+        q->rec.results = NULL;
+        q->rec.nresults = 0;
+        struct err *copy = arena_alloc(q->arena, sizeof *copy);
+        if (copy) {
+            if (e && !row->text[0]) *copy = *e;
+            else err_set(copy, ERR_ENGINE, row->sqlstate, "%s", row->text);
+            if (!copy->sqlstate[0] && row->sqlstate[0]) memcpy(copy->sqlstate, row->sqlstate, 6);
+            if (!copy->code) copy->code = ERR_ENGINE;
+        }
+        q->rec.error = copy;
+    }
+    pthread_mutex_unlock(&q->lock);
+    service__write(q, apply_end, end_done, 0, 0, 0);
+    registry_hurry(q->service->registry);
+    return true;
+}
+
+/* ---- submit ---- */
+
+static int apply_insert(struct registry *r, struct registry_write *w, struct err *e)
+{
+    struct query *q = write_query(w);
+    /* The record as it was at submit; the fields that change later are written by the writes that change them. */
+    struct query_record rec;
+    pthread_mutex_lock(&q->lock);
+    rec = q->rec;
+    pthread_mutex_unlock(&q->lock);
+    rec.state = QUERY_QUEUED;
+    rec.phase = PHASE_NONE;
+    rec.ending = END_NONE;
+    rec.ended_ms = rec.expires_ms = rec.started_ms = rec.gone_ms = 0;
+    rec.runs = 0;
+    rec.error = NULL;
+    rec.nresults = 0;
+    return registry_put_query(r, &rec, e);
+}
+
+static void refuse(struct query *q, const struct err *e)
+{
+    struct service *s = q->service;
+    pthread_mutex_lock(&q->lock);
+    struct err *copy = arena_alloc(q->arena, sizeof *copy);
+    if (copy) *copy = *e;
+    q->rec.error = copy;
+    q->refused = true;
+    bool ended = query_state_ended(q->rec.state);
+    if (!ended) query_move(q, QUERY_FAILED);
+    q->shown = QUERY_FAILED;
+    if (q->engine) engine_cancel(q->engine, true);
+    query_signal_unlock(q, QF_ENDED, true);
+    if (!ended) atomic_fetch_sub(&s->live, 1);
+    pthread_mutex_lock(&s->table_lock);
+    bool out = table_remove_locked(s, q);
+    pthread_mutex_unlock(&s->table_lock);
+    if (out) query_unref(q);
+}
+
+static void insert_done(struct registry_write *w, int rc, const struct err *e)
+{
+    struct query *q = write_query(w);
+    if (rc) {
+        refuse(q, e);
+    } else {
+        pthread_mutex_lock(&q->lock);
+        query_signal_unlock(q, QF_ACCEPTED, true);
+    }
+    query_unref(q);
+    free(w);
+}
+
+int service_refusal(struct query *q, struct err *e)
+{
+    pthread_mutex_lock(&q->lock);
+    int rc = 0;
+    if (q->refused) {
+        rc = q->rec.error ? q->rec.error->code : ERR_UNAVAILABLE;
+        if (e && q->rec.error) *e = *q->rec.error;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return rc;
+}
+
+static const char *keep(struct arena *a, const char *s)
+{
+    return s ? arena_strdup(a, s) : NULL;
+}
+
+static int fill_record(struct query *q, const struct identity *who, const struct submit *in, struct err *e)
+{
+    struct query_record *r = &q->rec;
+    struct arena *a = q->arena;
+    r->created_ms = sys_wall_ms();
+    r->id = id_new(r->created_ms);
+    r->workspace = who->workspace;
+    r->user = who->user;
+    r->user_name = arena_strdup(a, who->user_name);
+    r->workspace_name = arena_strdup(a, who->workspace_name);
+    r->dialect = (uint8_t)in->dialect;
+    r->state = QUERY_QUEUED;
+    r->profile = in->profile;
+    r->sql = arena_strndup(a, in->sql, in->sql_len);
+    r->sql_len = in->sql_len;
+    r->default_source = keep(a, in->default_source);
+    r->default_database = keep(a, in->default_database);
+    r->timezone = keep(a, in->timezone);
+    r->language = keep(a, in->language);
+    r->bucket = keep(a, in->bucket);
+    r->path = keep(a, in->path);
+    r->request = keep(a, in->request);
+    r->row_limit = in->row_limit;
+    r->run_timeout_ms = in->run_timeout_ms;
+    r->reuse = in->reuse;
+    r->max_reuse_age_min = in->max_reuse_age_min;
+    r->read_only = in->read_only;
+    q->shown = QUERY_QUEUED;
+    q->submitted_ns = sys_mono_ns();
+    q->plan_now = in->plan_now;
+    q->hold = in->hold;
+    q->hold_until_ns = in->hold ? q->submitted_ns + HOLD_NS : 0;
+    if (!r->sql || !r->user_name || !r->workspace_name) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    return params_encode(in->params, in->nparams, a, &r->params, &r->params_len, e);
+}
+
+int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret, struct err *e)
+{
+    if (who->role < ROLE_MEMBER) return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not run queries");
+    if (atomic_load(&s->draining)) return err_set(e, ERR_UNAVAILABLE, "57P03", "the server is draining: it accepts no new queries");
+    if (in->sql_len == 0) return err_set(e, ERR_INVALID, "42601", "the SQL text is empty");
+    if (memchr(in->sql, 0, in->sql_len)) return err_set(e, ERR_INVALID, "22021", "the SQL text contains a NUL character");
+    int rc = scheduler_room(s->scheduler, who->workspace, e);
+    if (rc) return rc;
+    struct query *q = query_new(s);
+    if (!q) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    rc = fill_record(q, who, in, e);
+    if (!rc && in->bucket) {
+        const char *url;
+        rc = workspace_bucket_url(s->workspaces, who->workspace, in->bucket, q->arena, &url, e);
+    }
+    if (rc) {
+        query_unref(q);
+        return rc;
+    }
+    atomic_fetch_add(&s->live, 1);
+    metric_add(s->m_submitted, 1);
+    service__table_add(s, q);
+    service__write(q, apply_insert, insert_done, q->hold_until_ns, 0, 0);
+    scheduler_push(s->scheduler, q, in->plan_now);
+    *ret = q;
+    return 0;
+}
+
+/* ---- who sees what ---- */
+
+static bool owner_or_admin(const struct identity *who, const struct query *q)
+{
+    return who->role == ROLE_ADMIN || who->user == q->rec.user;
+}
+
+static bool visible(const struct identity *who, const struct query *q)
+{
+    if (q->rec.workspace != who->workspace) return false;
+    return config.access_queries == 0 || owner_or_admin(who, q);
+}
+
+static int not_found(struct err *e)
+{
+    return err_set(e, ERR_NOTFOUND, "02000", "query not found");
+}
+
+int service__load(struct service *s, const struct qid *id, struct query **ret, struct err *e)
+{
+    struct query *q = query_new(s);
+    if (!q) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    int rc = registry_get_query(s->registry, id, q->arena, &q->rec, e);
+    if (rc) {
+        query_unref(q);
+        return rc;
+    }
+    q->shown = q->rec.state;
+    struct result *shown = query_shown_result(q);
+    q->schema = shown ? shown->schema : NULL;
+    q->exposing = q->rec.exposed;
+    q->flags = QF_ACCEPTED;
+    if (query_state_ended(q->shown)) q->flags = QF_ACCEPTED | QF_PLANNED | QF_ROWS | QF_ENDED;
+    *ret = q;
+    return 0;
+}
+
+/* Loads an ended query into the table, unless another thread did meanwhile. */
+static int find_stored(struct service *s, const struct qid *id, struct query **ret, struct err *e)
+{
+    struct query *q;
+    int rc = service__load(s, id, &q, e);
+    if (rc) return rc == ERR_NOTFOUND ? not_found(e) : rc;
+    if (!query_state_ended(q->shown)) { /* it ended and left the table between lookup and load, or is being accepted: the table knows */
+        query_unref(q);
+        q = service__lookup(s, id);
+        if (!q) return not_found(e);
+        *ret = q;
+        return 0;
+    }
+    pthread_mutex_lock(&s->table_lock);
+    struct query *other = *table_slot(s, id);
+    while (other && !id_equal(&other->rec.id, id)) other = other->table_next;
+    if (other) {
+        query_ref(other);
+    } else {
+        struct query **slot = table_slot(s, id);
+        q->table_next = *slot;
+        *slot = query_ref(q);
+        q->in_table = true;
+    }
+    pthread_mutex_unlock(&s->table_lock);
+    if (other) {
+        query_unref(q);
+        q = other;
+    } else {
+        table_retire(s, q);
+    }
+    *ret = q;
+    return 0;
+}
+
+int service_find(struct service *s, const struct identity *who, const char *text, size_t len, bool may_block, struct query **ret, struct err *e)
+{
+    struct qid id;
+    if (!id_parse(text, len, &id)) return not_found(e);
+    struct query *q = service__lookup(s, &id);
+    if (!q) {
+        if (!may_block) return ERR_WOULDBLOCK;
+        int rc = find_stored(s, &id, &q, e);
+        if (rc) return rc;
+    }
+    if (!visible(who, q)) {
+        query_unref(q);
+        return not_found(e);
+    }
+    *ret = q;
+    return 0;
+}
+
+/* ---- cancel and delete ---- */
+
+static int may_change(const struct identity *who, const struct query *q, struct err *e)
+{
+    if (who->role < ROLE_MEMBER) return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not change queries");
+    if (!owner_or_admin(who, q)) return err_set(e, ERR_DENIED, "42501", "only the query's owner or an admin may do this");
+    return 0;
+}
+
+static void interrupt(struct query *q)
+{
+    pthread_mutex_lock(&q->lock);
+    if (q->engine && !q->cancel_sent) {
+        q->cancel_sent = true;
+        engine_cancel(q->engine, false);
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
+int service_cancel(struct service *s, const struct identity *who, struct query *q, struct err *e)
+{
+    (void)s;
+    int rc = may_change(who, q, e);
+    if (rc) return rc;
+    pthread_mutex_lock(&q->lock);
+    enum ending ending = q->rec.state == QUERY_QUEUED ? END_CANCELED_QUEUED : END_CANCELED_RUNNING;
+    pthread_mutex_unlock(&q->lock);
+    if (!service__end(q, ending, NULL, NULL, 0)) return err_set(e, ERR_CONFLICT, "55000", "the query has ended already");
+    interrupt(q);
+    return 0;
+}
+
+static int apply_gone(struct registry *r, struct registry_write *w, struct err *e)
+{
+    struct query_write *qw = (struct query_write *)(void *)w;
+    return registry_put_gone(r, &qw->q->rec.id, qw->at_ms, e);
+}
+
+static void gone_done(struct registry_write *w, int rc, const struct err *e)
+{
+    struct query *q = write_query(w);
+    if (rc) log_event(LOG_ERROR, "core", "the deletion of a result could not be recorded", "error", e->text, NULL);
+    else janitor_remove(q->service->janitor, q);
+    query_unref(q);
+    free(w);
+}
+
+int service_delete(struct service *s, const struct identity *who, struct query *q, struct err *e)
+{
+    int rc = service_cancel(s, who, q, e);
+    if (rc && rc != ERR_CONFLICT) return rc;
+    int64_t now = sys_wall_ms();
+    pthread_mutex_lock(&q->lock);
+    bool first = q->rec.gone_ms == 0;
+    if (first) q->rec.gone_ms = now;
+    q->version++;
+    pthread_mutex_unlock(&q->lock);
+    if (first) service__write(q, apply_gone, gone_done, 0, now, 0);
+    return 0;
+}
+
+void service__drop_result(struct service *s, struct query *q)
+{
+    pthread_mutex_lock(&q->lock);
+    struct segment *old = q->segment;
+    q->segment = NULL;
+    uint32_t n = q->rec.nresults;
+    pthread_mutex_unlock(&q->lock);
+    segment_unref(old);
+    for (uint32_t i = 0; i < n; i++) {
+        struct err e;
+        err_clear(&e);
+        if (!q->rec.results[i].sealed) continue;
+        if (spool_remove(s->spool, &q->rec.id, q->rec.results[i].ordinal, &e)) log_event(LOG_WARN, "core", "a stored result could not be removed", "error", e.text, NULL);
+    }
+}
+
+/* ---- life ---- */
+
+static void make_metrics(struct service *s)
+{
+    for (int i = 0; i < ENDINGS; i++) {
+        char labels[64];
+        snprintf(labels, sizeof labels, "ending=\"%s\"", endings[i].name);
+        s->m_ended[i] = metrics_get(METRIC_COUNTER, "quern_queries_ended_total", labels, "Queries that ended, by ending.");
+    }
+    s->m_submitted = metrics_get(METRIC_COUNTER, "quern_queries_submitted_total", "", "Queries submitted.");
+    s->m_queued = metrics_get(METRIC_GAUGE, "quern_queries_queued", "", "Queries that wait for a slot.");
+    s->m_running = metrics_get(METRIC_GAUGE, "quern_queries_running", "", "Run slots in use.");
+    s->m_seconds = metrics_get(METRIC_HISTOGRAM, "quern_query_seconds", "", "Time from submit to end.");
+}
+
+int service_open(const struct service_options *o, struct service **ret, struct err *e)
+{
+    struct service *s = calloc(1, sizeof *s);
+    if (!s) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    s->registry = o->registry;
+    s->workspaces = o->workspaces;
+    s->pool = o->pool;
+    pthread_mutex_init(&s->table_lock, NULL);
+    make_metrics(s);
+    int rc = spool_open(o->data_dir, &s->spool, e);
+    if (!rc) rc = janitor_start(s, &s->janitor, e);
+    if (!rc) rc = delivery_start(s, &s->delivery, e);
+    if (!rc) rc = scheduler_start(s, &s->scheduler, e);
+    if (!rc) rc = service__recover(s, e);
+    if (rc) {
+        service_close(s);
+        return rc;
+    }
+    *ret = s;
+    return 0;
+}
+
+void service_drain(struct service *s)
+{
+    atomic_store(&s->draining, true);
+    scheduler_pause(s->scheduler, true);
+}
+
+int service_running(struct service *s)
+{
+    return scheduler_running(s->scheduler) + delivery_backlog(s->delivery);
+}
+
+static void table_clear(struct service *s)
+{
+    for (uint32_t i = 0; i < RECENT_KEPT; i++) query_unref(s->recent[i]);
+    for (uint32_t i = 0; i < SEGMENTS_OPEN; i++) query_unref(s->open[i]);
+    for (uint32_t i = 0; i < TABLE_BUCKETS; i++) {
+        for (struct query *q = s->table[i], *next; q; q = next) {
+            next = q->table_next;
+            q->in_table = false;
+            query_unref(q);
+        }
+    }
+}
+
+void service_close(struct service *s)
+{
+    if (!s) return;
+    atomic_store(&s->draining, true);
+    scheduler_stop(s->scheduler, 0);
+    delivery_stop(s->delivery);
+    janitor_stop(s->janitor);
+    registry_sync(s->registry);
+    scheduler_free(s->scheduler);
+    table_clear(s);
+    spool_close(s->spool);
+    pthread_mutex_destroy(&s->table_lock);
+    free(s);
+}
+
+int service_live(struct service *s)
+{
+    return atomic_load(&s->live);
+}
+
+void service_set_metadata(struct service *s, enum dialect_id d, delivery_metadata_fn fn)
+{
+    s->metadata[d] = fn;
+}
+
+void service_pause(struct service *s, bool pause)
+{
+    scheduler_pause(s->scheduler, pause);
+}
+
+bool service_ready(struct service *s, struct err *e)
+{
+    if (!atomic_load(&s->draining)) return true;
+    err_set(e, ERR_UNAVAILABLE, "57P03", "draining");
+    return false;
+}

@@ -1,0 +1,109 @@
+/*
+ * service: all that a dialect may do. Submit, find, wait (query.h), rows, cancel, delete, list.
+ *
+ * Threads: calls marked (any) never block and may run on an HTTP thread. Calls marked (worker) may read disk or registry and must run on a worker.
+ * Visibility is decided here and nowhere else: what the identity may not see is ERR_NOTFOUND.
+ */
+#ifndef QUERN_CORE_SERVICE_H
+#define QUERN_CORE_SERVICE_H
+
+#include "core/query.h"
+#include "encoders/encoder.h"
+
+struct service;
+struct registry;
+struct workspaces;
+struct pool;
+
+/* ---- life ---- */
+struct service_options { struct registry *registry; struct workspaces *workspaces; struct pool *pool; const char *data_dir; };
+/* Opens the spool, recovers what an earlier run left (design.md decision 1), starts workers. Blocking. */
+int service_open(const struct service_options *o, struct service **ret, struct err *e) MUST_USE;
+/* From now on submits answer ERR_UNAVAILABLE. */
+void service_drain(struct service *s);
+/* Starts no queued query any more, ends running engines (their queries are queued again or failed by the next start), joins all threads. The caller drained before:
+ * service_drain, then waited for service_running() to reach 0 or its deadline. No call into the service may be under way. */
+void service_close(struct service *s);
+/* Queries that have not ended; and those that hold a run slot or are being delivered. */
+int service_live(struct service *s);
+int service_running(struct service *s);
+/* Text of a delivered result's metadata file, in the dialect's own form; main registers it. Appends to out. */
+typedef int (*delivery_metadata_fn)(const struct query_view *v, struct buf *out);
+void service_set_metadata(struct service *s, enum dialect_id d, delivery_metadata_fn fn);
+/* No queued query starts while paused (bench, maintenance). */
+void service_pause(struct service *s, bool pause);
+
+/* What a dialect submits; texts are copied. */
+struct submit {
+    enum dialect_id dialect;
+    const char *sql; size_t sql_len;
+    const struct wire_param *params; uint32_t nparams;
+    uint8_t profile;               /* enum wire_profile */
+    const char *default_source, *default_database; /* NULL: unqualified names do not resolve (see data_catalog.main, design.md 7) */
+    const char *timezone, *language;  /* NULL = default */
+    int64_t row_limit;             /* -1 none, 0 schema only */
+    int64_t run_timeout_ms;        /* 0 = config */
+    const char *bucket, *path;     /* deliver there; NULL = no delivery */
+    const char *request;           /* the dialect's own memory, JSON text up to 16 KiB, given back in the view; NULL none */
+    bool reuse; int32_t max_reuse_age_min;
+    bool read_only;                /* the dialect allows only queries: writes are refused with 0A000 */
+    bool plan_now;                 /* compile at once, on a plan slot when no run slot is free (Data 360) */
+    bool hold;                     /* the caller waits for the end: acceptance may be held up to 2 ms to share a transaction */
+    const char *idempotency_key;   /* NULL none */
+    int64_t created_ms;            /* creation instant (id second, created_ms of the view); 0 = now. Kakao's folder date must agree with it */
+};
+
+/* (any) Creates the query and starts the durable record; the caller then waits for QF_ACCEPTED (or more) before it answers. The reference is the caller's.
+ * ERR_INVALID, ERR_DENIED (reader), ERR_NOTFOUND (bucket), ERR_LIMIT (queue full; 429), ERR_UNAVAILABLE (draining; 503). After the wait check
+ * service_refusal(). */
+int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret, struct err *e) MUST_USE;
+/* 0 when the query was recorded; else the error of recording it (ERR_UNAVAILABLE: disk full ...). Valid once QF_ACCEPTED is set. */
+int service_refusal(struct query *q, struct err *e) MUST_USE;
+
+/* (any when may_block is false: ERR_WOULDBLOCK if the registry must be read; (worker) otherwise.) Both id spellings. ERR_NOTFOUND. */
+int service_find(struct service *s, const struct identity *who, const char *id, size_t id_len, bool may_block, struct query **ret, struct err *e) MUST_USE;
+
+/* (any) Owner or admin, else ERR_DENIED. ERR_CONFLICT when ended. The record is CANCELED at once for all readers in this process; *wait_durable: the
+ * caller waits for QF_ENDED before it answers. */
+int service_cancel(struct service *s, const struct identity *who, struct query *q, struct err *e) MUST_USE;
+/* (any) Deletes the result (cancels first when it runs). Role and owner as cancel. The record stays. */
+int service_delete(struct service *s, const struct identity *who, struct query *q, struct err *e) MUST_USE;
+
+/* (worker) Keeps one small number of the dialect with the query: query_view.note at once, durable when it returns. 0 = never set. Data 360 remembers
+ * there how a pending submit was answered, because chunk numbers depend on it (docs/data360.md). ERR_UNAVAILABLE when it cannot be recorded. */
+int service_note(struct service *s, struct query *q, uint32_t note, struct err *e) MUST_USE;
+
+/* ---- rows ---- */
+/* A pin on one result's rows; survives expiry and deletion until closed. */
+struct rows;
+/* (worker) Result `ordinal` (UINT32_MAX = the one that single-result dialects show). Works while the query runs if rows are readable; then marks the query
+ * exposed durably first. ERR_GONE (deleted, expired), ERR_CONFLICT (no rows yet, or ended without a result; use the view), ERR_CORRUPT, ERR_IO. */
+int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows **ret, struct err *e) MUST_USE;
+void rows_close(struct rows *r); /* (any) */
+struct segment *rows_segment(struct rows *r);   /* borrowed; row and batch counts grow while the query runs */
+bool rows_complete(const struct rows *r);       /* opened on a finished result: counts are final */
+
+/* ---- buckets, sources: what Kakao needs to know before it accepts ---- */
+enum bucket_state { BUCKET_OK, BUCKET_UNKNOWN, BUCKET_NOT_WRITABLE };
+/* (worker) Looks at the bucket of the workspace. */
+enum bucket_state service_bucket_state(struct service *s, const struct identity *who, const char *name);
+
+/* ---- list ---- */
+enum list_sort { SORT_CREATED, SORT_ID, SORT_TEXT, SORT_STATE, SORT_ELAPSED, SORT_SCANNED, SORT_CREATOR, SORT_STORAGE };
+struct list_order { enum list_sort by; bool desc; };
+struct list_filter {
+    uint32_t states;               /* bit (1 << enum query_state); 0 = all */
+    const char *creator;           /* NULL any */
+    const struct qid *id;          /* NULL any */
+    uint64_t offset; uint32_t limit;
+    uint32_t norders; struct list_order orders[8]; /* none: newest first */
+};
+struct list { struct query **queries; uint32_t n; uint64_t total; }; /* references held by the list */
+/* (worker) */
+int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret, struct err *e) MUST_USE;
+void list_free(struct list *l);
+
+/* ---- for http ---- */
+bool service_ready(struct service *s, struct err *e);  /* can accept now; else why not */
+
+#endif

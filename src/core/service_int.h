@@ -1,0 +1,98 @@
+/*
+ * service_int: what service.c, scheduler.c, runner.c, delivery.c, recovery.c and janitor.c share. Not for other files.
+ *
+ * Lock order: scheduler lock -> query lock -> table lock -> registry queue. No lock is held while calling an engine, the spool or a client.
+ */
+#ifndef QUERN_CORE_SERVICE_INT_H
+#define QUERN_CORE_SERVICE_INT_H
+
+#include "base/metrics.h"
+#include "core/query_int.h"
+#include "core/registry.h"
+#include "core/service.h"
+#include "core/workspace.h"
+#include "pool/pool.h"
+#include "results/spool.h"
+
+#define TABLE_BUCKETS 16384u
+#define RECENT_KEPT 1024u    /* ended queries kept in memory for polls */
+#define SEGMENTS_OPEN 128u   /* stored results kept open between requests */
+
+struct scheduler;
+struct delivery;
+struct janitor;
+
+struct service {
+    struct registry *registry;
+    struct workspaces *workspaces;
+    struct pool *pool;
+    struct spool *spool;
+    struct scheduler *scheduler;
+    struct delivery *delivery;
+    struct janitor *janitor;
+    atomic_bool draining;
+    atomic_bool stopping;         /* the drain is over: runners leave their records as they are */
+    pthread_mutex_t table_lock;   /* guards the four below */
+    struct query *table[TABLE_BUCKETS];
+    struct query *recent[RECENT_KEPT]; /* references; ring */
+    struct query *open[SEGMENTS_OPEN]; /* references of queries whose segment is open; ring */
+    uint32_t recent_next, open_next;
+    atomic_int live;              /* queries that have not ended */
+    delivery_metadata_fn metadata[DIALECTS];
+    struct metric *m_ended[ENDINGS], *m_submitted, *m_queued, *m_running, *m_seconds;
+};
+
+/* ---- service.c ---- */
+/* Puts a query into the table. */
+void service__table_add(struct service *s, struct query *q);
+/* Ends a query: false when it had ended already. `results` (may be NULL) live in the query's arena; e may be NULL where the ending has its own text. Queues the durable
+ * record; waiters see the end when that is committed. Any thread. */
+bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results, uint32_t nresults);
+/* Queues one of the small writes. */
+void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *), void (*done)(struct registry_write *, int, const struct err *),
+                    int64_t hold_until_ns, int64_t at_ms, uint32_t runs);
+void service__write_done(struct registry_write *w, int rc, const struct err *e);
+/* A query from its stored record, not in the table. */
+int service__load(struct service *s, const struct qid *id, struct query **ret, struct err *e) MUST_USE;
+/* In the table, or NULL; a reference. */
+struct query *service__lookup(struct service *s, const struct qid *id);
+/* Marks the result gone and removes its files. (worker) */
+void service__drop_result(struct service *s, struct query *q);
+
+/* ---- service_params.c ---- */
+int params_encode(const struct wire_param *p, uint32_t n, struct arena *a, const uint8_t **ret, uint32_t *ret_len, struct err *e) MUST_USE;
+int params_decode(const uint8_t *p, uint32_t len, struct arena *a, struct wire_param **ret, uint32_t *ret_n) MUST_USE;
+
+/* ---- scheduler.c ---- */
+int scheduler_start(struct service *s, struct scheduler **ret, struct err *e) MUST_USE;
+/* Stops the workers: no new query starts; running ones are cancelled after drain_ms (their records stay RUNNING, for the next start). */
+void scheduler_stop(struct scheduler *c, int64_t drain_ms);
+void scheduler_free(struct scheduler *c);
+/* ERR_LIMIT with the key's name when the queue is full. Does not take a place yet. */
+int scheduler_room(struct scheduler *c, int64_t workspace, struct err *e) MUST_USE;
+/* Queues a reference of q; plan_now queries also go to the plan lane when no run slot is free. */
+void scheduler_push(struct scheduler *c, struct query *q, bool plan_now);
+void scheduler_pause(struct scheduler *c, bool pause);
+int scheduler_running(struct scheduler *c);
+
+/* ---- runner.c: on a scheduler's worker ---- */
+void runner_run(struct service *s, struct query *q);
+void runner_plan(struct service *s, struct query *q);
+
+/* ---- delivery.c ---- */
+int delivery_start(struct service *s, struct delivery **ret, struct err *e) MUST_USE;
+void delivery_stop(struct delivery *d);
+int delivery_backlog(struct delivery *d); /* waiting and under way */
+/* Takes a reference; the query is RUNNING, phase DELIVERING, its results are sealed and committed. */
+void delivery_push(struct delivery *d, struct query *q);
+
+/* ---- recovery.c ---- */
+int service__recover(struct service *s, struct err *e) MUST_USE;
+
+/* ---- janitor.c ---- */
+int janitor_start(struct service *s, struct janitor **ret, struct err *e) MUST_USE;
+void janitor_stop(struct janitor *j);
+/* Asks for removal of a query's files soon (takes a reference). */
+void janitor_remove(struct janitor *j, struct query *q);
+
+#endif

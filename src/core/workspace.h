@@ -1,0 +1,38 @@
+/*
+ * workspace: the tenants and what belongs to them: buckets, datasets, and the grants version (epoch) that the engine pool's key holds.
+ * All in memory behind one read-write lock, written through the registry. Any thread.
+ */
+#ifndef QUERN_CORE_WORKSPACE_H
+#define QUERN_CORE_WORKSPACE_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "pool/pool.h"
+
+struct registry;
+struct workspaces;
+
+int workspaces_open(struct registry *r, const char *data_dir, struct workspaces **ret, struct err *e) MUST_USE;
+void workspaces_close(struct workspaces *w);
+/* After the admin room made a workspace through identity_key_create: reads it into memory. */
+int workspaces_reload(struct workspaces *w, struct err *e) MUST_USE;
+
+/* The key for engines of this workspace; texts in `a`. ERR_NOTFOUND. */
+int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, struct arena *a, struct engine_key *ret, struct err *e) MUST_USE;
+/* URL of a bucket, in `a`; name NULL = the default bucket. ERR_NOTFOUND; ERR_DENIED when read-only. */
+int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *name, struct arena *a, const char **ret_url, struct err *e) MUST_USE;
+/* Calls fn(name) for each dataset. */
+void workspace_each_dataset(struct workspaces *w, int64_t workspace, void (*fn)(void *arg, const char *name), void *arg);
+/* Calls fn(id) for each workspace. */
+void workspaces_each(struct workspaces *w, void (*fn)(void *arg, int64_t id), void *arg);
+
+/* ---- administration (blocking; durable on return; appends JSON) ---- */
+int workspace_bucket_create(struct workspaces *w, const char *workspace, const char *name, const char *url, bool read_only, bool is_default, struct buf *out,
+                            struct err *e) MUST_USE;
+/* url file:///DIR-OR-FILE (absolute, must exist and be readable); format by suffix or by what the folder holds. Name: [A-Za-z_][A-Za-z0-9_]{0,127}. */
+int workspace_dataset_add(struct workspaces *w, const char *workspace, const char *name, const char *url, struct buf *out, struct err *e) MUST_USE;
+int workspace_dataset_list(struct workspaces *w, const char *workspace, struct buf *out, struct err *e) MUST_USE;
+int workspace_dataset_remove(struct workspaces *w, const char *workspace, const char *name, struct buf *out, struct err *e) MUST_USE;
+int workspace_list(struct workspaces *w, struct buf *out, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,130 @@
+/*
+ * dialect: the seam between HTTP and the five faces of one thing.
+ *
+ * A dialect is a table of routes. A handler reads the request, calls core/service.h, and fills the reply. It knows wire names, shapes and codes and
+ * nothing of SQLite, files, engines or threads; it never blocks on an HTTP thread. A handler ends in one of three ways:
+ *
+ *   REPLY_READY   the reply is complete
+ *   REPLY_DEFER   call rq->next again on a worker thread, where rq->may_block is true
+ *   REPLY_PARK    the connection is parked without a thread; rq->next is called again (on an HTTP thread) when the waiter in rq->wait wakes,
+ *                 or at rq->wait.deadline_ns, or not at all when the client is gone (then only rq's arena is freed)
+ *
+ * Adding a dialect is one new file with a `const struct dialect` and one line in dialects.c.
+ */
+#ifndef QUERN_DIALECTS_DIALECT_H
+#define QUERN_DIALECTS_DIALECT_H
+
+#include "base/json_read.h"
+#include "base/json_write.h"
+#include "core/service.h"
+
+struct request;
+enum handled { REPLY_READY, REPLY_DEFER, REPLY_PARK };
+typedef enum handled (*handler_fn)(struct request *rq);
+
+enum credential { CREDENTIAL_NONE, CREDENTIAL_KAKAO /* two headers */, CREDENTIAL_JACKDB /* Basic keyId@api:secret */, CREDENTIAL_CANNER /* Token */,
+                  CREDENTIAL_DATA360 /* Bearer */, CREDENTIAL_KYLIN /* Basic keyId:secret */, CREDENTIAL_ANY /* any of the five */ };
+
+struct route {
+    const char *method;     /* "GET" */
+    const char *pattern;    /* "/v1/data-query/query/{id}/abort"; {x} matches one non-empty segment, percent-decoded */
+    const char *name;       /* metric label, unique: "kakao.abort" */
+    handler_fn handler;
+    enum role role;         /* least role; 0 = no role needed (CREDENTIAL_NONE routes) */
+};
+
+struct dialect {
+    enum dialect_id id;
+    const char *name;       /* "kakao" */
+    enum credential credential;
+    const struct route *routes; /* ended by method NULL */
+    /* Writes the dialect's error body for a failure found before or outside a handler (401, 403 by role, 404, 405, 413, 415, 429, 500, 503). status is the HTTP status. */
+    void (*error)(struct request *rq, int status, const struct err *e);
+    delivery_metadata_fn metadata; /* text of the metadata file beside a delivered result; NULL: none */
+};
+
+#define PATH_PARAMS_MAX 4
+struct slice { const char *p; size_t n; };
+
+/* Rows streamed into a reply: prefix, rows [from, from + limit) by an encoder, suffix. */
+struct reply_rows {
+    struct rows *rows;               /* owned; closed at the end */
+    const struct encoder *encoder;
+    struct encode_options options;   /* texts live in the request arena */
+    uint64_t from, limit;            /* limit UINT64_MAX = all */
+    uint64_t byte_limit;             /* stop before the row that would pass it (at least one row); 0 = none */
+    bool raw;                        /* arrow only: the stored stream as it is (whole batches): sends [raw_off, raw_off + raw_len) of the segment's stream */
+    uint64_t raw_off, raw_len;
+    bool head, tail;                 /* call encoder->head / ->tail */
+    /* Appends what follows the rows; `sent` rows were sent. May be NULL. */
+    int (*suffix)(struct request *rq, uint64_t sent, struct buf *out);
+};
+
+struct reply {
+    int status;                      /* 0 = not set */
+    const char *content_type;        /* NULL: none (204) */
+    struct buf body;                 /* whole body, or the prefix when `rows` is used */
+    struct { const char *name, *value; } headers[16]; /* texts live in the request arena */
+    uint32_t nheaders;
+    bool streaming;                  /* rows below are used */
+    struct reply_rows rows;
+    /* For resumable downloads (neutral): total known length, or -1; http answers Range and If-Range itself when etag is set and length known. */
+    int64_t length;
+    const char *etag;
+};
+
+struct reply_wait {
+    struct query *query;             /* borrowed: the request keeps its reference until it ends */
+    uint32_t until; uint64_t version;
+    int64_t deadline_ns;             /* monotonic; 0 = none */
+};
+
+struct request {
+    struct service *service;         /* (C) */
+    struct arena *arena;             /* freed when the request ends */
+    const struct dialect *dialect;
+    const struct route *route;
+    struct identity who;             /* filled unless CREDENTIAL_NONE */
+    const char *method, *path;       /* path percent-encoded as sent, without query string */
+    const char *request_id;
+    struct slice params[PATH_PARAMS_MAX]; /* in pattern order, percent-decoded, NUL-terminated */
+    uint32_t nparams;
+    const char *body; size_t body_len;
+    bool may_block;                  /* true on a worker thread */
+    bool woken_by_deadline;          /* after REPLY_PARK */
+    handler_fn next;                 /* for DEFER and PARK */
+    struct reply_wait wait;
+    struct reply reply;
+    void *state;                     /* the handler's own, in the arena */
+    void *http;                      /* http room's own */
+};
+
+/* ---- what the http room offers to handlers (implemented in http/request.c; the dialects link against these declarations only) ---- */
+/* Value of a request header, NULL when absent. Case-insensitive. */
+const char *request_header(struct request *rq, const char *name);
+/* i-th value of a query parameter (percent-decoded, "+" is a blank), NULL when there is none. A parameter without "=" has the value "". */
+const char *request_query(struct request *rq, const char *name, uint32_t i);
+/* Calls fn for each query parameter in order. */
+void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg);
+
+/* ---- helpers for all dialects (dialects.c) ---- */
+void reply_header(struct request *rq, const char *name, const char *value); /* copied */
+/* Sets status, type application/json and returns a writer on the body. */
+struct json_write reply_json(struct request *rq, int status);
+enum handled reply_error(struct request *rq, int status, const struct err *e); /* through the dialect's error() */
+/* HTTP status for a service error as most dialects use it: INVALID 400, DENIED 403, NOTFOUND 404, CONFLICT 409, LIMIT/BUSY 429, UNAVAILABLE 503, TIMEOUT 408 ... */
+int reply_status_of(int code);
+/* Keeps a reference until the request ends. */
+void request_keep_query(struct request *rq, struct query *q);
+enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version, int64_t deadline_ns, handler_fn next);
+enum handled request_defer(struct request *rq, handler_fn next);
+/* service_find with DEFER handled: 1 = *ret set; 0 = return REPLY_DEFER; <0 error filled. `self` is the handler to call again. */
+int request_find(struct request *rq, const char *id, size_t n, handler_fn self, struct query **ret, struct err *e);
+/* Parses an integer query parameter: 0 ok (absent: *ret = def), ERR_INVALID with a text naming the parameter and range. */
+int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most, int64_t *ret, struct err *e);
+
+extern const struct dialect dialect_kakao, dialect_data360, dialect_neutral;
+/* All dialects, NULL-terminated; order does not matter. */
+extern const struct dialect *const dialects[];
+
+#endif

@@ -1,0 +1,262 @@
+/*
+ * main: wires the modules together, handles signals, drains, and decides the exit code. The only file that knows all rooms.
+ *
+ * Threads: all signals are blocked before the first thread starts; the main thread takes them with sigtimedwait. Exit codes: 0 after SIGTERM, 1 when the start or the service
+ * failed, 2 for a wrong command line, 70 when an fsync of the registry failed (registry.c).
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/sys.h"
+#include "core/admin.h"
+#include "core/registry.h"
+#include "core/service.h"
+#include "core/workspace.h"
+#include "dialects/dialect.h"
+#include "http/server.h"
+#include "pool/pool.h"
+
+static const char usage[] =
+    "usage: quernd serve --data DIR [--listen HOST:PORT] [--config FILE]\n"
+    "       quernd admin --data DIR [--json] COMMAND ...     (quernd admin --help lists them)\n"
+    "       quernd routes --json                             the route table\n"
+    "       quernd check-config [--config FILE]              reads the configuration and says what is wrong\n"
+    "       quernd config-help [--markdown]                  every key with its default\n"
+    "       quernd --version\n";
+
+struct options { const char *data, *listen, *config_file; };
+
+static int bad_usage(const char *what, const char *arg)
+{
+    fprintf(stderr, "quernd: %s%s%s\n%s", what, arg ? " " : "", arg ? arg : "", usage);
+    return 2;
+}
+
+/* ---- serve ---- */
+
+struct daemon {
+    int lock;
+    struct registry *registry;
+    struct identities *identities;
+    struct workspaces *workspaces;
+    struct pool *pool;
+    struct service *service;
+    struct admin_context admin;
+    struct admin_server *admin_server;
+    struct server *server;
+    struct engine_level level;
+};
+
+static char *engine_path(void)
+{
+    char exe[4096], *path = NULL;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0) return NULL;
+    exe[n] = 0;
+    char *slash = strrchr(exe, '/');
+    if (!slash || asprintf(&path, "%.*s/quern-engine", (int)(slash - exe), exe) < 0) return NULL;
+    return path;
+}
+
+/* Refuses to serve when a hostile statement succeeded in a confined engine process (specs/reliability.md section 8). */
+static int check_sandbox(struct daemon *d, struct err *e)
+{
+    int rc = pool_selftest(d->pool, &d->level, e);
+    metric_set(metrics_get(METRIC_GAUGE, "quern_sandbox_landlock_abi", "", "Landlock ABI that confines engine processes; 0 is none."), d->level.landlock_abi);
+    metric_set(metrics_get(METRIC_GAUGE, "quern_sandbox_seccomp", "", "1 when a seccomp filter confines engine processes."), d->level.seccomp);
+    if (rc == 0) {
+        log_line(LOG_INFO, "main", "engine self-test passed: %s, Landlock ABI %d, seccomp %s", d->level.library, d->level.landlock_abi,
+                 d->level.seccomp ? "on" : "off");
+        return 0;
+    }
+    if (rc == ERR_DENIED && config.engine_unsafe_no_sandbox) {
+        log_line(LOG_WARN, "main", "serving although the engine self-test failed (engine.unsafe_no_sandbox): %s", e->text);
+        return 0;
+    }
+    return rc;
+}
+
+static int open_all(struct daemon *d, const char *data, const char *engine, struct err *e)
+{
+    int rc = data_dir_lock(data, &d->lock, e);
+    if (!rc) rc = registry_open(data, &d->registry, e);
+    if (!rc) rc = identities_open(d->registry, data, &d->identities, e);
+    if (!rc) rc = workspaces_open(d->registry, data, &d->workspaces, e);
+    struct pool_options po = {.data_dir = data, .engine_path = engine};
+    if (!rc) rc = pool_open(&po, &d->pool, e);
+    if (!rc) rc = check_sandbox(d, e);
+    struct service_options so = {.registry = d->registry, .workspaces = d->workspaces, .pool = d->pool, .data_dir = data};
+    if (!rc) rc = service_open(&so, &d->service, e);
+    if (rc) return rc;
+    for (int i = 0; dialects[i]; i++)
+        if (dialects[i]->metadata) service_set_metadata(d->service, dialects[i]->id, dialects[i]->metadata);
+    d->admin = (struct admin_context){.identities = d->identities, .workspaces = d->workspaces, .service = d->service};
+    return admin_server_start(&d->admin, data, &d->admin_server, e);
+}
+
+static void prewarm(void *arg, int64_t workspace)
+{
+    struct daemon *d = arg;
+    struct arena *a = arena_new(1u << 20);
+    struct engine_key key;
+    if (a && workspace_engine_key(d->workspaces, workspace, false, a, &key, NULL) == 0) pool_prewarm(d->pool, &key);
+    arena_free(a);
+}
+
+static void close_all(struct daemon *d)
+{
+    server_stop(d->server);
+    admin_server_stop(d->admin_server);
+    service_close(d->service);
+    pool_close(d->pool);
+    workspaces_close(d->workspaces);
+    identities_close(d->identities);
+    registry_close(d->registry);
+    if (d->lock >= 0) close(d->lock);
+}
+
+static void reload(const struct options *o)
+{
+    struct err e;
+    err_clear(&e);
+    if (config_load(o->config_file, true, &e)) {
+        log_line(LOG_ERROR, "main", "reload refused, the old configuration stays: %s", e.text);
+        return;
+    }
+    log_set_level((enum log_level)config.log_level);
+    log_event(LOG_INFO, "main", "configuration reloaded", NULL);
+}
+
+static void wait_for_stop(const struct options *o, const sigset_t *set)
+{
+    for (;;) {
+        int sig = sigwaitinfo(set, NULL);
+        if (sig == SIGHUP) reload(o);
+        else if (sig == SIGTERM || sig == SIGINT) return;
+    }
+}
+
+/* Submits are refused, queued queries stay queued, running ones may end; polls and downloads go on. A second signal ends the wait. */
+static void drain(struct daemon *d, const sigset_t *set)
+{
+    log_line(LOG_INFO, "main", "draining: %d running, up to %lld ms (server.drain)", service_running(d->service), (long long)config.server_drain);
+    server_drain(d->server);
+    service_drain(d->service);
+    int64_t until = sys_mono_ns() + config.server_drain * 1000000;
+    struct timespec pause = {0, 20000000};
+    while (service_running(d->service) > 0 && sys_mono_ns() < until) {
+        int sig = sigtimedwait(set, NULL, &pause);
+        if (sig == SIGTERM || sig == SIGINT) break;
+    }
+}
+
+static int serve(const struct options *o)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    struct err e;
+    err_clear(&e);
+    struct daemon d = {.lock = -1};
+    char *engine = engine_path(), address[128];
+    int rc = engine ? open_all(&d, o->data, engine, &e) : err_set(&e, ERR_INTERNAL, NULL, "cannot find quern-engine beside quernd");
+    struct server_options so = {.service = d.service, .identities = d.identities, .listen = o->listen ? o->listen : config.http_listen};
+    if (!rc) rc = server_start(&so, &d.server, address, sizeof address, &e);
+    if (rc) {
+        fprintf(stderr, "quernd: %s\n", e.text);
+    } else {
+        workspaces_each(d.workspaces, prewarm, &d);
+        fprintf(stderr, "quernd: listening on http://%s\n", address);
+        wait_for_stop(o, &set);
+        drain(&d, &set);
+    }
+    close_all(&d);
+    free(engine);
+    if (!rc) log_event(LOG_INFO, "main", "stopped", NULL);
+    return rc ? 1 : 0;
+}
+
+/* ---- the small commands ---- */
+
+static int print(int rc, struct buf *b)
+{
+    const char *text = rc ? NULL : buf_str(b);
+    if (text) fputs(text, stdout);
+    buf_free(b);
+    return text ? 0 : 1;
+}
+
+static int check_config(const struct options *o)
+{
+    struct err e;
+    err_clear(&e);
+    if (config_load(o->config_file, false, &e)) {
+        fprintf(stderr, "quernd: %s\n", e.text);
+        return 1;
+    }
+    puts("the configuration is good");
+    return 0;
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    for (int i = 2; i < argc; i++) {
+        const char **to = strcmp(argv[i], "--data") == 0     ? &o->data
+                          : strcmp(argv[i], "--listen") == 0 ? &o->listen
+                          : strcmp(argv[i], "--config") == 0 ? &o->config_file
+                                                             : NULL;
+        if (!to) return bad_usage("unknown argument", argv[i]);
+        if (i + 1 == argc) return bad_usage("a value is missing after", argv[i]);
+        *to = argv[++i];
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {NULL, NULL, NULL};
+    struct buf out = BUF_INIT(4u << 20);
+    if (argc < 2) return bad_usage("a command is missing", NULL);
+    const char *command = argv[1];
+    sys_init();
+    if (crypto_init()) return 1;
+    config_defaults();
+    if (strcmp(command, "--version") == 0) return printf("quernd %s\n", QUERN_VERSION) < 0;
+    if (strcmp(command, "--help") == 0 || strcmp(command, "help") == 0) return fputs(usage, stdout) < 0;
+    if (strcmp(command, "admin") == 0) return admin_main(argc - 1, argv + 1);
+    if (strcmp(command, "routes") == 0) return print(server_routes_json(&out), &out);
+    if (strcmp(command, "config-help") == 0)
+        return print(argc > 2 && strcmp(argv[2], "--markdown") == 0 ? config_markdown(&out) : config_help(&out), &out);
+    bool is_serve = strcmp(command, "serve") == 0;
+    if (!is_serve && strcmp(command, "check-config") != 0) return bad_usage("unknown command", command);
+    int rc = parse(argc, argv, &o);
+    if (rc) return rc;
+    if (!is_serve) return check_config(&o);
+    if (!o.data) return bad_usage("serve needs --data DIR", NULL);
+    struct err e;
+    err_clear(&e);
+    if (config_load(o.config_file, false, &e)) {
+        fprintf(stderr, "quernd: %s\n", e.text);
+        return 1;
+    }
+    log_init((enum log_level)config.log_level, config.log_format != 0);
+    return serve(&o);
+}
