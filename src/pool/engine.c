@@ -80,8 +80,9 @@ static int hung(struct engine *x, struct engine_event *ret)
 /* The socket ended. Says why. */
 static int gone(struct engine *x, struct engine_event *ret)
 {
-    if (!engine__await_death(x, sys_mono_ns() + MS_NS(500))) {
-        engine__kill(x, REASON_CRASHED); /* closed its side and lives on */
+    bool closed = !engine__await_death(x, sys_mono_ns() + MS_NS(500));
+    if (closed) { /* it closed its side and lives on */
+        engine__kill(x, REASON_CRASHED);
         (void)engine__await_death(x, sys_mono_ns() + REAP_NS);
     }
     pthread_mutex_lock(&x->pool->mu);
@@ -89,7 +90,8 @@ static int gone(struct engine *x, struct engine_event *ret)
     enum pool_reason why = x->reason;
     pthread_mutex_unlock(&x->pool->mu);
     char text[160];
-    engine__death_text(x, text, sizeof text);
+    if (closed) (void)snprintf(text, sizeof text, "engine process closed its connection");
+    else engine__death_text(x, text, sizeof text);
     if (why == REASON_KILLED) return end_with(x, ret, ENGINE_KILLED, "57014", "engine process was killed to cancel its query");
     if (why == REASON_CLOSED) return end_with(x, ret, ENGINE_CRASHED, "57P01", "engine process was killed because the daemon stops");
     return end_with(x, ret, ENGINE_CRASHED, "XX000", text);

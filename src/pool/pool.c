@@ -351,6 +351,10 @@ void pool_tick(struct pool *p)
     for (struct engine *x = p->all; x; x = x->next)
         if (x->state == STATE_IDLE && x->idle_since_ns <= before) pool__discard(x, REASON_IDLE);
     trim_idle(p);
+    if (p->nunwiped > 0) {
+        p->wipe_again = true;
+        pthread_cond_signal(&p->chores_wanted);
+    }
     pthread_mutex_unlock(&p->mu);
 }
 

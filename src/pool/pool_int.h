@@ -29,6 +29,7 @@
 
 #define ENGINE_MAGIC 0x51454e47u
 #define POOL_PREWARM_MAX 16
+#define POOL_UNWIPED_MAX 64
 #define BLANK_DELAY_MS 200 /* a new spare after the last was taken: the query that took it goes first */
 /* Room for the largest index a schema can need, so that result.max_batch is left for the body. */
 #define SLOT_INDEX_ROOM (8u * 1024u * 1024u)
@@ -140,6 +141,9 @@ struct pool {
     struct prewarm { struct engine_key *key; struct arena *arena; } prewarm[POOL_PREWARM_MAX];
     int nprewarm;
     const struct engine_key *prewarming; /* being brought up by the chores thread */
+    char unwiped[POOL_UNWIPED_MAX][32];  /* folders that could not be wiped; tried again by pool_tick and at close */
+    int nunwiped;
+    bool wipe_again;
 
     struct metric *m_spawned, *m_idle, *m_start, *m_ended[REASONS];
 };

@@ -237,11 +237,27 @@ static bool bury(struct pool *p)
     if (x->sock >= 0) close(x->sock);
     if (x->pidfd >= 0) close(x->pidfd);
     if (x->wake >= 0) close(x->wake);
-    (void)rundir__wipe(p->run_fd, x->folder); /* what cannot be wiped now is wiped at the next start */
-    free(x);
+    bool wiped = rundir__wipe(p->run_fd, x->folder) == 0;
     pthread_mutex_lock(&p->mu);
+    if (!wiped && p->nunwiped < POOL_UNWIPED_MAX) memcpy(p->unwiped[p->nunwiped++], x->folder, sizeof x->folder);
+    free(x);
     pthread_cond_broadcast(&p->changed);
     return true;
+}
+
+/* (mu, released meanwhile) Another try at what could not be wiped (no descriptors, say). The rest is wiped at the next start. */
+static void wipe_again(struct pool *p)
+{
+    p->wipe_again = false;
+    for (int n = p->nunwiped; n > 0; n--) {
+        char name[32];
+        memcpy(name, p->unwiped[0], sizeof name);
+        memmove(p->unwiped[0], p->unwiped[1], (size_t)(--p->nunwiped) * sizeof name);
+        pthread_mutex_unlock(&p->mu);
+        bool wiped = rundir__wipe(p->run_fd, name) == 0;
+        pthread_mutex_lock(&p->mu);
+        if (!wiped && p->nunwiped < POOL_UNWIPED_MAX) memcpy(p->unwiped[p->nunwiped++], name, sizeof name);
+    }
 }
 
 /* (mu, released meanwhile) */
@@ -267,8 +283,12 @@ static void *chores_main(void *arg)
     struct pool *p = arg;
     pthread_mutex_lock(&p->mu);
     for (;;) {
+        if (p->wipe_again) wipe_again(p);
         if (bury(p) || prewarm_one(p)) continue;
-        if (p->chores_stop) break;
+        if (p->chores_stop) {
+            wipe_again(p);
+            break;
+        }
         pthread_cond_wait(&p->chores_wanted, &p->mu);
     }
     pthread_mutex_unlock(&p->mu);
