@@ -54,6 +54,6 @@ char *clock_iso_ms(int64_t unix_ms, char *buf, size_t n)
     clock_civil(seconds, &c);
     /* ISO 8601 wants a sign on years outside 0000..9999. */
     snprintf(buf, n, c.year > 9999 ? "+%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ" : "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ",
-             (long long)c.year, c.month, c.day, c.hour, c.minute, c.second, (int)(unix_ms - seconds * 1000));
+             (long long)c.year, c.month, c.day, c.hour, c.minute, c.second, (int)((unix_ms % 1000 + 1000) % 1000));
     return buf;
 }

@@ -2,8 +2,8 @@
  * config: see config.h. The only file that includes ini.h.
  *
  * config_defaults, config_load and config_set run on the main thread; readers need no lock. A load works on a copy and
- * touches the live struct only when everything in it was right. Texts that a reload replaces are kept for ever: a reader may
- * still hold the old pointer, and reloads are rare.
+ * touches the live struct only when everything in it was right. Texts are kept for ever, each different one once: a reader
+ * may still hold the pointer that a reload replaced, and reloads are rare.
  * A key that config_set changed (a command-line option) keeps its value over reloads; a full load or config_defaults
  * forgets that.
  */
@@ -189,18 +189,37 @@ static bool parse_switch(const char *s, int64_t *ret)
     return i >= 0;
 }
 
+struct text {
+    struct text *next;
+    char bytes[];
+};
+static struct text *texts;
+
+static const char *keep(const char *value)
+{
+    for (struct text *t = texts; t; t = t->next)
+        if (strcmp(t->bytes, value) == 0)
+            return t->bytes;
+    size_t n = strlen(value) + 1;
+    struct text *t = malloc(sizeof *t + n);
+    if (!t)
+        return NULL;
+    memcpy(t->bytes, value, n);
+    t->next = texts;
+    texts = t;
+    return t->bytes;
+}
+
 /* Puts the text into field k of *c. `where` begins the message ("line 3: "). */
 static int set_value(struct config *c, int k, const char *value, const char *where, struct err *e)
 {
     const struct config_key *key = &config_keys[k];
     int64_t v = 0;
     if (key->type == CONFIG_TEXT) {
-        if (strcmp(*text_at(c, k), value) == 0)
-            return 0;
-        char *copy = strdup(value);
-        if (!copy)
+        const char *kept = keep(value);
+        if (!kept)
             return err_set(e, ERR_NOMEM, "53200", "out of memory");
-        *text_at(c, k) = copy;
+        *text_at(c, k) = kept;
         return 0;
     }
     if (key->type == CONFIG_ENUM || key->type == CONFIG_BOOL) {
@@ -356,14 +375,6 @@ static int load_environment(struct config *into, struct err *e)
     return 0;
 }
 
-/* Texts of a copy that no one will see. */
-static void drop_texts(struct config *c)
-{
-    for (int k = 0; k < NKEYS; k++)
-        if (config_keys[k].type == CONFIG_TEXT && *text_at(c, k) != config_keys[k].def_text)
-            free((void *)(uintptr_t)*text_at(c, k));
-}
-
 int config_load(const char *path, bool reload, struct err *e)
 {
     struct config fresh;
@@ -371,30 +382,21 @@ int config_load(const char *path, bool reload, struct err *e)
     int r = path ? load_file(&fresh, path, e) : 0;
     if (r == 0)
         r = load_environment(&fresh, e);
-    if (r < 0) {
-        drop_texts(&fresh);
+    if (r < 0)
         return r;
-    }
     if (!reload) {
         config = fresh;
         memset(pinned, 0, sizeof pinned);
         return 0;
     }
     for (int k = 0; k < NKEYS; k++) {
-        bool take = config_keys[k].reloadable && !pinned[k];
-        if (config_keys[k].type != CONFIG_TEXT) {
-            if (take)
-                __atomic_store_n(number_at(&config, k), *number_at(&fresh, k), __ATOMIC_RELAXED);
+        if (!config_keys[k].reloadable || pinned[k])
             continue;
-        }
-        const char **live = text_at(&config, k), **next = text_at(&fresh, k);
-        if (take && strcmp(*live, *next) != 0) {
-            /* Release: who sees the pointer must see its bytes. */
-            __atomic_store_n(live, *next, __ATOMIC_RELEASE);
-            *next = config_keys[k].def_text;
-        }
+        if (config_keys[k].type == CONFIG_TEXT) /* release: who sees the pointer must see its bytes */
+            __atomic_store_n(text_at(&config, k), *text_at(&fresh, k), __ATOMIC_RELEASE);
+        else
+            __atomic_store_n(number_at(&config, k), *number_at(&fresh, k), __ATOMIC_RELAXED);
     }
-    drop_texts(&fresh);
     return 0;
 }
 

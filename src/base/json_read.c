@@ -245,7 +245,10 @@ int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct e
     size_t at = 0;
     int r = 0;
 
-    const char *wrong = scan_text(&sc, text, len, &at);
+    const char *nul = len > 0 ? memchr(text, 0, len) : NULL; /* jansson swallows a NUL after a number */
+    const char *wrong = nul ? "NUL byte" : scan_text(&sc, text, len, &at);
+    if (nul)
+        at = (size_t)(nul - text);
     if (wrong) {
         r = refuse(e, text, len, at, wrong);
         goto out;
