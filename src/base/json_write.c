@@ -149,6 +149,15 @@ static size_t clean_run(const char *s, size_t n)
         if (mask != 0)
             return i + (size_t)__builtin_ctz((unsigned)mask);
     }
+    if (i + 8 <= n) { /* most cells are short; the upper half of the register is zero and not looked at */
+        __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)(s + i));
+        __m128i bad = _mm_or_si128(_mm_cmplt_epi8(v, space),
+                                   _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)));
+        int mask = _mm_movemask_epi8(bad) & 0xFF;
+        if (mask != 0)
+            return i + (size_t)__builtin_ctz((unsigned)mask);
+        i += 8;
+    }
 #endif
     for (; i < n; i++) {
         uint8_t c = (uint8_t)s[i];

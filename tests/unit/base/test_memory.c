@@ -179,9 +179,12 @@ int main(void)
         cmocka_unit_test(buf_stops_at_ceiling), cmocka_unit_test(buf_numbers_and_drop),
         cmocka_unit_test(arena_counts_and_cleans),
     };
-    /* AddressSanitizer's allocator must answer NULL, as the C library does, to a size it will not give. */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
+/* The sanitizers' allocators must answer NULL, as the C library does, to a size they will not give. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) { return "allocator_may_return_null=1"; }
