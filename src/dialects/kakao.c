@@ -1,0 +1,234 @@
+/*
+ * kakao: the KakaoCloud Data Query Open API. Routes, run and abort; see kakao_int.h for the other files and docs/kakao.md for the wire.
+ *
+ * Order of checks (specs section 2): credential, route, body, role, existence, bucket, state. The run answers 202 once the record is durable, always
+ * with QUEUED; every error of the statement itself shows later as FAILED. Handlers that look at a bucket or at rows run on a worker; waiting is
+ * parking, never a thread.
+ */
+#include "dialects/kakao_int.h"
+
+#include <string.h>
+
+#include "base/sys.h"
+#include "base/utf8.h"
+
+#define NS_PER_S 1000000000LL
+
+/* ---- errors: {"error":{"code":400,"message":"..."}} (specs section 2, "Error body") ---- */
+
+static void write_error(struct request *rq, int status, const struct err *e)
+{
+    struct json_write w = reply_json(rq, status);
+    json_object_begin(&w);
+    json_key(&w, "error");
+    json_object_begin(&w);
+    json_ki64(&w, "code", status);
+    json_kstr(&w, "message", e && e->text[0] ? e->text : "the request could not be answered");
+    json_object_end(&w);
+    json_object_end(&w);
+}
+
+enum handled kakao__fail(struct request *rq, int status, const struct err *e)
+{
+    return reply_error(rq, status, e);
+}
+
+bool kakao__wait(struct request *rq, struct query *q, int64_t seconds, handler_fn self, enum handled *ret)
+{
+    if (seconds <= 0 || rq->woken_by_deadline)
+        return false;
+    struct query_view v;
+    query_view(q, &v);
+    if (v.flags & QF_ENDED)
+        return false;
+    /* the deadline is counted from the first visit; re-entries find it in rq->state */
+    int64_t *deadline = rq->state;
+    if (!deadline) {
+        deadline = arena_alloc(rq->arena, sizeof *deadline);
+        if (!deadline)
+            return false;
+        *deadline = sys_mono_ns() + seconds * NS_PER_S;
+        rq->state = deadline;
+    }
+    if (sys_mono_ns() >= *deadline)
+        return false;
+    *ret = request_park(rq, q, QF_ENDED, 0, *deadline, self);
+    return true;
+}
+
+/* ---- run (specs 3.1) ---- */
+
+struct run_state {
+    struct kakao_run run;
+    struct query *query;
+};
+
+static enum handled run_accepted(struct request *rq)
+{
+    struct run_state *st = rq->state;
+    struct err e;
+    err_clear(&e);
+    struct query_view v;
+    query_view(st->query, &v);
+    if (!(v.flags & QF_ACCEPTED))
+        return request_park(rq, st->query, QF_ACCEPTED, 0, 0, run_accepted);
+    int r = service_refusal(st->query, &e);
+    if (r)
+        return kakao__fail(rq, reply_status_of(r), &e);
+    char id[ID_TEXT_MAX];
+    struct json_write w = reply_json(rq, 202);
+    json_object_begin(&w);
+    json_key(&w, "queryInfo");
+    json_object_begin(&w);
+    json_kstr(&w, "queryId", id_kakao(&v.id, id));
+    json_kstr(&w, "state", "QUEUED"); /* also when a worker has begun already */
+    json_object_end(&w);
+    json_object_end(&w);
+    return REPLY_READY;
+}
+
+/* An optional header with a name in it; empty means absent. */
+static int name_header(struct request *rq, const char *header, const char **ret, struct err *e)
+{
+    const char *v = request_header(rq, header);
+    if (!v || !*v)
+        return 0;
+    size_t n = strlen(v);
+    if (n > NAME_MAX_LEN || !utf8_valid(v, n))
+        return err_set(e, ERR_INVALID, "22023", "%s must be a name of at most %d bytes", header, NAME_MAX_LEN);
+    *ret = v;
+    return 0;
+}
+
+static enum handled run_submit(struct request *rq) /* worker: looks at the bucket */
+{
+    struct run_state *st = rq->state;
+    const struct kakao_run *run = &st->run;
+    struct err e;
+    err_clear(&e);
+    switch (service_bucket_state(rq->service, &rq->who, run->bucket)) {
+    case BUCKET_OK:
+        break;
+    case BUCKET_UNKNOWN:
+        err_set(&e, ERR_NOTFOUND, "42704", "bucket %s not found", run->bucket);
+        return kakao__fail(rq, 404, &e);
+    case BUCKET_NOT_WRITABLE:
+    default:
+        err_set(&e, ERR_DENIED, "42501", "the service agent lacks the right to write to bucket %s", run->bucket);
+        return kakao__fail(rq, 499, &e);
+    }
+    struct submit in = {.dialect = DIALECT_KAKAO, .profile = WIRE_PROFILE_TRINO, .row_limit = -1};
+    in.sql = run->sql;
+    in.sql_len = run->sql_len;
+    in.bucket = run->bucket;
+    in.reuse = run->reuse;
+    in.max_reuse_age_min = run->max_reuse_age_min;
+    in.idempotency_key = request_header(rq, "Idempotency-Key");
+    int r = name_header(rq, "X-Data-Source", &in.default_source, &e);
+    if (!r)
+        r = name_header(rq, "X-Database", &in.default_database, &e);
+    if (r)
+        return kakao__fail(rq, 400, &e);
+    /* folder, createdAt and id agree: all three come from this instant */
+    in.created_ms = sys_wall_ms();
+    char folder[KAKAO_TEXT_MAX];
+    kakao__folder(in.created_ms, folder);
+    in.path = run->path[0] ? arena_printf(rq->arena, "%s/%s", run->path, folder) : arena_strdup(rq->arena, folder);
+    CLEANUP_BUF struct buf memory = BUF_INIT(4096);
+    struct json_write w = JSON_WRITE_INIT(&memory);
+    json_object_begin(&w);
+    json_kstr(&w, "path", run->path); /* as asked, without the date */
+    json_object_end(&w);
+    in.request = buf_str(&memory);
+    if (!in.path || !in.request) {
+        err_set(&e, ERR_NOMEM, "53200", "out of memory");
+        return kakao__fail(rq, 500, &e);
+    }
+    r = service_submit(rq->service, &rq->who, &in, &st->query, &e);
+    if (r)
+        return kakao__fail(rq, reply_status_of(r), &e);
+    request_keep_query(rq, st->query);
+    return run_accepted(rq);
+}
+
+static enum handled run(struct request *rq)
+{
+    struct err e;
+    err_clear(&e);
+    struct run_state *st = arena_alloc(rq->arena, sizeof *st);
+    if (!st) {
+        err_set(&e, ERR_NOMEM, "53200", "out of memory");
+        return kakao__fail(rq, 500, &e);
+    }
+    int r = kakao__read_run(rq->arena, rq->body, rq->body_len, &st->run, &e);
+    if (r)
+        return kakao__fail(rq, reply_status_of(r), &e);
+    if (rq->who.role < ROLE_MEMBER) {
+        err_set(&e, ERR_DENIED, "42501", "the role of this key may not run queries");
+        return kakao__fail(rq, 403, &e);
+    }
+    rq->state = st;
+    return rq->may_block ? run_submit(rq) : request_defer(rq, run_submit);
+}
+
+/* ---- abort (specs 3.4) ---- */
+
+static enum handled aborted(struct request *rq)
+{
+    struct query *q = rq->state;
+    struct query_view v;
+    query_view(q, &v);
+    if (!(v.flags & QF_ENDED))
+        return request_park(rq, q, QF_ENDED, 0, 0, aborted);
+    if (v.state != QUERY_CANCELED) { /* the first terminal state won */
+        struct err e;
+        err_set(&e, ERR_CONFLICT, "55000", "the query has already ended as %s", kakao__state(v.state));
+        return kakao__fail(rq, 409, &e);
+    }
+    char id[ID_TEXT_MAX];
+    struct json_write w = reply_json(rq, 200);
+    json_object_begin(&w);
+    json_key(&w, "queryInfo");
+    json_object_begin(&w);
+    json_kstr(&w, "queryId", id_kakao(&v.id, id));
+    json_kstr(&w, "state", kakao__state(v.state));
+    json_object_end(&w);
+    json_object_end(&w);
+    return REPLY_READY;
+}
+
+static enum handled abort_query(struct request *rq)
+{
+    struct err e;
+    err_clear(&e);
+    struct query *q;
+    int r = request_find(rq, rq->params[0].p, rq->params[0].n, abort_query, &q, &e);
+    if (r == 0)
+        return REPLY_DEFER;
+    if (r < 0)
+        return kakao__fail(rq, reply_status_of(r), &e);
+    r = service_cancel(rq->service, &rq->who, q, &e);
+    if (r)
+        return kakao__fail(rq, reply_status_of(r), &e);
+    rq->state = q;
+    return aborted(rq);
+}
+
+/* ---- the table ---- */
+
+#define BASE "/v1/data-query"
+
+static const struct route routes[] = {
+    /* run and create check the body before the role (specs section 2), so their least role is the reader's */
+    {"POST", BASE "/query", "kakao.run", run, ROLE_READER},
+    {"GET", BASE "/query", "kakao.list", kakao__list, ROLE_READER},
+    {"GET", BASE "/query/{id}", "kakao.result", kakao__page, ROLE_READER},
+    {"PUT", BASE "/query/{id}/abort", "kakao.abort", abort_query, ROLE_MEMBER},
+    {"PUT", BASE "/query/{id}", "kakao.abort_short", abort_query, ROLE_MEMBER}, /* as the page's own example writes it */
+    {"GET", BASE "/data-source", "kakao.sources", kakao__sources, ROLE_READER},
+    {"POST", BASE "/data-source", "kakao.create_source", kakao__create_source, ROLE_READER},
+    {"DELETE", BASE "/data-source/{name}", "kakao.delete_source", kakao__delete_source, ROLE_MEMBER},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+const struct dialect dialect_kakao = {DIALECT_KAKAO, "kakao", CREDENTIAL_KAKAO, routes, write_error, kakao__metadata};

@@ -1,0 +1,58 @@
+/*
+ * kakao_int: what the files of the Kakao dialect share. kakao.c: routes, run, abort. kakao_body.c: request bodies. kakao_show.c: result page and
+ * list. kakao_source.c: data sources. kakao_text.c: strings that only this dialect has.
+ */
+#ifndef QUERN_DIALECTS_KAKAO_INT_H
+#define QUERN_DIALECTS_KAKAO_INT_H
+
+#include "dialects/dialect.h"
+
+#define KAKAO_PAGE_ROWS 100  /* rows of a result page; pages 0..9 */
+#define KAKAO_PAGES     10
+#define KAKAO_TEXT_MAX  32   /* bytes of a size or duration text */
+#define KAKAO_KEY_MAX   432  /* longest object key */
+#define KAKAO_KST_S     (9 * 3600)
+
+/* ---- kakao_text.c ---- */
+/* "25.6MB", "12.81KB", "0B". Base 1024, the largest unit that is at least 1, rounded half up to two decimals, trailing zeros cut. */
+const char *kakao__size(uint64_t bytes, char out[KAKAO_TEXT_MAX]);
+/* "439ms", "9.83m", "0ms". */
+const char *kakao__duration(int64_t ns, char out[KAKAO_TEXT_MAX]);
+/* "2025/03/27", the KST date of an instant. */
+const char *kakao__folder(int64_t unix_ms, char out[KAKAO_TEXT_MAX]);
+/* Appends the Trino name of a column's type: "decimal(18,4)", "array(bigint)". */
+int kakao__type_name(const struct column *c, struct buf *out);
+const char *kakao__state(enum query_state s);
+/* EXPLAIN and SHOW CREATE give text. */
+bool kakao__is_text(const struct query_view *v);
+
+/* ---- kakao_body.c ---- */
+struct kakao_run { /* texts live in the arena */
+    const char *sql;
+    size_t sql_len;
+    const char *bucket, *path; /* path as asked, without slashes at its ends */
+    bool reuse;
+    int32_t max_reuse_age_min;
+};
+int kakao__read_run(struct arena *a, const char *body, size_t n, struct kakao_run *ret, struct err *e) MUST_USE;
+
+struct kakao_source { const char *type, *name, *scope, *description, *instance, *username, *database; };
+/* Validates a new data source; the password is decoded, checked and forgotten. */
+int kakao__read_source(struct arena *a, const char *body, size_t n, struct kakao_source *ret, struct err *e) MUST_USE;
+
+/* ---- kakao.c ---- */
+/* Answers with the error; 429 and 503 carry Retry-After. */
+enum handled kakao__fail(struct request *rq, int status, const struct err *e);
+/* Optional ?wait=seconds: waits (parked) until the query ended. True: return *ret. */
+bool kakao__wait(struct request *rq, struct query *q, int64_t seconds, handler_fn self, enum handled *ret);
+
+/* ---- kakao_show.c, kakao_source.c ---- */
+enum handled kakao__page(struct request *rq);
+enum handled kakao__list(struct request *rq);
+/* The .metadata file beside a delivered result (specs section 5). */
+int kakao__metadata(const struct query_view *v, struct buf *out);
+enum handled kakao__sources(struct request *rq);
+enum handled kakao__create_source(struct request *rq);
+enum handled kakao__delete_source(struct request *rq);
+
+#endif
