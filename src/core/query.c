@@ -44,7 +44,7 @@ const struct ending_row endings[ENDINGS] = {
     [END_PLAN_TIMEOUT] = {END_PLAN_TIMEOUT, "plan_timeout", QUERY_FAILED, "57014", "EXCEEDED_TIME_LIMIT",
                           "canceled by query timeout: the planning time limit was reached (engine.plan_timeout)", "as canceled while running"},
     [END_MEMORY] = {END_MEMORY, "memory", QUERY_FAILED, "53200", "EXCEEDED_LOCAL_MEMORY_LIMIT", "", AT_ONCE ", the process is not used again"},
-    [END_RESULT_LIMIT] = {END_RESULT_LIMIT, "result_limit", QUERY_FAILED, "54000", "EXCEEDED_SPILL_LIMIT", "", AT_ONCE},
+    [END_RESULT_LIMIT] = {END_RESULT_LIMIT, "result_limit", QUERY_FAILED, "54000", "GENERIC_INSUFFICIENT_RESOURCES", "", AT_ONCE},
     [END_ENGINE_CRASHED] = {END_ENGINE_CRASHED, "engine_crashed", QUERY_FAILED, "58000", "GENERIC_INTERNAL_ERROR", "", AT_ONCE},
     [END_ENGINE_HUNG] = {END_ENGINE_HUNG, "engine_hung", QUERY_FAILED, "58000", "GENERIC_INTERNAL_ERROR",
                          "the engine stopped answering and was ended (engine.silence)", "engine.silence after its last sign of life"},
@@ -52,24 +52,24 @@ const struct ending_row endings[ENDINGS] = {
                          "the engine sent a malformed answer and was ended", AT_ONCE},
     [END_DISK_FULL] = {END_DISK_FULL, "disk_full", QUERY_FAILED, "53100", "GENERIC_INSUFFICIENT_RESOURCES",
                        "the result could not be stored: the disk is full or cannot be written", AT_ONCE},
-    [END_RESTARTED] = {END_RESTARTED, "restarted", QUERY_FAILED, "57P01", "SERVER_RESTARTED", "interrupted by restart", "it held none"},
+    [END_RESTARTED] = {END_RESTARTED, "restarted", QUERY_FAILED, "57P01", "GENERIC_INTERNAL_ERROR", "interrupted by restart", "it held none"},
     [END_DELIVERY] = {END_DELIVERY, "delivery", QUERY_FAILED, "58030", "GENERIC_EXTERNAL", "", "it held none"},
     [END_INTERNAL] = {END_INTERNAL, "internal", QUERY_FAILED, "XX000", "GENERIC_INTERNAL_ERROR", "", AT_ONCE},
 };
 
-/* Trino's StandardErrorCode for our SQLSTATEs (specs: Kakao page section 8, Error names). First match wins. */
+/* Trino's StandardErrorCode for our SQLSTATEs (specs: Kakao page section 8, Error names). An ending's own name wins; then the first row with the SQLSTATE. */
 static const struct trino_error trino_errors[] = {
     {"42601", "SYNTAX_ERROR", 1, "USER_ERROR"},
     {"57014", "USER_CANCELED", 3, "USER_ERROR"},
     {"42501", "PERMISSION_DENIED", 4, "USER_ERROR"},
     {"42883", "FUNCTION_NOT_FOUND", 6, "USER_ERROR"},
+    {"22023", "INVALID_FUNCTION_ARGUMENT", 7, "USER_ERROR"},
     {"22012", "DIVISION_BY_ZERO", 8, "USER_ERROR"},
     {"22P02", "INVALID_CAST_ARGUMENT", 9, "USER_ERROR"},
     {"22007", "INVALID_CAST_ARGUMENT", 9, "USER_ERROR"},
     {"0A000", "NOT_SUPPORTED", 13, "USER_ERROR"},
     {"22003", "NUMERIC_VALUE_OUT_OF_RANGE", 19, "USER_ERROR"},
     {"22008", "NUMERIC_VALUE_OUT_OF_RANGE", 19, "USER_ERROR"},
-    {"22023", "INVALID_FUNCTION_ARGUMENT", 7, "USER_ERROR"},
     {"3D000", "CATALOG_NOT_FOUND", 44, "USER_ERROR"},
     {"3F000", "SCHEMA_NOT_FOUND", 45, "USER_ERROR"},
     {"42P01", "TABLE_NOT_FOUND", 46, "USER_ERROR"},
@@ -78,24 +78,30 @@ static const struct trino_error trino_errors[] = {
     {"42P07", "TABLE_ALREADY_EXISTS", 50, "USER_ERROR"},
     {"42804", "TYPE_MISMATCH", 58, "USER_ERROR"},
     {"42702", "AMBIGUOUS_NAME", 62, "USER_ERROR"},
-    {"23000", "CONSTRAINT_VIOLATION", 37, "USER_ERROR"},
-    {"53200", "EXCEEDED_LOCAL_MEMORY_LIMIT", 131079, "INSUFFICIENT_RESOURCES"},
+    {"", "GENERIC_USER_ERROR", 0, "USER_ERROR"},
+    {"XX000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR"},
+    {"53000", "GENERIC_INSUFFICIENT_RESOURCES", 131072, "INSUFFICIENT_RESOURCES"},
+    {"", "EXCEEDED_TIME_LIMIT", 131075, "INSUFFICIENT_RESOURCES"},
     {"53100", "EXCEEDED_SPILL_LIMIT", 131078, "INSUFFICIENT_RESOURCES"},
-    {"54000", "EXCEEDED_SPILL_LIMIT", 131078, "INSUFFICIENT_RESOURCES"},
-    {"57P01", "SERVER_RESTARTING_UP", 65542, "INTERNAL_ERROR"},
+    {"53200", "EXCEEDED_LOCAL_MEMORY_LIMIT", 131079, "INSUFFICIENT_RESOURCES"},
     {"58030", "GENERIC_EXTERNAL", 16777216, "EXTERNAL"},
 };
-static const struct trino_error trino_time_limit = {"57014", "EXCEEDED_TIME_LIMIT", 131075, "INSUFFICIENT_RESOURCES"};
-static const struct trino_error trino_internal = {"XX000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR"};
-static const struct trino_error trino_user = {"HY000", "GENERIC_USER_ERROR", 0, "USER_ERROR"};
+#define NERRORS (sizeof trino_errors / sizeof trino_errors[0])
+
+static const struct trino_error *trino_by_name(const char *name)
+{
+    for (size_t i = 0; i < NERRORS; i++)
+        if (strcmp(trino_errors[i].name, name) == 0) return &trino_errors[i];
+    return NULL;
+}
 
 const struct trino_error *trino_error_of(const char *sqlstate, enum ending ending)
 {
-    if (ending == END_RUN_TIMEOUT || ending == END_PLAN_TIMEOUT) return &trino_time_limit;
-    for (size_t i = 0; i < sizeof trino_errors / sizeof trino_errors[0]; i++)
-        if (strcmp(trino_errors[i].sqlstate, sqlstate) == 0) return &trino_errors[i];
-    if (ending == END_SQL_ERROR || ending == END_REFUSED) return &trino_user;
-    return &trino_internal;
+    const struct trino_error *t = (unsigned)ending < ENDINGS ? trino_by_name(endings[ending].trino_name) : NULL;
+    for (size_t i = 0; i < NERRORS && !t; i++)
+        if (sqlstate[0] && strcmp(trino_errors[i].sqlstate, sqlstate) == 0) t = &trino_errors[i];
+    bool user = ending == END_SQL_ERROR || ending == END_REFUSED;
+    return t ? t : trino_by_name(user ? "GENERIC_USER_ERROR" : "GENERIC_INTERNAL_ERROR");
 }
 
 /* ---- references ---- */

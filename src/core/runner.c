@@ -13,6 +13,9 @@
 #include "base/sys.h"
 #include "core/service_int.h"
 
+#define BUSY_TRIES 300
+#define BUSY_PAUSE_MS 100
+
 struct run {
     struct service *s;
     struct query *q;
@@ -337,6 +340,11 @@ static bool take_engine(struct run *r)
     struct engine_key key;
     int rc = workspace_engine_key(r->s->workspaces, r->q->rec.workspace, false, r->arena, &key, &r->err);
     if (!rc) rc = pool_acquire(r->s->pool, &key, &r->engine, &r->err);
+    /* No process can be had for the moment (fork refused, ceiling): the query waits, it does not fail. */
+    for (int tries = 0; rc == ERR_BUSY && tries < BUSY_TRIES && !atomic_load(&r->s->stopping); tries++) {
+        sys_sleep_ms(BUSY_PAUSE_MS);
+        rc = pool_acquire(r->s->pool, &key, &r->engine, &r->err);
+    }
     if (rc) {
         r->ending = rc == ERR_ENGINE ? END_ENGINE_CRASHED : END_INTERNAL;
         return false;
