@@ -1,0 +1,351 @@
+"""Helpers of the black-box tests: a daemon under test, a keep-alive HTTP client, and the two dialects' few calls.
+
+QUERN_BUILD names the folder with quernd and quern-engine (default build-asan), QUERN_CACHE the folder that tools/setup fills.
+Nothing here asserts on time; every wait has a generous limit whose end is an error with the daemon's log.
+"""
+import json as jsonlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import requests
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CACHE = os.environ.get("QUERN_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "quern")
+BUILD = os.path.join(ROOT, os.environ.get("QUERN_BUILD") or "build-asan")
+RELEASE = os.path.join(ROOT, os.environ.get("QUERN_BUILD_RELEASE") or "build")
+FLIGHTS = os.path.join(CACHE, "data", "flights-3m.parquet")
+NODE_MODULES = os.path.join(CACHE, "node_modules")
+PATIENCE = 120  # seconds after which a wait counts as hung
+SANITIZER = re.compile(r"ERROR: \w*Sanitizer|WARNING: \w*Sanitizer|SUMMARY: \w*Sanitizer|runtime error:")
+
+
+def sanitized(build=BUILD):
+    """True when this build carries a sanitizer, so that loops can be shorter."""
+    return os.path.basename(build.rstrip("/")) != "build"
+
+
+# --- processes --------------------------------------------------------------------------------------------------
+
+
+def process_table():
+    """pid -> (ppid, start time, state, name) of everything that runs."""
+    table = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", errors="replace") as f:
+                text = f.read()
+        except OSError:
+            continue
+        name = text[text.index("(") + 1:text.rindex(")")]
+        rest = text[text.rindex(")") + 2:].split()
+        table[int(entry)] = (int(rest[1]), int(rest[19]), rest[0], name)
+    return table
+
+
+def descendants(pid):
+    """{(pid, start time): name} of all children, grandchildren and so on of pid."""
+    table = process_table()
+    found, level = {}, {pid}
+    while level:
+        level = {p for p, row in table.items() if row[0] in level and (p, row[1]) not in found}
+        found.update({(p, table[p][1]): table[p][3] for p in level})
+    return found
+
+
+def still_there(processes):
+    table = process_table()
+    return {p: n for p, n in processes.items() if p[0] in table and table[p[0]][1] == p[1] and table[p[0]][2] not in "ZX"}
+
+
+def wait_until(what, probe, limit=PATIENCE, pause=0.02):
+    """Calls probe until it answers something true, and returns that."""
+    end = time.monotonic() + limit
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {limit} s for: {what}")
+        time.sleep(pause)
+
+
+# --- the daemon -------------------------------------------------------------------------------------------------
+
+
+class Daemon:
+    """One daemon on a free port with a data folder of its own. start, stop (SIGTERM, exit 0 wanted), kill (SIGKILL), restart."""
+
+    def __init__(self, env=None, build=None, data=None, folder=None, args=()):
+        self.build = build or BUILD
+        self.own_folder = folder is None
+        self.folder = folder or tempfile.mkdtemp(prefix="quern-test-")
+        self.data = data or os.path.join(self.folder, "data")
+        self.log_path = os.path.join(self.folder, "log")
+        self.env = dict(os.environ)
+        self.env.update(env or {})
+        self.args = list(args)
+        self.process = None
+        self.port = None
+        self.key = None
+        self.bucket_dir = None
+        self.exit_codes = []
+        self.children = {}
+        self.local = threading.local()
+
+    # -- administration
+
+    def admin(self, *words, check=True):
+        """Runs quernd admin; the JSON it prints, or (check=False) the finished process."""
+        command = [os.path.join(self.build, "quernd"), "admin", "--data", self.data, "--json", *words]
+        env = dict(os.environ)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, env=env)
+        if not check:
+            return done
+        assert done.returncode == 0, f"{words}: {done.returncode}: {done.stdout}{done.stderr}"
+        return jsonlib.loads(done.stdout) if done.stdout.strip() else None
+
+    def new_key(self, workspace="w1", user="alice", role="admin"):
+        return self.admin("key", "create", "--workspace", workspace, "--user", user, "--role", role)
+
+    def prepare(self, flights=True, bucket=True):
+        """Workspace w1 with an admin key, bucket b1 and dataset flights."""
+        self.key = self.new_key()
+        if bucket:
+            self.bucket_dir = os.path.join(self.folder, "bucket")
+            os.makedirs(self.bucket_dir, exist_ok=True)
+            self.admin("bucket", "create", "b1", "--url", "file://" + self.bucket_dir, "--workspace", "w1")
+        if flights:
+            self.admin("dataset", "add", "flights", "--url", "file://" + FLIGHTS, "--workspace", "w1")
+        return self
+
+    # -- life
+
+    def start(self, env=None, wait=True):
+        assert self.process is None
+        use = dict(self.env)
+        use.update(env or {})
+        mark = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [os.path.join(self.build, "quernd"), "serve", "--data", self.data, "--listen", "127.0.0.1:0", *self.args],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=use)
+        self.local = threading.local()
+        if wait:
+            self.wait_ready(mark)
+        return self
+
+    def wait_ready(self, mark=0):
+        def probe():
+            with open(self.log_path, "rb") as f:
+                f.seek(mark)
+                found = re.search(rb"listening on http://[^:\s]+:(\d+)", f.read())
+            if found:
+                return int(found.group(1))
+            if self.process.poll() is not None:
+                code = self.process.returncode
+                self.process = None
+                raise StartFailed(f"quernd ended with {code} at start:\n{self.log()[-4000:]}")
+            return None
+
+        self.port = wait_until("the daemon's start", probe)
+
+    def log(self):
+        with open(self.log_path, errors="replace") as f:
+            return f.read()
+
+    def note_children(self):
+        if self.process:
+            self.children.update(descendants(self.process.pid))
+
+    def stop(self, signal_number=signal.SIGTERM, code=0):
+        """SIGTERM; the exit code must be `code` (None: any)."""
+        if not self.process:
+            return None
+        self.note_children()
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        try:
+            got = self.process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+            raise AssertionError(f"quernd did not end after SIGTERM:\n{self.log()[-4000:]}")
+        self.process = None
+        self.exit_codes.append(got)
+        assert code is None or got == code, f"exit code {got}:\n{self.log()[-4000:]}"
+        self.no_children()
+        return got
+
+    def kill(self):
+        self.note_children()
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def restart(self, env=None):
+        if self.process:
+            self.stop()
+        return self.start(env)
+
+    def no_children(self):
+        try:
+            wait_until("engine processes to end with the daemon", lambda: not still_there(self.children), 30)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {still_there(self.children)}") from None
+        self.children = {}
+
+    def check_log(self):
+        found = SANITIZER.search(self.log()) if os.path.exists(self.log_path) else None
+        assert not found, "a sanitizer spoke:\n" + self.log()[max(0, found.start() - 200):][:6000]
+
+    def finish(self, code=0):
+        """The end of every test: stop, exit code, no child left, no sanitizer line; then the folder goes."""
+        try:
+            self.stop(code=code)
+            self.no_children()
+            self.check_log()
+        finally:
+            if self.process:
+                self.process.kill()
+                self.process.wait()
+                self.process = None
+            if self.own_folder and not os.environ.get("QUERN_KEEP"):
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- HTTP
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def session(self):
+        session = getattr(self.local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.trust_env = False
+            session.headers.update({"Accept": None, "User-Agent": "quern-tests"})
+            self.local.session = session
+        return session
+
+    def http(self, method, path, key=None, dialect="kakao", json=None, data=None, headers=None, timeout=PATIENCE, stream=False):
+        """One request on this thread's keep-alive connection. key: JSON of `key create` (default: the admin of w1);
+        key=False sends no credential."""
+        sent = {}
+        key = self.key if key is None else key
+        if key and dialect:
+            sent.update(key["headers"][dialect])
+        if json is not None:
+            data = jsonlib.dumps(json)
+            sent["Content-Type"] = "application/json"
+        if isinstance(data, str):
+            data = data.encode()
+        sent.update(headers or {})
+        return self.session().request(method, self.url(path), data=data, headers=sent, timeout=timeout, stream=stream,
+                                      allow_redirects=False)
+
+    def metrics(self):
+        """Prometheus text as {"name{labels}": value}."""
+        found = {}
+        for line in self.http("GET", "/metrics", key=False).text.splitlines():
+            if line and not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                found[name] = float(value)
+        return found
+
+    # -- Kakao
+
+    def kakao_run(self, sql, key=None, source="data_catalog", database="main", path="results", bucket="b1", reuse=None, check=True):
+        body = {"query": sql, "resultConfig": {"bucketName": bucket, "path": path}}
+        if reuse:
+            body["reuseConfig"] = {"reuse": True, "maxReuseAge": reuse}
+        headers = {}
+        if source:
+            headers["X-Data-Source"] = source
+        if database:
+            headers["X-Database"] = database
+        answer = self.http("POST", "/v1/data-query/query", key=key, json=body, headers=headers)
+        if not check:
+            return answer
+        assert answer.status_code == 202, f"{answer.status_code} {answer.text}"
+        return answer.json()["queryInfo"]["queryId"]
+
+    def kakao_get(self, qid, page=None, key=None):
+        answer = self.http("GET", f"/v1/data-query/query/{qid}" + (f"?page={page}" if page is not None else ""), key=key)
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+        return answer.json()
+
+    def kakao_wait(self, qid, key=None, states=("FINISHED", "FAILED", "ABORTED"), limit=PATIENCE):
+        """Polls until the query is in one of the states; its body."""
+        last = {}
+
+        def probe():
+            last["body"] = self.kakao_get(qid, key=key)
+            return last["body"] if last["body"]["queryInfo"]["state"] in states else None
+
+        try:
+            return wait_until(f"query {qid} in {states}", probe, limit)
+        except AssertionError as e:
+            raise AssertionError(f"{e}; last: {last}\n{self.log()[-3000:]}") from None
+
+    def kakao_query(self, sql, **more):
+        return self.kakao_wait(self.kakao_run(sql, **more), key=more.get("key"))
+
+    def kakao_abort(self, qid, key=None):
+        return self.http("PUT", f"/v1/data-query/query/{qid}/abort", key=key)
+
+    # -- Data 360
+
+    def d360_submit(self, sql, mode="ADAPTIVE", key=None, check=True, headers=None, **fields):
+        body = {"sql": sql, "transferMode": mode, **fields}
+        answer = self.http("POST", "/api/v3/query", key=key, dialect="data360", json=body, headers=headers)
+        if check:
+            assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+        return answer
+
+    @staticmethod
+    def d360_status_of(answer):
+        return jsonlib.loads(answer.headers["x-hyperdb-status"])
+
+    def d360_get(self, path, key=None, headers=None, stream=False):
+        return self.http("GET", "/api/v3/query/" + path, key=key, dialect="data360", headers=headers, stream=stream)
+
+    def d360_wait(self, qid, key=None, limit=PATIENCE):
+        """Long-polls until the query is complete or its status is an error; the last answer."""
+        end = time.monotonic() + limit
+        while True:
+            answer = self.d360_get(f"{qid}?waitTimeMs=2000", key=key)
+            if answer.status_code != 200 or answer.json()["completionStatus"] in ("FINISHED", "RESULTS_PRODUCED"):
+                return answer
+            assert time.monotonic() < end, f"query {qid} does not end: {answer.text}\n{self.log()[-3000:]}"
+
+    def d360_rows(self, qid, offset=0, limit=None, key=None):
+        path = f"{qid}/rows?offset={offset}" + (f"&limit={limit}" if limit is not None else "")
+        answer = self.d360_get(path, key=key)
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+        return answer.json()["data"]
+
+    # -- neutral
+
+    def download(self, qid, fmt="csv", key=None, dialect="kakao", headers=None, stream=False, **query):
+        extra = "".join(f"&{k}={v}" for k, v in query.items())
+        return self.http("GET", f"/quern/v1/query/{qid}/download?format={fmt}{extra}", key=key, dialect=dialect, headers=headers,
+                         stream=stream)
+
+    def works(self):
+        """A query runs now: no slot is lost."""
+        body = self.kakao_query("SELECT 42 AS answer")
+        assert body["queryInfo"]["state"] == "FINISHED", body
+        assert body["queryData"] == [["42"]], body
+
+
+class StartFailed(AssertionError):
+    pass
