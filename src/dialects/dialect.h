@@ -106,6 +106,8 @@ const char *request_header(struct request *rq, const char *name);
 const char *request_query(struct request *rq, const char *name, uint32_t i);
 /* Calls fn for each query parameter in order. */
 void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg);
+/* The peer is on this machine and no forwarding header says that it speaks for somebody else. */
+bool request_is_local(struct request *rq);
 
 /* ---- helpers for all dialects (dialects.c) ---- */
 void reply_header(struct request *rq, const char *name, const char *value); /* copied */
@@ -122,9 +124,11 @@ enum handled request_defer(struct request *rq, handler_fn next);
 int request_find(struct request *rq, const char *id, size_t n, handler_fn self, struct query **ret, struct err *e);
 /* Parses an integer query parameter: 0 ok (absent: *ret = def), ERR_INVALID with a text naming the parameter and range. */
 int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most, int64_t *ret, struct err *e);
+/* Content-Disposition: attachment with this file name (UTF-8; RFC 6266: an ASCII form, and filename* when it differs). */
+void reply_attachment(struct request *rq, const char *file_name);
 
 extern const struct dialect dialect_kakao, dialect_data360, dialect_neutral;
-/* All dialects, NULL-terminated; order does not matter. */
+/* All dialects, NULL-terminated; order does not matter. In table.c, alone, so that a test can bring its own. */
 extern const struct dialect *const dialects[];
 
 #endif

@@ -1,0 +1,170 @@
+/*
+ * dialects: helpers for all dialects (dialect.h). They fill struct request and call core; they know nothing of sockets. Any thread that owns the
+ * request.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dialects/dialect.h"
+
+#define HEADERS_MAX (sizeof((struct reply *)0)->headers / sizeof((struct reply *)0)->headers[0])
+
+static bool header_text_ok(const char *s)
+{
+    for (; *s; s++)
+        if (((unsigned char)*s < 0x20 && *s != '\t') || *s == 0x7f)
+            return false;
+    return true;
+}
+
+void reply_header(struct request *rq, const char *name, const char *value)
+{
+    struct reply *r = &rq->reply;
+    if (r->nheaders == HEADERS_MAX || !header_text_ok(name) || !header_text_ok(value))
+        return; /* never a header that ends early and begins another */
+    const char *n = arena_strdup(rq->arena, name), *v = arena_strdup(rq->arena, value);
+    if (!n || !v)
+        return;
+    r->headers[r->nheaders].name = n;
+    r->headers[r->nheaders].value = v;
+    r->nheaders++;
+}
+
+struct json_write reply_json(struct request *rq, int status)
+{
+    rq->reply.status = status;
+    rq->reply.content_type = "application/json";
+    buf_reset(&rq->reply.body);
+    return JSON_WRITE_INIT(&rq->reply.body);
+}
+
+enum handled reply_error(struct request *rq, int status, const struct err *e)
+{
+    buf_reset(&rq->reply.body);
+    rq->dialect->error(rq, status, e);
+    return REPLY_READY;
+}
+
+int reply_status_of(int code)
+{
+    switch (code) {
+    case ERR_NONE:
+        return 200;
+    case ERR_INVALID:
+        return 400;
+    case ERR_UNAUTH:
+        return 401;
+    case ERR_DENIED:
+        return 403;
+    case ERR_NOTFOUND:
+        return 404;
+    case ERR_TIMEOUT:
+        return 408;
+    case ERR_CONFLICT:
+    case ERR_CANCELED:
+        return 409;
+    case ERR_GONE:
+        return 410;
+    case ERR_BUSY:
+    case ERR_LIMIT:
+        return 429;
+    case ERR_UNAVAILABLE:
+    case ERR_NOMEM:
+        return 503;
+    default:
+        return 500;
+    }
+}
+
+static void drop_query(void *arg)
+{
+    query_unref(arg);
+}
+
+void request_keep_query(struct request *rq, struct query *q)
+{
+    if (arena_on_free(rq->arena, drop_query, query_ref(q)))
+        query_unref(q); /* out of memory: the caller's own reference is all there is */
+}
+
+enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version, int64_t deadline_ns, handler_fn next)
+{
+    rq->wait = (struct reply_wait){q, until, version, deadline_ns};
+    rq->next = next;
+    return REPLY_PARK;
+}
+
+enum handled request_defer(struct request *rq, handler_fn next)
+{
+    rq->next = next;
+    return REPLY_DEFER;
+}
+
+int request_find(struct request *rq, const char *id, size_t n, handler_fn self, struct query **ret, struct err *e)
+{
+    struct query *q;
+    int rc = service_find(rq->service, &rq->who, id, n, rq->may_block, &q, e);
+    if (rc == ERR_WOULDBLOCK) {
+        rq->next = self;
+        return 0;
+    }
+    if (rc)
+        return rc;
+    if (arena_on_free(rq->arena, drop_query, q)) {
+        query_unref(q);
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    }
+    *ret = q;
+    return 1;
+}
+
+int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most, int64_t *ret, struct err *e)
+{
+    const char *text = request_query(rq, name, 0);
+    if (!text) {
+        *ret = def;
+        return 0;
+    }
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    bool digits = (text[0] >= '0' && text[0] <= '9') || (text[0] == '-' && text[1] >= '0' && text[1] <= '9');
+    if (!digits || *end || errno || v < least || v > most)
+        return err_set(e, ERR_INVALID, "22023", "parameter %s must be an integer from %lld to %lld", name, (long long)least, (long long)most);
+    *ret = v;
+    return 0;
+}
+
+void reply_attachment(struct request *rq, const char *file_name)
+{
+    struct buf b;
+    buf_init(&b, 8192);
+    bool plain = true;
+    buf_str_add(&b, "attachment; filename=\"");
+    for (const char *p = file_name; *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (c >= 0x80 || c < 0x20 || c == 0x7f || c == '"' || c == '\\' || c == '%') {
+            plain = false;
+            if (c < 0x80 || c >= 0xc0) /* one for each character */
+                buf_char(&b, '_');
+        } else {
+            buf_char(&b, (char)c);
+        }
+    }
+    buf_char(&b, '"');
+    if (!plain) {
+        buf_str_add(&b, "; filename*=UTF-8''");
+        for (const char *p = file_name; *p; p++) {
+            unsigned char c = (unsigned char)*p;
+            if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("!#$&+-.^_`|~", c))
+                buf_char(&b, (char)c);
+            else
+                buf_printf(&b, "%%%02X", c);
+        }
+    }
+    if (buf_str(&b))
+        reply_header(rq, "Content-Disposition", b.p);
+    reply_header(rq, "X-Content-Type-Options", "nosniff");
+    buf_free(&b);
+}

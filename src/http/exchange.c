@@ -1,0 +1,500 @@
+/*
+ * exchange: the life of one request, from its headers to its reply. docs/http.md, "One request".
+ *
+ *   framing -> size -> route -> credential -> role -> body -> handler (READY | DEFER | PARK, any number of times) -> reply
+ *
+ * A refusal found before the body is kept while the body is read and thrown away, so that the client reads its answer and the connection lives on;
+ * where the framing is doubtful, the body too large, or the client waits for 100-continue, it is answered at once and the connection ends.
+ *
+ * Threads: exchange_begin, _body, _run, _refill on the connection's I/O thread; run_job and fill_job on a worker. Which of them owns the exchange is
+ * said by where the connection is: suspended or not.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "http/http_int.h"
+
+#define TURNS_MAX 100000
+#define VERIFY_PIECE (8u << 20)
+
+static void request_id(struct exchange *x)
+{
+    static _Thread_local uint64_t seed, count;
+    const char *sent = server__header(x, "X-Request-Id");
+    if (sent && guard_request_id_ok(sent)) {
+        memcpy(x->request_id, sent, strlen(sent) + 1);
+    } else {
+        if (!seed)
+            sys_random(&seed, sizeof seed);
+        uint64_t v = seed + 0x9e3779b97f4a7c15u * ++count; /* splitmix64: a bijection, so no thread repeats itself */
+        v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
+        v = (v ^ v >> 27) * 0x94d049bb133111ebu;
+        v ^= v >> 31;
+        for (int i = 0; i < 16; i++, v >>= 4)
+            x->request_id[i] = "0123456789abcdef"[v & 15];
+        x->request_id[16] = '\0';
+    }
+    x->rq.request_id = x->request_id;
+}
+
+struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_Connection *mhd)
+{
+    struct exchange *x = calloc(1, sizeof *x);
+    struct arena *arena = arena_new(ARENA_CEILING);
+    if (!x || !arena) {
+        free(x);
+        arena_free(arena);
+        return NULL;
+    }
+    x->magic = EXCHANGE_MAGIC;
+    x->server = s;
+    x->conn = c;
+    x->mhd = mhd;
+    x->send_fd = -1;
+    x->route_number = UINT32_MAX;
+    x->rq.arena = arena;
+    x->rq.service = s->service;
+    x->rq.http = x;
+    x->rq.reply.length = -1;
+    buf_init(&x->rq.reply.body, REPLY_CEILING);
+    return x;
+}
+
+void exchange_free(struct exchange *x)
+{
+    ASSERT(x->magic == EXCHANGE_MAGIC && !x->park);
+    x->magic = 0;
+    if (x->streaming)
+        stream_free(&x->stream);
+    else if (x->rq.reply.streaming && x->rq.reply.rows.rows)
+        rows_close(x->rq.reply.rows.rows);
+    if (x->send_fd >= 0)
+        close(x->send_fd);
+    buf_free(&x->body);
+    buf_free(&x->rq.reply.body);
+    arena_free(x->rq.arena);
+    free(x);
+}
+
+/* ---- refusals ---- */
+
+static void reset_reply(struct exchange *x)
+{
+    struct reply *r = &x->rq.reply;
+    if (x->streaming) {
+        stream_free(&x->stream);
+        x->streaming = false;
+    } else if (r->streaming && r->rows.rows) {
+        rows_close(r->rows.rows);
+    }
+    struct buf body = r->body;
+    memset(r, 0, sizeof *r);
+    r->body = body;
+    r->length = -1;
+    buf_reset(&r->body);
+}
+
+void exchange_refuse(struct exchange *x, int status, const struct err *e)
+{
+    reset_reply(x);
+    const struct dialect *d = x->rq.dialect ? x->rq.dialect : &dialect_neutral;
+    d->error(&x->rq, status, e);
+    if (!x->rq.reply.status)
+        x->rq.reply.status = status;
+    x->rq.reply.streaming = false;
+}
+
+/* Refuses before the body: STAGE_DISCARD, or at once. */
+static enum exchange_next refuse(struct exchange *x, int status, bool close_now, const struct err *e)
+{
+    exchange_refuse(x, status, e);
+    if (close_now || x->guard.expect_continue) {
+        x->early = true;
+        x->stage = STAGE_REPLY;
+        return EXCHANGE_SEND;
+    }
+    x->stage = STAGE_DISCARD;
+    return EXCHANGE_BODY;
+}
+
+static int too_large(struct err *e)
+{
+    return err_set(e, ERR_LIMIT, "54000", "the request body is larger than http.max_body allows (%lld bytes)", (long long)config.http_max_body);
+}
+
+/* ---- who ---- */
+
+static int authenticate(struct exchange *x, int *ret_status, struct err *e)
+{
+    struct auth_headers h = {server__header(x, "Authorization"), server__header(x, "Credential-ID"), server__header(x, "Credential-Secret")};
+    struct auth_parts parts;
+    enum credential kind = x->rq.dialect->credential;
+    *ret_status = 401;
+    if (auth_parse(kind, &h, &parts) != AUTH_PARSED)
+        return err_set(e, ERR_UNAUTH, "28000", "%s", h.authorization || h.credential_id ? "the credential is malformed" : "a credential is required");
+    int rc = identity_check(x->server->identities, parts.text, parts.key_len, parts.has_secret ? parts.text + parts.key_len : NULL, parts.secret_len,
+                            x->conn->peer, &x->rq.who, e);
+    crypto_wipe(parts.text, parts.key_len + parts.secret_len);
+    if (rc)
+        *ret_status = rc == ERR_LIMIT ? 429 : rc == ERR_UNAUTH ? 401 : reply_status_of(rc);
+    return rc;
+}
+
+static bool take_params(struct exchange *x, const struct route_match *m)
+{
+    for (uint32_t i = 0; i < m->nparams; i++) {
+        char *p = arena_alloc(x->rq.arena, m->params[i].n + 1);
+        int64_t n = p ? guard_unescape(m->params[i].p, m->params[i].n, false, p) : -1;
+        if (n < 0)
+            return false;
+        x->rq.params[i] = (struct slice){p, (size_t)n};
+    }
+    x->rq.nparams = m->nparams;
+    return true;
+}
+
+enum exchange_next exchange_begin(struct exchange *x, const char *method, const char *path)
+{
+    struct request *rq = &x->rq;
+    struct err e;
+    struct route_match m;
+    err_clear(&e);
+    x->begun_ns = sys_mono_ns();
+    rq->method = method;
+    rq->path = path;
+    request_id(x);
+    enum route_verdict v = router_match(x->server->router, method, path, &m);
+    rq->dialect = m.dialect;
+    if (x->guard.why) {
+        err_set(&e, ERR_INVALID, "08P01", "%s", x->guard.why);
+        return refuse(x, 400, true, &e);
+    }
+    if (!guard_target_ok(path)) {
+        err_set(&e, ERR_INVALID, "08P01", "the request target holds a blank, a control character or a byte that must be escaped");
+        return refuse(x, 400, true, &e);
+    }
+    if (x->guard.has_length && x->guard.length > (uint64_t)config.http_max_body) {
+        too_large(&e);
+        return refuse(x, 413, true, &e);
+    }
+    if (v == ROUTE_NONE || (v == ROUTE_FOUND && !take_params(x, &m))) {
+        err_set(&e, ERR_NOTFOUND, "02000", "no such path");
+        return refuse(x, 404, false, &e);
+    }
+    if (v == ROUTE_METHOD) {
+        err_set(&e, ERR_INVALID, "0A000", "the method is not allowed here; allowed: %s", m.allow);
+        enum exchange_next next = refuse(x, 405, false, &e);
+        reply_header(rq, "Allow", m.allow);
+        return next;
+    }
+    rq->route = m.route;
+    x->route_number = m.number;
+    if (m.route->role) {
+        int status;
+        if (authenticate(x, &status, &e)) {
+            const char *challenge = auth_challenge(rq->dialect->credential);
+            enum exchange_next next = refuse(x, status, false, &e);
+            if (status == 401 && challenge)
+                reply_header(rq, "WWW-Authenticate", challenge);
+            return next;
+        }
+        if (rq->who.role < m.route->role) {
+            err_set(&e, ERR_DENIED, "42501", "the key's role (%s) does not allow this; it needs %s", role_name(rq->who.role), role_name(m.route->role));
+            return refuse(x, 403, false, &e);
+        }
+    }
+    if (x->guard.encoded) {
+        err_set(&e, ERR_INVALID, "0A000", "a request body must come without Content-Encoding");
+        return refuse(x, 415, false, &e);
+    }
+    rq->next = m.route->handler;
+    buf_init(&x->body, (size_t)config.http_max_body);
+    if (x->guard.has_length && x->guard.length && x->guard.length <= 65536)
+        (void)buf_reserve(&x->body, (size_t)x->guard.length); /* a failure shows when bytes come */
+    x->stage = STAGE_BODY;
+    return EXCHANGE_BODY;
+}
+
+enum exchange_next exchange_body(struct exchange *x, const char *p, size_t n)
+{
+    struct err e;
+    err_clear(&e);
+    x->discarded += n;
+    if (x->stage == STAGE_BODY && x->discarded <= (uint64_t)config.http_max_body) {
+        if (buf_add(&x->body, p, n) == 0)
+            return EXCHANGE_BODY;
+        err_set(&e, ERR_UNAVAILABLE, "53200", "out of memory");
+        exchange_refuse(x, 503, &e);
+        buf_free(&x->body);
+        x->stage = STAGE_DISCARD;
+        return EXCHANGE_BODY;
+    }
+    if (x->discarded <= (uint64_t)config.http_max_body)
+        return EXCHANGE_BODY;
+    too_large(&e);
+    exchange_refuse(x, 413, &e);
+    x->stop_body = true;
+    x->stage = STAGE_DROP;
+    return EXCHANGE_DROP;
+}
+
+/* ---- handlers ---- */
+
+static void refuse_now(struct exchange *x, int status, int code, const char *sqlstate, const char *text)
+{
+    struct err e;
+    err_clear(&e);
+    err_set(&e, code, sqlstate, "%s", text);
+    exchange_refuse(x, status, &e);
+    x->stage = STAGE_REPLY;
+}
+
+static void stopping(struct exchange *x)
+{
+    refuse_now(x, 503, ERR_UNAVAILABLE, "57P01", "the server is stopping");
+}
+
+/* Decides how a raw stored stream goes out: as a descriptor when the whole is that. */
+static int open_raw(struct exchange *x, struct err *e)
+{
+    struct reply *r = &x->rq.reply;
+    struct reply_rows *rr = &r->rows;
+    uint64_t off = rr->raw_off, len = rr->raw_len, range_off, range_len;
+    if (r->body.len || rr->suffix || len <= FILL_SOFT)
+        return 0;
+    const char *range = r->etag ? server__header(x, "Range") : NULL;
+    if (range && r->status == 200 && guard_range(range, len, &range_off, &range_len) == RANGE_ONE) {
+        off += range_off;
+        len = range_len;
+    }
+    int fd = -1;
+    for (uint64_t done = 0; done < len;) { /* verified before the first byte leaves; a part once verified stays so */
+        uint64_t n = len - done < VERIFY_PIECE ? len - done : VERIFY_PIECE;
+        int rc = segment_sendfile(rows_segment(rr->rows), off + done, n, &fd, e);
+        if (rc)
+            return rc;
+        if (fd < 0)
+            return 0; /* kept in memory */
+        done += n;
+    }
+    if (fd >= 0) {
+        fd = dup(fd);
+        if (fd < 0)
+            return 0;
+        x->send_fd = fd;
+        x->send_off = rr->raw_off;
+        x->send_len = rr->raw_len;
+    }
+    return 0;
+}
+
+/* Worker: the first fill. What fits the buffer becomes a plain body of known length. */
+static void start_stream(struct exchange *x, struct segment_scratch *scratch)
+{
+    struct err e;
+    err_clear(&e);
+    struct reply *r = &x->rq.reply;
+    int rc = r->rows.raw ? open_raw(x, &e) : 0;
+    if (!rc && x->send_fd < 0) {
+        stream_begin(&x->stream, &x->rq);
+        x->streaming = true;
+        const char *range = r->etag && r->length >= 0 && r->status == 200 ? server__header(x, "Range") : NULL;
+        uint64_t off, len;
+        bool skip = range && guard_range(range, (uint64_t)r->length, &off, &len) == RANGE_ONE && off > 0;
+        rc = stream_fill(&x->stream, scratch, FILL_SOFT, &e);
+        if (!rc && stream_done(&x->stream)) {
+            struct buf whole = x->stream.out;
+            buf_init(&x->stream.out, 0);
+            stream_free(&x->stream);
+            x->streaming = false;
+            r->streaming = false;
+            buf_free(&r->body);
+            r->body = whole;
+            r->length = -1;
+        } else if (!rc) {
+            x->pulled = true;
+            if (skip) { /* a longer one with a known length and a range of it: leave out what comes before */
+                x->stream.skip = off;
+                uint64_t have = x->stream.out.len < off ? x->stream.out.len : off;
+                x->stream.skip -= have;
+                x->stream.off = (size_t)have;
+                if (x->stream.off == x->stream.out.len)
+                    x->stream.off = x->stream.out.len = 0;
+            }
+        }
+    }
+    x->stage = STAGE_REPLY;
+    if (rc) {
+        log_event(LOG_WARN, "http", "reply failed", "request", x->request_id, "code", err_name(e.code), "error", e.text, NULL);
+        exchange_refuse(x, reply_status_of(e.code), &e);
+        x->stage = STAGE_REPLY;
+    }
+}
+
+static void run_job(struct work *w, struct segment_scratch *scratch);
+
+static enum exchange_next to_worker(struct exchange *x)
+{
+    x->work.fn = run_job;
+    if (!server__suspend(x)) {
+        stopping(x);
+        return EXCHANGE_SEND;
+    }
+    workers_push(x->server->workers, &x->work, WORK_HANDLERS);
+    return EXCHANGE_WAIT;
+}
+
+/* False: goes on at once (then x->park is NULL). */
+static enum exchange_next park(struct exchange *x, bool on_worker, bool *ret_parked)
+{
+    struct request *rq = &x->rq;
+    struct reply_wait *w = &rq->wait;
+    struct server *s = x->server;
+    *ret_parked = true;
+    struct park *p = park_new(s->watch, x->conn->watch.fd, w->query, w->until, w->version, w->deadline_ns, server__resume, x);
+    rq->woken_by_deadline = false;
+    if (!p) {
+        refuse_now(x, 503, ERR_UNAVAILABLE, "53200", "out of memory");
+        return EXCHANGE_SEND;
+    }
+    if (!park_register(p)) {
+        park_end(p);
+        *ret_parked = false;
+        return EXCHANGE_BODY;
+    }
+    if (!on_worker && !server__suspend(x)) {
+        park_end(p);
+        stopping(x);
+        return EXCHANGE_SEND;
+    }
+    if (on_worker && atomic_load(&s->stopping)) {
+        park_end(p);
+        stopping(x);
+        return EXCHANGE_SEND;
+    }
+    x->park = p;
+    metric_add(s->parked, 1);
+    server__trim(x);
+    if (park_commit(p))
+        return EXCHANGE_WAIT;
+    if (!on_worker) { /* woken in between; the handler goes on when the library calls again */
+        server__resume(x);
+        return EXCHANGE_WAIT;
+    }
+    *ret_parked = false;
+    return EXCHANGE_BODY;
+}
+
+/* Takes the park back. False: the client has gone. */
+static bool unpark(struct exchange *x)
+{
+    enum park_reason why = park_end(x->park);
+    x->park = NULL;
+    metric_add(x->server->parked, -1);
+    if (why == PARK_GONE) {
+        metric_add(x->server->client_gone, 1);
+        x->stage = STAGE_DROP;
+        return false;
+    }
+    x->rq.woken_by_deadline = why != PARK_WAKE;
+    return true;
+}
+
+static enum exchange_next turn(struct exchange *x, bool on_worker, struct segment_scratch *scratch)
+{
+    struct request *rq = &x->rq;
+    for (;;) {
+        if (x->park && !unpark(x))
+            return EXCHANGE_DROP;
+        if (++x->turns > TURNS_MAX) {
+            refuse_now(x, 500, ERR_INTERNAL, "XX000", "the request does not come to an end");
+            return EXCHANGE_SEND;
+        }
+        rq->may_block = on_worker;
+        enum handled h = rq->next(rq);
+        rq->may_block = false;
+        if (h == REPLY_READY) {
+            if (rq->reply.streaming) {
+                if (!on_worker)
+                    return x->stage = STAGE_REPLY, to_worker(x);
+                start_stream(x, scratch);
+                return EXCHANGE_SEND;
+            }
+            if (!rq->reply.status || buf_failed(&rq->reply.body))
+                refuse_now(x, 500, ERR_INTERNAL, "XX000", "the reply could not be made");
+            x->stage = STAGE_REPLY;
+            return EXCHANGE_SEND;
+        }
+        if (h == REPLY_DEFER) {
+            if (on_worker)
+                continue;
+            return to_worker(x);
+        }
+        bool parked;
+        enum exchange_next next = park(x, on_worker, &parked);
+        if (parked)
+            return next;
+    }
+}
+
+static void run_job(struct work *w, struct segment_scratch *scratch)
+{
+    struct exchange *x = (struct exchange *)((char *)w - offsetof(struct exchange, work));
+    enum exchange_next next = EXCHANGE_SEND;
+    if (x->stage == STAGE_REPLY)
+        start_stream(x, scratch);
+    else
+        next = turn(x, true, scratch);
+    if (next != EXCHANGE_WAIT)
+        server__resume(x);
+}
+
+enum exchange_next exchange_run(struct exchange *x)
+{
+    switch (x->stage) {
+    case STAGE_BODY:
+        x->rq.body = x->body.p ? x->body.p : "";
+        x->rq.body_len = x->body.len;
+        x->stage = STAGE_RUN;
+        return turn(x, false, NULL);
+    case STAGE_RUN:
+        return turn(x, false, NULL);
+    case STAGE_DISCARD:
+        x->stage = STAGE_REPLY;
+        return EXCHANGE_SEND;
+    case STAGE_REPLY:
+        return EXCHANGE_SEND;
+    case STAGE_SENT:
+    case STAGE_DROP:
+        break;
+    }
+    return EXCHANGE_DROP;
+}
+
+/* ---- refills ---- */
+
+static void fill_job(struct work *w, struct segment_scratch *scratch)
+{
+    struct exchange *x = (struct exchange *)((char *)w - offsetof(struct exchange, work));
+    struct err e;
+    err_clear(&e);
+    if (stream_fill(&x->stream, scratch, FILL_SOFT, &e)) {
+        metric_add(x->server->cut_streams, 1);
+        log_event(LOG_WARN, "http", "stream cut", "request", x->request_id, "code", err_name(e.code), "error", e.text, NULL);
+    }
+    server__resume(x);
+}
+
+bool exchange_refill(struct exchange *x)
+{
+    x->work.fn = fill_job;
+    if (!server__suspend(x))
+        return false;
+    workers_push(x->server->workers, &x->work, WORK_STREAMS);
+    return true;
+}

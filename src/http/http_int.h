@@ -1,0 +1,117 @@
+/*
+ * http_int: what the files of this room share. An exchange is one request and its reply; a conn is one connection.
+ *
+ * Ownership of an exchange passes hand to hand and is never shared: the I/O thread of its connection, or the worker that runs its job, or nobody while
+ * parked (park.c). The connection is suspended in the library exactly while no I/O thread owns it.
+ */
+#ifndef QUERN_HTTP_HTTP_INT_H
+#define QUERN_HTTP_HTTP_INT_H
+
+#include "base/metrics.h"
+#include "dialects/dialect.h"
+#include "http/auth.h"
+#include "http/guard.h"
+#include "http/park.h"
+#include "http/router.h"
+#include "http/server.h"
+#include "http/stream.h"
+#include "http/watch.h"
+#include "http/worker.h"
+
+#define REPLY_CEILING (64u << 20)   /* bytes of a reply that is not streamed */
+#define ARENA_CEILING (64u << 20)   /* bytes of one request's arena */
+#define FILL_SOFT (STREAM_BUFFER - 8192) /* a fill stops here, so that one more row rarely makes the buffer grow */
+#define PEER_MAX 48
+
+struct MHD_Connection;
+struct MHD_Daemon;
+
+struct http_conn {
+    struct watch_conn watch;        /* first */
+    char peer[PEER_MAX];            /* address text */
+    unsigned char address[16];
+    bool loopback;
+};
+
+enum stage {
+    STAGE_BODY,      /* collecting the body */
+    STAGE_DISCARD,   /* a refusal is ready; the body is read and thrown away */
+    STAGE_RUN,       /* handlers run */
+    STAGE_REPLY,     /* the reply is complete and waits to be queued */
+    STAGE_SENT,      /* queued */
+    STAGE_DROP       /* close without a word */
+};
+
+#define EXCHANGE_MAGIC 0x51455843u
+#define ARGS_MAX 64
+
+struct exchange {
+    uint32_t magic;
+    enum stage stage;
+    struct request rq;
+    struct server *server;
+    struct http_conn *conn;
+    struct MHD_Connection *mhd;
+    struct guard guard;
+    struct buf body;
+    uint64_t discarded;
+    struct park *park;
+    struct stream stream;
+    bool streaming;                 /* stream is begun and must be freed */
+    bool pulled;                    /* the reply goes out through the stream, piece by piece */
+    bool early;                     /* answered before the body was read: the connection ends */
+    bool stop_body;                 /* body over the limit in the middle */
+    bool queued;                    /* a response was handed to the library */
+    int send_fd;                    /* raw stored stream: descriptor, -1 none */
+    uint64_t send_off, send_len;
+    uint32_t route_number;          /* UINT32_MAX none */
+    uint32_t turns;                 /* handler calls, against endless loops */
+    int64_t begun_ns;
+    struct work work;
+    char **args;                    /* name, value pairs, decoded, in the arena; made at first use */
+    uint32_t nargs;
+    bool args_bad;
+    char request_id[GUARD_REQUEST_ID_MAX + 1];
+};
+
+struct route_stats { struct metric *classes[5]; struct metric *seconds; };
+
+struct server {
+    struct service *service;
+    struct identities *identities;
+    struct router *router;
+    struct route_stats *stats;      /* by route number, one more for "none" at the end */
+    struct watch *watch;
+    struct workers *workers;
+    struct MHD_Daemon *daemon;
+    struct peers *peers;
+    _Atomic bool stopping;
+    _Atomic bool draining;
+    _Atomic int64_t suspended;      /* connections handed away and not yet resumed */
+    struct metric *parked, *streams, *connections, *sent_bytes, *client_gone, *cut_streams;
+    int listener;
+};
+
+/* ---- exchange.c ---- */
+enum exchange_next { EXCHANGE_BODY /* read on */, EXCHANGE_WAIT /* suspended */, EXCHANGE_SEND, EXCHANGE_DROP };
+/* I/O thread, headers complete; the guard has seen them. */
+struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_Connection *mhd);
+enum exchange_next exchange_begin(struct exchange *x, const char *method, const char *path);
+/* I/O thread: n bytes of body. */
+enum exchange_next exchange_body(struct exchange *x, const char *p, size_t n);
+/* I/O thread: the body is complete, or the connection was resumed. */
+enum exchange_next exchange_run(struct exchange *x);
+void exchange_free(struct exchange *x);
+/* I/O thread, stream empty: suspends and has a worker fill it. False: stopping. */
+bool exchange_refill(struct exchange *x);
+/* Makes the reply a refusal in the dialect's words. */
+void exchange_refuse(struct exchange *x, int status, const struct err *e);
+
+/* ---- server.c: the library, for the files that may not see it ---- */
+const char *server__header(struct exchange *x, const char *name);
+void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg); /* not decoded; value may be NULL */
+bool server__suspend(struct exchange *x); /* false: stopping, not suspended */
+void server__trim(const struct exchange *x); /* owner, about to park: gives memory back that holds nothing */
+void server__resume(void *exchange);      /* any thread; the exchange is not the caller's afterwards */
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * park: the state machine of a parked request.
+ *
+ *              park_register            park_commit
+ *     (new) ----------------> PARKING ----------------> PARKED
+ *                                |                         |
+ *               park_fire (CAS)  |        park_fire (CAS)  |  + resume()
+ *                                v                         v
+ *                              WOKEN <---------------------+
+ *                                |  park_end
+ *                                v
+ *                              (freed with the last reference)
+ *
+ * Four may fire, each at any moment and from any thread: the query's waiter (WAKE), the watch thread's heap (DEADLINE), its epoll (GONE), and
+ * server_stop (STOP). One compare-and-swap decides; losers do nothing. Whoever moves PARKED -> WOKEN, and only he, calls resume(), so a suspended
+ * connection is resumed exactly once. Whoever moves PARKING -> WOKEN does not: the owner is still running and learns it from park_commit.
+ *
+ * Lifetime: the request must not be freed under a loser that is late. Losers touch only this block, and it is counted: one reference for the owner,
+ * one for the waiter while the query may call wake(), one for each pass of the watch thread that holds it outside its lock. The connection is touched
+ * only inside resume(), that is before the owner can go on. park_end first leaves the watch (its lock orders that against its pass), then the query.
+ * When query_unwait says that wake() was or is being called, wake() gives the waiter's reference up itself.
+ *
+ * Lock order: nothing is held while resume() or query_wait() is called.
+ */
+#include "http/park.h"
+
+#include <stdlib.h>
+
+#include "http/watch.h"
+
+enum park_state { PARK_PARKING, PARK_PARKED, PARK_WOKEN };
+
+struct park *park_ref(struct park *p)
+{
+    atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+    return p;
+}
+
+void park_unref(struct park *p)
+{
+    if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
+        free(p);
+}
+
+void park_fire(struct park *p, enum park_reason why)
+{
+    uint32_t woken = PARK_WOKEN | (uint32_t)why << 16;
+    uint32_t seen = atomic_load(&p->state);
+    while ((seen & 0xffff) != PARK_WOKEN)
+        if (atomic_compare_exchange_weak(&p->state, &seen, woken)) {
+            if (seen == PARK_PARKED)
+                p->resume(p->arg);
+            return;
+        }
+}
+
+static void wake(struct query_waiter *w)
+{
+    struct park *p = (struct park *)((char *)w - offsetof(struct park, waiter));
+    park_fire(p, PARK_WAKE);
+    park_unref(p);
+}
+
+struct park *park_new(struct watch *w, int fd, struct query *q, uint32_t until, uint64_t version, int64_t deadline_ns, void (*resume)(void *), void *arg)
+{
+    struct park *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    atomic_init(&p->state, PARK_PARKING);
+    atomic_init(&p->refs, 1);
+    p->waiter.wake = wake;
+    p->waiter.until = until;
+    p->waiter.version = version;
+    p->query = q;
+    p->fd = fd;
+    p->deadline_ns = deadline_ns;
+    p->resume = resume;
+    p->arg = arg;
+    p->watch = w;
+    return p;
+}
+
+bool park_register(struct park *p)
+{
+    if (p->query) {
+        park_ref(p); /* the waiter's, before wake() may run */
+        p->registered = true;
+        if (!query_wait(p->query, &p->waiter)) {
+            p->registered = false;
+            park_unref(p);
+            return false;
+        }
+    }
+    watch_add(p->watch, p);
+    return true;
+}
+
+bool park_commit(struct park *p)
+{
+    uint32_t seen = PARK_PARKING;
+    return atomic_compare_exchange_strong(&p->state, &seen, PARK_PARKED);
+}
+
+enum park_reason park_end(struct park *p)
+{
+    watch_remove(p->watch, p);
+    if (p->registered && query_unwait(p->query, &p->waiter))
+        park_unref(p); /* the waiter's: wake() will not come */
+    uint32_t state = atomic_load(&p->state);
+    enum park_reason why = (state & 0xffff) == PARK_WOKEN ? (enum park_reason)(state >> 16) : PARK_NONE;
+    park_unref(p);
+    return why;
+}

@@ -1,0 +1,84 @@
+/*
+ * request: what handlers may ask about their request (dialect.h). Any thread that owns the exchange; values live as long as the request.
+ */
+#include <string.h>
+
+#include "http/http_int.h"
+
+static struct exchange *exchange_of(struct request *rq)
+{
+    struct exchange *x = rq->http;
+    ASSERT(x && x->magic == EXCHANGE_MAGIC);
+    return x;
+}
+
+const char *request_header(struct request *rq, const char *name)
+{
+    return server__header(exchange_of(rq), name);
+}
+
+struct collect { struct exchange *x; uint32_t n; bool count; };
+
+static char *decoded(struct exchange *x, const char *s)
+{
+    size_t n = strlen(s);
+    char *out = arena_alloc(x->rq.arena, n + 1);
+    /* The library has made blanks of "+" already. */
+    if (!out || guard_unescape(s, n, false, out) < 0)
+        return NULL;
+    return out;
+}
+
+static void collect(void *arg, const char *name, const char *value)
+{
+    struct collect *c = arg;
+    if (c->count) {
+        c->n++;
+        return;
+    }
+    char *n = decoded(c->x, name), *v = decoded(c->x, value ? value : "");
+    if (!n || !v) { /* a bad escape: the parameter is not there */
+        c->x->args_bad = true;
+        return;
+    }
+    c->x->args[c->x->nargs * 2] = n;
+    c->x->args[c->x->nargs * 2 + 1] = v;
+    c->x->nargs++;
+}
+
+static void load_args(struct exchange *x)
+{
+    if (x->args)
+        return;
+    struct collect c = {x, 0, true};
+    server__args(x, collect, &c);
+    x->args = arena_alloc(x->rq.arena, (c.n + 1) * 2 * sizeof(char *));
+    if (!x->args)
+        return;
+    c.count = false;
+    server__args(x, collect, &c);
+}
+
+const char *request_query(struct request *rq, const char *name, uint32_t i)
+{
+    struct exchange *x = exchange_of(rq);
+    load_args(x);
+    for (uint32_t k = 0; k < x->nargs; k++)
+        if (strcmp(x->args[k * 2], name) == 0 && i-- == 0)
+            return x->args[k * 2 + 1];
+    return NULL;
+}
+
+void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+    struct exchange *x = exchange_of(rq);
+    load_args(x);
+    for (uint32_t k = 0; k < x->nargs; k++)
+        fn(arg, x->args[k * 2], x->args[k * 2 + 1]);
+}
+
+bool request_is_local(struct request *rq)
+{
+    struct exchange *x = exchange_of(rq);
+    return x->conn->loopback && !x->guard.forwarded;
+}

@@ -1,0 +1,595 @@
+/*
+ * server: libmicrohttpd behind one door (see server.h). Its callbacks run on its I/O threads.
+ *
+ * What it does badly, and what stands against it (docs/http.md): lenient framing (guard.c), timers of inactivity only (watch.c, the library's own are
+ * off), blindness while suspended (watch.c), a lost answer when input is left unread (watch_linger), a receive pool that stays touched (server__trim).
+ *
+ * Invariant: every MHD_suspend_connection is counted in `suspended` before and uncounted after its one MHD_resume_connection; MHD_stop_daemon is called
+ * only when none is left.
+ */
+#include "http/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "dialects/neutral.h"
+#include "http/http_int.h"
+#include "http/peers.h"
+
+#define BODY_RATE 1024 /* bytes a second that a body must keep up, beyond http.body_timeout */
+#define PAGE 4096u
+
+/* ---- for the files that do not see the library ---- */
+
+const char *server__header(struct exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->mhd, MHD_HEADER_KIND, name);
+}
+
+struct args_call { void (*fn)(void *arg, const char *name, const char *value); void *arg; };
+
+static enum MHD_Result one_arg(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    struct args_call *c = cls;
+    (void)kind;
+    c->fn(c->arg, key, value);
+    return MHD_YES;
+}
+
+void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+    struct args_call c = {fn, arg};
+    MHD_get_connection_values(x->mhd, MHD_GET_ARGUMENT_KIND, one_arg, &c);
+}
+
+bool server__suspend(struct exchange *x)
+{
+    struct server *s = x->server;
+    atomic_fetch_add(&s->suspended, 1);
+    if (atomic_load(&s->stopping)) {
+        atomic_fetch_sub(&s->suspended, 1);
+        return false;
+    }
+    MHD_suspend_connection(x->mhd);
+    return true;
+}
+
+void server__resume(void *exchange)
+{
+    struct exchange *x = exchange;
+    struct server *s = x->server;
+    MHD_resume_connection(x->mhd); /* x is somebody else's from here on */
+    atomic_fetch_sub(&s->suspended, 1);
+}
+
+/* ---- connections ---- */
+
+static void timing(struct http_conn *c, int64_t deadline, int64_t stall, int64_t age)
+{
+    atomic_store_explicit(&c->watch.stall_ns, stall, memory_order_relaxed);
+    atomic_store_explicit(&c->watch.age_ns, age, memory_order_relaxed);
+    atomic_store_explicit(&c->watch.deadline_ns, deadline, memory_order_relaxed);
+}
+
+static struct http_conn *conn_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *i = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return i ? i->socket_context : NULL;
+}
+
+static enum MHD_Result on_accept(void *cls, const struct sockaddr *sa, socklen_t n)
+{
+    struct server *s = cls;
+    unsigned char address[16];
+    (void)n;
+    bool loopback = peers_address(sa, address, NULL, 0);
+    return config.http_per_peer && !loopback && peers_full(s->peers, address, config.http_per_peer) ? MHD_NO : MHD_YES;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code)
+{
+    struct server *s = cls;
+    struct http_conn *c = *context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+        const union MHD_ConnectionInfo *peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        c = calloc(1, sizeof *c);
+        if (!c || !fd) { /* requests of a connection without context are dropped */
+            free(c);
+            return;
+        }
+        c->watch.fd = fd->connect_fd;
+        c->loopback = peers_address(peer ? peer->client_addr : NULL, c->address, c->peer, sizeof c->peer);
+        timing(c, sys_mono_ns() + config.http_header_timeout * 1000000, 0, 0);
+        if (!c->loopback)
+            peers_add(s->peers, c->address);
+        watch_conn_add(s->watch, &c->watch);
+        metric_add(s->connections, 1);
+        *context = c;
+    } else if (c) {
+        watch_conn_remove(s->watch, &c->watch);
+        if (!c->loopback)
+            peers_remove(s->peers, c->address);
+        metric_add(s->connections, -1);
+        free(c);
+        *context = NULL;
+    }
+}
+
+/* The request line is there: from now on the headers have http.header_timeout, whatever was left of the idle time. */
+static void *on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
+{
+    struct http_conn *c = conn_of(mhd);
+    (void)cls;
+    (void)uri;
+    if (c)
+        timing(c, sys_mono_ns() + config.http_header_timeout * 1000000, 0, 0);
+    return NULL;
+}
+
+static size_t no_unescape(void *cls, struct MHD_Connection *mhd, char *s)
+{
+    (void)cls;
+    (void)mhd;
+    return strlen(s); /* path and parameters reach us as sent */
+}
+
+/* A parked request keeps its receive pool. The library clears the whole pool between requests, so that all its pages are touched; those that hold
+ * zeros only are given back to the system, where reading them makes them zeros again. The pool begins at the request line. */
+void server__trim(const struct exchange *x)
+{
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    uintptr_t begin = (uintptr_t)x->rq.method, end = begin + (uintptr_t)config.http_max_header;
+    if (begin % 16)
+        return; /* not where the pool begins */
+    uintptr_t page = (begin + PAGE - 1) & ~(uintptr_t)(PAGE - 1), run = 0;
+    for (end -= 64; page + PAGE <= end; page += PAGE) {
+        const uint64_t *p = (const uint64_t *)page;
+        uint64_t any = 0;
+        for (size_t i = 0; i < PAGE / sizeof *p && !any; i += 8)
+            any = p[i] | p[i + 1] | p[i + 2] | p[i + 3] | p[i + 4] | p[i + 5] | p[i + 6] | p[i + 7];
+        if (!any && !run)
+            run = page;
+        if (any && run) {
+            madvise((void *)run, page - run, MADV_DONTNEED);
+            run = 0;
+        }
+    }
+    if (run)
+        madvise((void *)run, page - run, MADV_DONTNEED);
+#else
+    (void)x;
+#endif
+}
+
+/* ---- replies ---- */
+
+static void header(struct MHD_Response *r, const char *name, const char *value)
+{
+    if (MHD_add_response_header(r, name, value) != MHD_YES)
+        log_event(LOG_WARN, "http", "a response header was refused", "name", name, NULL);
+}
+
+static ssize_t pull(void *cls, uint64_t pos, char *p, size_t n)
+{
+    struct exchange *x = cls;
+    (void)pos;
+    size_t got = stream_take(&x->stream, p, n);
+    if (got) {
+        int64_t now = sys_mono_ns();
+        atomic_store_explicit(&x->conn->watch.deadline_ns, now + config.download_stall * 1000000, memory_order_relaxed);
+        metric_add(x->server->sent_bytes, (int64_t)got);
+        return (ssize_t)got;
+    }
+    if (x->stream.failed)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (stream_done(&x->stream))
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    return exchange_refill(x) ? 0 : MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+/* What part of `total` goes out: sets status and, when it is a part, writes Content-Range. */
+static void choose_range(struct exchange *x, uint64_t total, uint64_t *ret_off, uint64_t *ret_len, char content_range[80])
+{
+    struct reply *r = &x->rq.reply;
+    *ret_off = 0;
+    *ret_len = total;
+    const char *range = x->guard.ranged && r->status == 200 ? server__header(x, "Range") : NULL;
+    const char *condition = range ? server__header(x, "If-Range") : NULL;
+    if (!range || (condition && strcmp(condition, r->etag) != 0))
+        return;
+    switch (guard_range(range, total, ret_off, ret_len)) {
+    case RANGE_ONE:
+        r->status = 206;
+        snprintf(content_range, 80, "bytes %llu-%llu/%llu", (unsigned long long)*ret_off, (unsigned long long)(*ret_off + *ret_len - 1),
+                 (unsigned long long)total);
+        break;
+    case RANGE_UNSATISFIABLE:
+        r->status = 416;
+        *ret_off = *ret_len = 0;
+        snprintf(content_range, 80, "bytes */%llu", (unsigned long long)total);
+        break;
+    case RANGE_NONE:
+        break;
+    }
+}
+
+static struct MHD_Response *make_response(struct exchange *x, char content_range[80])
+{
+    struct reply *r = &x->rq.reply;
+    uint64_t off = 0, len;
+    if (x->send_fd >= 0) {
+        len = x->send_len;
+        if (r->etag)
+            choose_range(x, x->send_len, &off, &len, content_range);
+        if (len == 0)
+            return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+        struct MHD_Response *m = MHD_create_response_from_fd_at_offset64(len, x->send_fd, x->send_off + off);
+        if (m) {
+            x->send_fd = -1; /* the library closes it */
+            metric_add(x->server->sent_bytes, (int64_t)len);
+        }
+        return m;
+    }
+    if (x->pulled) {
+        len = MHD_SIZE_UNKNOWN;
+        if (r->length >= 0) {
+            len = (uint64_t)r->length;
+            if (r->etag)
+                choose_range(x, len, &off, &len, content_range);
+        }
+        if (len == 0)
+            return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+        return MHD_create_response_from_callback(len, 16384, pull, x, NULL);
+    }
+    len = r->body.len;
+    if (r->etag)
+        choose_range(x, r->body.len, &off, &len, content_range);
+    metric_add(x->server->sent_bytes, (int64_t)len);
+    /* The body lives in the exchange, which outlives the response. */
+    return MHD_create_response_from_buffer((size_t)len, len ? r->body.p + off : NULL, MHD_RESPMEM_PERSISTENT);
+}
+
+static enum MHD_Result send_reply(struct exchange *x)
+{
+    struct reply *r = &x->rq.reply;
+    char content_range[80] = "";
+    if (r->etag && r->status == 200) {
+        const char *match = server__header(x, "If-None-Match");
+        if (match && guard_etag_listed(match, r->etag, true)) {
+            r->status = 304;
+            buf_reset(&r->body);
+            x->pulled = false;
+            if (x->send_fd >= 0) {
+                close(x->send_fd);
+                x->send_fd = -1;
+            }
+        }
+    }
+    bool ranges = r->etag && (x->send_fd >= 0 || !x->pulled || r->length >= 0) && r->status != 304;
+    struct MHD_Response *m = make_response(x, content_range);
+    if (!m)
+        return MHD_NO;
+    if (r->content_type && r->status != 304)
+        header(m, "Content-Type", r->content_type);
+    header(m, "X-Request-Id", x->request_id);
+    if (r->etag)
+        header(m, "ETag", r->etag);
+    if (ranges)
+        header(m, "Accept-Ranges", "bytes");
+    if (content_range[0])
+        header(m, "Content-Range", content_range);
+    bool retry = false;
+    for (uint32_t i = 0; i < r->nheaders; i++) {
+        header(m, r->headers[i].name, r->headers[i].value);
+        retry |= strcasecmp(r->headers[i].name, "Retry-After") == 0;
+    }
+    if ((r->status == 429 || r->status == 503) && !retry)
+        header(m, "Retry-After", r->status == 429 ? "5" : "2");
+    if (x->early || atomic_load_explicit(&x->server->stopping, memory_order_relaxed))
+        header(m, "Connection", "close");
+    int64_t now = sys_mono_ns();
+    timing(x->conn, now + config.download_stall * 1000000, config.download_stall * 1000000, x->pulled || r->streaming ? now + config.download_max_age * 1000000 : 0);
+    if (x->pulled)
+        metric_add(x->server->streams, 1);
+    x->queued = true;
+    x->stage = STAGE_SENT;
+    enum MHD_Result ok = MHD_queue_response(x->mhd, (unsigned)r->status, m);
+    MHD_destroy_response(m);
+    return ok;
+}
+
+/* The body is over the limit in mid-upload, where the library takes no response: the answer is written to the socket as far as it takes it at once. */
+static void send_raw(struct exchange *x)
+{
+    struct reply *r = &x->rq.reply;
+    char head[512];
+    int n = snprintf(head, sizeof head, "HTTP/1.1 %d Content Too Large\r\nContent-Type: %s\r\nContent-Length: %zu\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n",
+                     r->status, r->content_type ? r->content_type : "text/plain", r->body.len, x->request_id);
+    if (n > 0 && (size_t)n < sizeof head) {
+        struct iovec iov[2] = {{head, (size_t)n}, {r->body.p, r->body.len}};
+        struct msghdr msg = {.msg_iov = iov, .msg_iovlen = r->body.len ? 2 : 1};
+        ssize_t sent = sendmsg(x->conn->watch.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)sent;
+    }
+}
+
+static enum MHD_Result act(struct exchange *x, enum exchange_next next)
+{
+    switch (next) {
+    case EXCHANGE_BODY:
+    case EXCHANGE_WAIT: /* x may be somebody else's by now */
+        return MHD_YES;
+    case EXCHANGE_SEND:
+        return send_reply(x);
+    case EXCHANGE_DROP:
+        break;
+    }
+    if (x->stop_body && !x->queued) {
+        send_raw(x);
+        x->queued = true;
+    }
+    return MHD_NO;
+}
+
+static enum MHD_Result one_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t nn, const char *value, size_t vn)
+{
+    (void)kind;
+    return guard_header(cls, name, nn, value ? value : "", value ? vn : 0) ? MHD_YES : MHD_NO;
+}
+
+static void body_deadline(struct exchange *x)
+{
+    uint64_t size = x->guard.has_length ? x->guard.length : x->discarded;
+    timing(x->conn, x->begun_ns + config.http_body_timeout * 1000000 + (int64_t)(size / BODY_RATE) * 1000000000, 0, 0);
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method, const char *version, const char *data,
+                                  size_t *size, void **context)
+{
+    struct exchange *x = *context;
+    if (!x) {
+        struct http_conn *c = conn_of(mhd);
+        x = c ? exchange_new(cls, c, mhd) : NULL;
+        if (!x)
+            return MHD_NO;
+        *context = x;
+        guard_begin(&x->guard, version + strlen(version));
+        MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, one_header, &x->guard);
+        guard_end(&x->guard, strcmp(version, MHD_HTTP_VERSION_1_1) == 0);
+        enum exchange_next next = exchange_begin(x, method, url);
+        body_deadline(x);
+        return act(x, next);
+    }
+    ASSERT(x->magic == EXCHANGE_MAGIC);
+    if (*size) {
+        size_t n = *size;
+        *size = 0;
+        enum exchange_next next = exchange_body(x, data, n);
+        if (x->guard.chunked)
+            body_deadline(x);
+        return act(x, next);
+    }
+    if (x->queued)
+        return MHD_YES;
+    timing(x->conn, 0, 0, 0);
+    return act(x, exchange_run(x));
+}
+
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode why)
+{
+    struct server *s = cls;
+    struct exchange *x = *context;
+    (void)mhd;
+    (void)why;
+    *context = NULL;
+    if (!x)
+        return;
+    int64_t now = sys_mono_ns();
+    timing(x->conn, now + config.http_idle * 1000000, 0, 0);
+    uint32_t n = x->route_number == UINT32_MAX ? router_routes(s->router) : x->route_number;
+    int status = x->rq.reply.status;
+    if (x->queued && status >= 100 && status < 600)
+        metric_add(s->stats[n].classes[status / 100 - 1], 1);
+    metric_observe_ns(s->stats[n].seconds, now - x->begun_ns);
+    if (x->pulled && x->stage == STAGE_SENT)
+        metric_add(s->streams, -1);
+    if ((x->early || x->stop_body) && !atomic_load(&s->stopping)) {
+        int fd = dup(x->conn->watch.fd);
+        if (fd >= 0)
+            watch_linger(s->watch, fd);
+    }
+    exchange_free(x);
+}
+
+/* ---- start and stop ---- */
+
+static int open_listener(const char *listen_at, int *ret_fd, char *address, size_t n, struct err *e)
+{
+    char host[256];
+    const char *colon = strrchr(listen_at, ':');
+    size_t hn = colon ? (size_t)(colon - listen_at) : 0;
+    if (!colon || hn == 0 || hn >= sizeof host)
+        return err_set(e, ERR_INVALID, NULL, "http.listen: \"%s\" is not HOST:PORT", listen_at);
+    bool brackets = listen_at[0] == '[' && listen_at[hn - 1] == ']';
+    memcpy(host, listen_at + brackets, hn - 2 * (size_t)brackets);
+    host[hn - 2 * (size_t)brackets] = '\0';
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
+    if (getaddrinfo(host, colon + 1, &hints, &found) != 0 || !found)
+        return err_set(e, ERR_INVALID, NULL, "http.listen: \"%s\" is no address with a port number", listen_at);
+    unsigned char bytes[16];
+    bool loopback = peers_address(found->ai_addr, bytes, NULL, 0);
+    int rc = 0, one = 1, fd = -1;
+    if (!loopback && !config.http_plain_non_loopback)
+        rc = err_set(e, ERR_INVALID, NULL, "http.listen: plain HTTP on an address that is not loopback needs http.plain_non_loopback = yes");
+    if (!rc) {
+        fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) ||
+            bind(fd, found->ai_addr, found->ai_addrlen) || listen(fd, 4096))
+            rc = err_errno(e, errno, "listening");
+    }
+    freeaddrinfo(found);
+    struct sockaddr_storage at;
+    socklen_t at_len = sizeof at;
+    if (!rc && getsockname(fd, (struct sockaddr *)&at, &at_len))
+        rc = err_errno(e, errno, "listening");
+    if (rc) {
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    unsigned port = ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port : ((struct sockaddr_in *)&at)->sin_port);
+    snprintf(address, n, brackets ? "[%s]:%u" : "%s:%u", host, port);
+    *ret_fd = fd;
+    return 0;
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit l;
+    rlim_t want = (rlim_t)config.http_max_connections + 1024;
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < want) {
+        l.rlim_cur = l.rlim_max < want ? l.rlim_max : want;
+        if (setrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur < want)
+            log_event(LOG_WARN, "http", "the limit of open files is below http.max_connections", NULL);
+    }
+}
+
+static int make_stats(struct server *s)
+{
+    uint32_t n = router_routes(s->router);
+    s->stats = calloc(n + 1, sizeof *s->stats);
+    if (!s->stats)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i <= n; i++) {
+        const struct dialect *d;
+        const char *name = i < n ? router_route(s->router, i, &d)->name : "none";
+        char labels[128];
+        for (int c = 0; c < 5; c++) {
+            snprintf(labels, sizeof labels, "route=\"%s\",class=\"%dxx\"", name, c + 1);
+            s->stats[i].classes[c] = metrics_get(METRIC_COUNTER, "quern_http_requests_total", labels, "answered requests");
+        }
+        snprintf(labels, sizeof labels, "route=\"%s\"", name);
+        s->stats[i].seconds = metrics_get(METRIC_HISTOGRAM, "quern_http_request_seconds", labels, "time from the headers to the last byte");
+    }
+    s->parked = metrics_get(METRIC_GAUGE, "quern_http_parked", "", "requests parked without a thread");
+    s->streams = metrics_get(METRIC_GAUGE, "quern_http_streams", "", "replies going out piece by piece");
+    s->connections = metrics_get(METRIC_GAUGE, "quern_http_connections", "", "open connections");
+    s->sent_bytes = metrics_get(METRIC_COUNTER, "quern_http_sent_bytes_total", "", "bytes of reply bodies");
+    s->client_gone = metrics_get(METRIC_COUNTER, "quern_http_client_gone_total", "", "clients that left while their request was parked");
+    s->cut_streams = metrics_get(METRIC_COUNTER, "quern_http_streams_cut_total", "", "streamed replies cut by an error");
+    return 0;
+}
+
+static void destroy(struct server *s)
+{
+    workers_stop(s->workers);
+    watch_stop(s->watch);
+    if (s->listener >= 0)
+        close(s->listener);
+    peers_free(s->peers);
+    router_free(s->router);
+    free(s->stats);
+    free(s);
+}
+
+int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n, struct err *e)
+{
+    struct server *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_set(e, ERR_NOMEM, NULL, "out of memory");
+    s->service = o->service;
+    s->identities = o->identities;
+    s->listener = -1;
+    s->peers = peers_new();
+    raise_descriptor_limit();
+    int rc = s->peers ? router_new(dialects, &s->router, e) : err_set(e, ERR_NOMEM, NULL, "out of memory");
+    if (!rc && make_stats(s))
+        rc = err_set(e, ERR_NOMEM, NULL, "out of memory");
+    if (!rc)
+        rc = watch_start(&s->watch, e);
+    if (!rc)
+        rc = workers_start((uint32_t)config.http_workers, &s->workers, e);
+    if (!rc)
+        rc = open_listener(o->listen, &s->listener, ret_address, n, e);
+    if (rc) {
+        destroy(s);
+        return rc;
+    }
+    if (o->status)
+        neutral_status_set(o->status, o->status_arg);
+    neutral_draining_set(false);
+    struct MHD_OptionItem options[] = {
+        {MHD_OPTION_LISTEN_SOCKET, s->listener, NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)config.http_max_header, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)config.http_max_connections, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, 0, NULL},
+        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
+        {config.http_threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, (intptr_t)config.http_threads, NULL},
+        {MHD_OPTION_END, 0, NULL}};
+    s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, s, on_request, s, MHD_OPTION_ARRAY, options,
+                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+                                 MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, s, MHD_OPTION_END);
+    if (!s->daemon) {
+        destroy(s);
+        return err_set(e, ERR_INTERNAL, NULL, "the HTTP library did not start");
+    }
+    s->listener = -1; /* the library closes it */
+    *ret = s;
+    return 0;
+}
+
+void server_drain(struct server *s)
+{
+    atomic_store(&s->draining, true);
+    neutral_draining_set(true);
+}
+
+void server_stop(struct server *s)
+{
+    if (!s)
+        return;
+    atomic_store(&s->stopping, true);
+    int listener = MHD_quiesce_daemon(s->daemon);
+    while (atomic_load(&s->suspended) > 0) { /* workers finish what they have; parked ones are woken, again until none is left */
+        watch_fire_all(s->watch, PARK_STOP);
+        sys_sleep_ms(1);
+    }
+    MHD_stop_daemon(s->daemon);
+    if (listener >= 0)
+        close(listener);
+    destroy(s);
+}
+
+int server_routes_json(struct buf *out)
+{
+    struct json_write w = JSON_WRITE_INIT(out);
+    json_array_begin(&w);
+    for (const struct dialect *const *d = dialects; *d; d++)
+        for (const struct route *r = (*d)->routes; r->method; r++) {
+            json_object_begin(&w);
+            json_kstr(&w, "method", r->method);
+            json_kstr(&w, "pattern", r->pattern);
+            json_kstr(&w, "dialect", (*d)->name);
+            json_kstr(&w, "name", r->name);
+            json_kstr(&w, "role", r->role ? role_name(r->role) : "none");
+            json_kstr(&w, "credential", auth_credential_name(r->role ? (*d)->credential : CREDENTIAL_NONE));
+            json_object_end(&w);
+        }
+    json_array_end(&w);
+    return buf_failed(out) ? ERR_NOMEM : 0;
+}

@@ -1,0 +1,36 @@
+/*
+ * server: the HTTP seam. libmicrohttpd behind one door; only server.c includes microhttpd.h.
+ *
+ * Threads: config.http_threads I/O threads (parse, route, run handlers that do not block), config.http_workers worker threads (deferred handlers, filling
+ * of streamed replies), one watch thread (deadlines, parked connections whose client has gone). docs/http.md.
+ */
+#ifndef QUERN_HTTP_SERVER_H
+#define QUERN_HTTP_SERVER_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json_write.h"
+#include "core/identity.h"
+#include "core/service.h"
+
+struct server;
+
+struct server_options {
+    struct service *service;
+    struct identities *identities;
+    const char *listen;              /* HOST:PORT */
+    /* Adds members to the object of /readyz (sandbox level and reason, ...); any thread, must not block. NULL: nothing to add. */
+    void (*status)(void *arg, struct json_write *w);
+    void *status_arg;
+};
+
+/* Binds and serves. *ret_port is the real port. ERR_INVALID for a bad address or plain HTTP on a non-loopback one without http.plain_non_loopback. */
+int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n, struct err *e) MUST_USE;
+/* Submits answer 503 + Retry-After and /readyz says draining; polls and downloads go on. */
+void server_drain(struct server *s);
+/* Wakes and ends everything, joins all threads. */
+void server_stop(struct server *s);
+/* The route table as JSON (`quernd routes --json`): array of {method, pattern, dialect, name, role, credential}. */
+int server_routes_json(struct buf *out);
+
+#endif

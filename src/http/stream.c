@@ -1,0 +1,200 @@
+/*
+ * stream: see stream.h. Runs on workers (fill) and I/O threads (take), never on both at once.
+ *
+ * An error in the middle leaves the bytes made so far to be sent and `failed` set: the server then cuts the connection, so that a client never takes a
+ * part for the whole.
+ */
+#include "http/stream.h"
+
+#include <string.h>
+
+#define WINDOW_BYTES (4 * STREAM_BUFFER)
+
+void stream_begin(struct stream *s, struct request *rq)
+{
+    memset(s, 0, sizeof *s);
+    s->rq = rq;
+    s->rows = &rq->reply.rows;
+    buf_init(&s->out, STREAM_ROW_MAX);
+    if (s->rows->raw) {
+        s->next = s->rows->raw_off;
+        s->end = s->rows->raw_off + s->rows->raw_len;
+    } else {
+        s->next = s->rows->from;
+        s->end = s->rows->limit > UINT64_MAX - s->rows->from ? UINT64_MAX : s->rows->from + s->rows->limit;
+    }
+}
+
+static int raw_piece(struct stream *s, size_t soft, struct err *e)
+{
+    uint64_t left = s->end - s->next;
+    if (s->skip) { /* a range: nothing needs to be read to be left out */
+        uint64_t n = s->skip < left ? s->skip : left;
+        s->next += n;
+        s->skip -= n;
+        left -= n;
+    }
+    size_t n = s->out.len < soft ? soft - s->out.len : 0;
+    if (n > left)
+        n = (size_t)left;
+    if (n) {
+        int rc = buf_reserve(&s->out, n);
+        if (rc)
+            return err_set(e, rc, NULL, "out of memory");
+        rc = segment_read(rows_segment(s->rows->rows), s->next, s->out.p + s->out.len, n, e);
+        if (rc)
+            return rc;
+        s->out.len += n;
+        s->next += n;
+    }
+    if (s->next >= s->end)
+        s->step = STREAM_TAIL;
+    return 0;
+}
+
+/* Encodes rows of the window up to `to`; keeps to byte_limit: the row that would pass it is left out, unless it is the first. */
+static int encode(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next, struct err *e)
+{
+    const struct encoder *en = s->rows->encoder;
+    uint64_t limit = s->rows->byte_limit;
+    if (!limit)
+        return en->rows(&s->rows->options, &s->encode, w, s->next, to, soft, &s->out, ret_next, e);
+    size_t base = s->out.len;
+    struct encode_state before = s->encode;
+    uint64_t room = limit > s->row_bytes ? limit - s->row_bytes : 0;
+    size_t stop = room < soft - base ? base + (size_t)room : soft;
+    for (;;) {
+        int rc = en->rows(&s->rows->options, &s->encode, w, s->next, to, stop, &s->out, ret_next, e);
+        if (rc)
+            return rc;
+        uint64_t made = s->out.len - base, n = *ret_next - s->next;
+        if (made <= room || (s->sent == 0 && n == 1)) {
+            s->row_bytes += made;
+            if (s->row_bytes >= limit)
+                s->end = *ret_next;
+            return 0;
+        }
+        /* Too far. Text encoders pass by one row; others make one message of many rows: come down in proportion. */
+        s->out.len = base;
+        s->encode = before;
+        uint64_t fewer = n - 1, share = made ? (uint64_t)((double)n * (double)room / (double)made) : 0;
+        if (n > 8 && made > room + room / 4 && share < fewer)
+            fewer = share;
+        if (fewer == 0 && s->sent == 0)
+            fewer = 1;
+        s->end = s->next + fewer; /* the limit ends the stream here */
+        if (fewer == 0) {
+            *ret_next = s->next;
+            return 0;
+        }
+        to = s->end;
+        stop = SIZE_MAX;
+    }
+}
+
+static int rows_piece(struct stream *s, struct segment_scratch *x, size_t soft, struct err *e)
+{
+    if (s->next >= s->end) {
+        s->step = STREAM_TAIL;
+        return 0;
+    }
+    struct window w;
+    int rc = segment_window(rows_segment(s->rows->rows), s->next, s->end - s->next, WINDOW_BYTES, x, &w, e);
+    if (rc == ERR_END) {
+        s->step = STREAM_TAIL;
+        return 0;
+    }
+    if (rc)
+        return rc;
+    /* A window may give more than the buffer takes: go on inside it in the next call. */
+    uint64_t to = w.first_row + w.rows, next = s->next;
+    if (to > s->end)
+        to = s->end;
+    rc = encode(s, &w, to, soft, &next, e);
+    if (rc)
+        return rc;
+    if (next == s->next && s->end > s->next)
+        return err_set(e, ERR_INTERNAL, "XX000", "the encoder made no progress");
+    s->sent += next - s->next;
+    s->next = next;
+    return 0;
+}
+
+static void apply_skip(struct stream *s)
+{
+    uint64_t n = s->out.len - s->off;
+    if (n > s->skip)
+        n = s->skip;
+    s->skip -= n;
+    s->off += (size_t)n;
+    if (s->off == s->out.len)
+        s->off = s->out.len = 0;
+}
+
+int stream_fill(struct stream *s, struct segment_scratch *x, size_t soft, struct err *e)
+{
+    struct reply_rows *r = s->rows;
+    int rc = 0;
+    if (s->off) {
+        buf_drop(&s->out, s->off);
+        s->off = 0;
+    }
+    if (s->out.cap > 2 * STREAM_BUFFER && s->out.len == 0)
+        buf_free(&s->out);
+    while (!rc && s->step != STREAM_DONE && s->out.len < soft) {
+        switch (s->step) {
+        case STREAM_PREFIX:
+            rc = buf_add(&s->out, s->rq->reply.body.p, s->rq->reply.body.len);
+            buf_free(&s->rq->reply.body);
+            s->step = STREAM_HEAD;
+            break;
+        case STREAM_HEAD:
+            if (r->head && !r->raw && r->encoder->head)
+                rc = r->encoder->head(&r->options, segment_schema(rows_segment(r->rows)), &s->out, e);
+            s->step = STREAM_ROWS;
+            break;
+        case STREAM_ROWS:
+            rc = r->raw ? raw_piece(s, soft, e) : rows_piece(s, x, soft, e);
+            break;
+        case STREAM_TAIL:
+            if (r->tail && !r->raw && r->encoder->tail)
+                rc = r->encoder->tail(&r->options, &s->encode, segment_schema(rows_segment(r->rows)), &s->out, e);
+            s->step = STREAM_SUFFIX;
+            break;
+        case STREAM_SUFFIX:
+            if (r->suffix)
+                rc = r->suffix(s->rq, s->sent, &s->out);
+            s->step = STREAM_DONE;
+            break;
+        case STREAM_DONE:
+            break;
+        }
+        if (!rc && buf_failed(&s->out))
+            rc = err_set(e, ERR_LIMIT, "54000", "one row is too large to be sent");
+        if (s->skip && !rc)
+            apply_skip(s);
+    }
+    s->failed = rc != 0;
+    return rc;
+}
+
+size_t stream_take(struct stream *s, char *p, size_t n)
+{
+    size_t have = s->out.len - s->off;
+    if (n > have)
+        n = have;
+    memcpy(p, s->out.p + s->off, n);
+    s->off += n;
+    if (s->off == s->out.len)
+        s->off = s->out.len = 0;
+    return n;
+}
+
+void stream_free(struct stream *s)
+{
+    buf_free(&s->out);
+    if (s->rows && s->rows->rows) {
+        rows_close(s->rows->rows);
+        s->rows->rows = NULL;
+    }
+}
