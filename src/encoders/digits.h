@@ -8,8 +8,9 @@
 #include <stdint.h>
 #include <string.h>
 
-static const char digits_pairs[201] = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
-                                      "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+static const char digits_pairs[201] =
+    "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+    "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
 /* Two digits; v < 100. */
 static inline char *digits_2(char *p, unsigned v)
@@ -21,7 +22,8 @@ static inline char *digits_2(char *p, unsigned v)
 /* Exactly n digits with leading zeros; v < 10^n. */
 static inline char *digits_n(char *p, uint64_t v, int n)
 {
-    for (int i = n - 1; i >= 0; i--, v /= 10) p[i] = (char)('0' + v % 10);
+    for (int i = n - 1; i >= 0; i--, v /= 10)
+        p[i] = (char)('0' + v % 10);
     return p + n;
 }
 
@@ -29,14 +31,17 @@ static inline char *digits_n(char *p, uint64_t v, int n)
 static inline char *digits_u64(char *p, uint64_t v)
 {
     if (v < 100) {
-        if (v >= 10) return digits_2(p, (unsigned)v);
+        if (v >= 10)
+            return digits_2(p, (unsigned)v);
         *p = (char)('0' + v);
         return p + 1;
     }
     if (v < 10000) {
         unsigned high = (unsigned)v / 100, low = (unsigned)v % 100;
-        if (high >= 10) p = digits_2(p, high);
-        else *p++ = (char)('0' + high);
+        if (high >= 10)
+            p = digits_2(p, high);
+        else
+            *p++ = (char)('0' + high);
         return digits_2(p, low);
     }
     char raw[20], *end = raw + sizeof raw, *q = end;

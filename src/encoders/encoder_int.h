@@ -4,7 +4,8 @@
 
 #include "encoders/encoder.h"
 
-extern const struct encoder encoder_arrow, encoder_csv, encoder_json, encoder_rows, encoder_strings, encoder_ndjson;
+extern const struct encoder encoder_arrow, encoder_csv, encoder_json, encoder_rows, encoder_strings,
+    encoder_ndjson;
 
 /* The error of an append to the output that failed with rc. Returns rc. */
 int encode__full(int rc, struct err *e);

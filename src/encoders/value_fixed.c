@@ -1,9 +1,10 @@
 /*
  * value_fixed: texts of fixed-width types: booleans, numbers, dates, times, intervals.
  *
- * One small writer function a type, chosen once for a column, called once for each non-NULL row; it writes into room that the
- * caller has made (value_writer.room) and reads values by memcpy (they may lie unaligned). Every bit pattern has a text: what
- * batch_check lets through cannot overflow anything here. Pure but for the writer's own memory of the last date; any thread.
+ * One small writer function a type, chosen once for a column, called once for each non-NULL row; it writes
+ * into room that the caller has made (value_writer.room) and reads values by memcpy (they may lie unaligned).
+ * Every bit pattern has a text: what batch_check lets through cannot overflow anything here. Pure but for the
+ * writer's own memory of the last date; any thread.
  */
 #include <math.h>
 #include <string.h>
@@ -20,7 +21,12 @@
 __extension__ typedef __int128 i128;
 __extension__ typedef unsigned __int128 u128;
 
-#define LOAD(type, w, row) __extension__({ type v_; memcpy(&v_, (w)->c->values + (row) * sizeof(type), sizeof(type)); v_; })
+#define LOAD(type, w, row)                                                                                   \
+    __extension__({                                                                                          \
+        type v_;                                                                                             \
+        memcpy(&v_, (w)->c->values + (row) * sizeof(type), sizeof(type));                                    \
+        v_;                                                                                                  \
+    })
 
 static char *text(char *p, const char *s)
 {
@@ -37,9 +43,18 @@ static char *write_bool(struct value_writer *w, uint64_t row, char *p)
     return text(p, (w->c->values[bit >> 3] >> (bit & 7)) & 1 ? "true" : "false");
 }
 
-static char *write_i16(struct value_writer *w, uint64_t row, char *p) { return digits_i64(p, LOAD(int16_t, w, row)); }
-static char *write_i32(struct value_writer *w, uint64_t row, char *p) { return digits_i64(p, LOAD(int32_t, w, row)); }
-static char *write_i64(struct value_writer *w, uint64_t row, char *p) { return digits_i64(p, LOAD(int64_t, w, row)); }
+static char *write_i16(struct value_writer *w, uint64_t row, char *p)
+{
+    return digits_i64(p, LOAD(int16_t, w, row));
+}
+static char *write_i32(struct value_writer *w, uint64_t row, char *p)
+{
+    return digits_i64(p, LOAD(int32_t, w, row));
+}
+static char *write_i64(struct value_writer *w, uint64_t row, char *p)
+{
+    return digits_i64(p, LOAD(int64_t, w, row));
+}
 
 static char *write_decimal(struct value_writer *w, uint64_t row, char *p)
 {
@@ -48,33 +63,42 @@ static char *write_decimal(struct value_writer *w, uint64_t row, char *p)
     i128 d;
     memcpy(&d, v, 16);
     u128 u = d < 0 ? 0 - (u128)d : (u128)d;
-    if (u > UINT64_MAX || scale > 18) return p + number_i128(v, scale, p);
-    if (d < 0) *p++ = '-';
-    if (!scale) return digits_u64(p, (uint64_t)u);
+    if (u > UINT64_MAX || scale > 18)
+        return p + number_i128(v, scale, p);
+    if (d < 0)
+        *p++ = '-';
+    if (!scale)
+        return digits_u64(p, (uint64_t)u);
     uint64_t one = 1;
-    for (int i = 0; i < scale; i++) one *= 10;
+    for (int i = 0; i < scale; i++)
+        one *= 10;
     p = digits_u64(p, (uint64_t)u / one);
     *p++ = '.';
     return digits_n(p, (uint64_t)u % one, scale);
 }
 
-/* Rewrites the shortest text t of a finite number ("1e+05", "-1.5e-07", "12", "0.5") as plain digits when its exponent is in [low, high). */
+/* Rewrites the shortest text t of a finite number ("1e+05", "-1.5e-07", "12", "0.5") as plain digits when its
+ * exponent is in [low, high). */
 static char *plain(char *p, const char *t, size_t n, int low, int high)
 {
     const char *mark = memchr(t, 'e', n);
     int exponent = 0, k = 0;
     char digit[NUMBER_DOUBLE_MAX];
     if (mark) {
-        for (const char *q = mark + 2; q < t + n; q++) exponent = exponent * 10 + (*q - '0');
-        if (mark[1] == '-') exponent = -exponent;
+        for (const char *q = mark + 2; q < t + n; q++)
+            exponent = exponent * 10 + (*q - '0');
+        if (mark[1] == '-')
+            exponent = -exponent;
     }
     if (!mark || exponent < low || exponent >= high) {
         memcpy(p, t, n);
         return p + n;
     }
     for (const char *q = t; q < mark; q++) {
-        if (*q == '-') *p++ = '-';
-        else if (*q != '.') digit[k++] = *q;
+        if (*q == '-')
+            *p++ = '-';
+        else if (*q != '.')
+            digit[k++] = *q;
     }
     if (exponent < 0) {
         p = text(p, "0.");
@@ -83,7 +107,8 @@ static char *plain(char *p, const char *t, size_t n, int low, int high)
         memcpy(p, digit, (size_t)k);
         return p + k;
     }
-    for (int i = 0; i <= exponent; i++) *p++ = i < k ? digit[i] : '0';
+    for (int i = 0; i <= exponent; i++)
+        *p++ = i < k ? digit[i] : '0';
     if (k > exponent + 1) {
         *p++ = '.';
         memcpy(p, digit + exponent + 1, (size_t)(k - exponent - 1));
@@ -96,25 +121,31 @@ static char *real_point(char *p, const char *t, size_t n)
 {
     char *q = plain(p, t, n, -4, 16);
     for (const char *r = p; r < q; r++)
-        if (*r == '.' || *r == 'e') return q;
+        if (*r == '.' || *r == 'e')
+            return q;
     return text(q, ".0");
 }
 
 static char *not_finite(const struct value_writer *w, double v, char *p)
 {
-    if (w->json) *p++ = '"';
+    if (w->json)
+        *p++ = '"';
     p = text(p, isnan(v) ? "NaN" : v < 0 ? "-Infinity" : "Infinity");
-    if (w->json) *p++ = '"';
+    if (w->json)
+        *p++ = '"';
     return p;
 }
 
-/* Numbers from 1e16 on whose shortest text has no exponent come out with digits beyond the shortest: take Java's digits. */
+/* Numbers from 1e16 on whose shortest text has no exponent come out with digits beyond the shortest: take
+ * Java's digits. */
 static size_t shorten_java(char *t, size_t n)
 {
     char *mark = memchr(t, 'E', n);
-    if (!mark) return n;
+    if (!mark)
+        return n;
     size_t head = (size_t)(mark - t), tail = n - head - 1;
-    if (head > 2 && !memcmp(mark - 2, ".0", 2)) head -= 2;
+    if (head > 2 && !memcmp(mark - 2, ".0", 2))
+        head -= 2;
     memmove(t + head + 2, mark + 1, tail);
     memcpy(t + head, "e+", 2);
     return head + 2 + tail;
@@ -124,9 +155,12 @@ static char *write_f64(struct value_writer *w, uint64_t row, char *p)
 {
     double v = LOAD(double, w, row);
     char t[NUMBER_DOUBLE_MAX];
-    if (!isfinite(v)) return not_finite(w, v, p);
-    if (w->rule->real == REAL_JAVA) return p + number_double_java(v, p);
-    if (w->rule->real == REAL_DIGITS) return plain(p, t, number_double(v, t), -400, 400);
+    if (!isfinite(v))
+        return not_finite(w, v, p);
+    if (w->rule->real == REAL_JAVA)
+        return p + number_double_java(v, p);
+    if (w->rule->real == REAL_DIGITS)
+        return plain(p, t, number_double(v, t), -400, 400);
     if (fabs(v) >= 1e16) {
         size_t n = shorten_java(t, number_double_java(v, t));
         memcpy(p, t, n);
@@ -139,9 +173,12 @@ static char *write_f32(struct value_writer *w, uint64_t row, char *p)
 {
     float v = LOAD(float, w, row);
     char t[NUMBER_DOUBLE_MAX];
-    if (!isfinite(v)) return not_finite(w, (double)v, p);
-    if (w->rule->real == REAL_JAVA) return p + number_float_java(v, p);
-    if (w->rule->real == REAL_DIGITS) return plain(p, t, number_float(v, t), -400, 400);
+    if (!isfinite(v))
+        return not_finite(w, (double)v, p);
+    if (w->rule->real == REAL_JAVA)
+        return p + number_float_java(v, p);
+    if (w->rule->real == REAL_DIGITS)
+        return plain(p, t, number_float(v, t), -400, 400);
     if (fabsf(v) >= 1e16f) {
         size_t n = shorten_java(t, number_float_java(v, t));
         memcpy(p, t, n);
@@ -157,7 +194,8 @@ static char *put_fraction(char *p, enum fraction rule, unsigned us)
     unsigned ms = us / 1000;
     switch (rule) {
     case FRACTION_0_3_OR_6:
-        if (!us) return p;
+        if (!us)
+            return p;
         /* fall through */
     case FRACTION_3_OR_6:
         *p++ = '.';
@@ -165,13 +203,18 @@ static char *put_fraction(char *p, enum fraction rule, unsigned us)
     case FRACTION_3_CUT:
         *p++ = '.';
         return digits_n(p, ms, 3);
-    case FRACTION_3_TRIMMED: us = ms * 1000; break;
-    case FRACTION_6_TRIMMED: break;
+    case FRACTION_3_TRIMMED:
+        us = ms * 1000;
+        break;
+    case FRACTION_6_TRIMMED:
+        break;
     }
-    if (!us) return p;
+    if (!us)
+        return p;
     *p++ = '.';
     p = digits_n(p, us, 6);
-    while (p[-1] == '0') p--;
+    while (p[-1] == '0')
+        p--;
     return p;
 }
 
@@ -194,8 +237,10 @@ static void remember_day(struct value_writer *w, int64_t days)
     char *p = w->day_text;
     clock_civil_from_days(days, &year, &month, &day);
     w->before_christ = w->rule->years == YEARS_BC && year <= 0;
-    if (w->before_christ) year = 1 - year;
-    if (w->rule->years == YEARS_SIGNED && (year < 0 || year > 9999)) *p++ = year < 0 ? '-' : '+';
+    if (w->before_christ)
+        year = 1 - year;
+    if (w->rule->years == YEARS_SIGNED && (year < 0 || year > 9999))
+        *p++ = year < 0 ? '-' : '+';
     uint64_t y = year < 0 ? (uint64_t)-year : (uint64_t)year;
     p = y < 10000 ? digits_n(p, y, 4) : digits_u64(p, y);
     *p++ = '-';
@@ -209,18 +254,24 @@ static void remember_day(struct value_writer *w, int64_t days)
 
 static inline char *put_day(struct value_writer *w, int64_t days, char *p)
 {
-    if (days != w->day || !w->has_day) remember_day(w, days);
+    if (days != w->day || !w->has_day)
+        remember_day(w, days);
     memcpy(p, w->day_text, sizeof w->day_text);
     return p + w->day_len;
 }
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0);
+}
 
 static char *write_date(struct value_writer *w, uint64_t row, char *p)
 {
     int64_t ms = LOAD(int64_t, w, row);
-    if (ms == INT64_MAX) return text(p, "infinity");
-    if (ms == -INT64_MAX) return text(p, "-infinity");
+    if (ms == INT64_MAX)
+        return text(p, "infinity");
+    if (ms == -INT64_MAX)
+        return text(p, "-infinity");
     p = put_day(w, floor_div(ms, DAY_MS), p);
     return w->before_christ ? text(p, " BC") : p;
 }
@@ -228,21 +279,25 @@ static char *write_date(struct value_writer *w, uint64_t row, char *p)
 static char *write_time(struct value_writer *w, uint64_t row, char *p)
 {
     int64_t us = LOAD(int64_t, w, row);
-    if (us < 0 || us > DAY_US) us = 0; /* only under a NULL, which nobody prints */
+    if (us < 0 || us > DAY_US)
+        us = 0; /* only under a NULL, which nobody prints */
     return put_time(p, us, w->rule->time);
 }
 
 static char *write_stamp(struct value_writer *w, uint64_t row, char *p)
 {
     int64_t us = LOAD(int64_t, w, row);
-    if (us == INT64_MAX) return text(p, "infinity");
-    if (us == -INT64_MAX) return text(p, "-infinity");
+    if (us == INT64_MAX)
+        return text(p, "infinity");
+    if (us == -INT64_MAX)
+        return text(p, "-infinity");
     int64_t days = floor_div(us, DAY_US);
     uint64_t rest = (uint64_t)us - (uint64_t)days * (uint64_t)DAY_US;
     p = put_day(w, days, p);
     *p++ = w->rule->date_time_gap;
     p = put_time(p, (int64_t)rest, w->rule->stamp);
-    if (w->c->column->phys == PHYS_TIMESTAMPTZ) p = text(p, w->rule->zone);
+    if (w->c->column->phys == PHYS_TIMESTAMPTZ || w->rule->zone_always)
+        p = text(p, w->rule->zone);
     return w->before_christ ? text(p, " BC") : p;
 }
 
@@ -261,7 +316,8 @@ static char *interval_trino(char *p, int32_t months, int32_t days, int64_t ns)
         p = digits_u64(p, (uint64_t)m / 12);
         *p++ = '-';
         p = digits_u64(p, (uint64_t)m % 12);
-        if (!total) return p;
+        if (!total)
+            return p;
         *p++ = ' ';
     }
     if (total < 0) {
@@ -272,14 +328,17 @@ static char *interval_trino(char *p, int32_t months, int32_t days, int64_t ns)
     *p++ = ' ';
     uint64_t rest = (uint64_t)(total % DAY_NS);
     p = put_time(p, (int64_t)(rest / 1000), FRACTION_3_OR_6);
-    if (!(rest % 1000)) return p;
-    if (!(rest / 1000 % 1000)) p = text(p, "000"); /* put_time stopped after three digits */
+    if (!(rest % 1000))
+        return p;
+    if (!(rest / 1000 % 1000))
+        p = text(p, "000"); /* put_time stopped after three digits */
     return digits_n(p, rest % 1000, 3);
 }
 
 static char *iso_part(char *p, int64_t v, char unit)
 {
-    if (!v) return p;
+    if (!v)
+        return p;
     p = digits_i64(p, v);
     *p++ = unit;
     return p;
@@ -288,24 +347,29 @@ static char *iso_part(char *p, int64_t v, char unit)
 /* P1Y2M3DT4H5M6.5S; each part has its own sign, as in PostgreSQL. */
 static char *interval_iso(char *p, int32_t months, int32_t days, int64_t ns)
 {
-    if (!months && !days && !ns) return text(p, "PT0S");
+    if (!months && !days && !ns)
+        return text(p, "PT0S");
     *p++ = 'P';
     p = iso_part(p, months / 12, 'Y');
     p = iso_part(p, months % 12, 'M');
     p = iso_part(p, days, 'D');
-    if (!ns) return p;
+    if (!ns)
+        return p;
     *p++ = 'T';
     int64_t s = ns / 1000000000, fraction = ns % 1000000000;
     p = iso_part(p, s / 3600, 'H');
     p = iso_part(p, s / 60 % 60, 'M');
     s %= 60;
-    if (!s && !fraction) return p;
-    if (s < 0 || fraction < 0) *p++ = '-';
+    if (!s && !fraction)
+        return p;
+    if (s < 0 || fraction < 0)
+        *p++ = '-';
     p = digits_u64(p, (uint64_t)(s < 0 ? -s : s));
     if (fraction) {
         *p++ = '.';
         p = digits_n(p, (uint64_t)(fraction < 0 ? -fraction : fraction), 9);
-        while (p[-1] == '0') p--;
+        while (p[-1] == '0')
+            p--;
     }
     *p++ = 'S';
     return p;
@@ -322,24 +386,32 @@ static char *write_interval(struct value_writer *w, uint64_t row, char *p)
     return w->rule->interval_iso ? interval_iso(p, months, days, ns) : interval_trino(p, months, days, ns);
 }
 
-bool value__fixed(const struct text_rule *rule, bool json, const struct window_column *c, struct value_writer *ret)
+bool value__fixed(const struct text_rule *rule, bool json, const struct window_column *c,
+                  struct value_writer *ret)
 {
     static const struct {
         char *(*write)(struct value_writer *, uint64_t, char *);
         uint16_t room;
         bool quoted;
     } by_type[PHYS_END] = {
-        [PHYS_BOOL] = {write_bool, 8, false},       [PHYS_INT16] = {write_i16, 8, false},
-        [PHYS_INT32] = {write_i32, 12, false},      [PHYS_INT64] = {write_i64, 24, false},
-        [PHYS_FLOAT32] = {write_f32, 40, false},    [PHYS_FLOAT64] = {write_f64, 40, false},
-        [PHYS_DECIMAL] = {write_decimal, 48, false}, [PHYS_DATE] = {write_date, 40, true},
-        [PHYS_TIME] = {write_time, 24, true},       [PHYS_TIMESTAMP] = {write_stamp, 72, true},
+        [PHYS_BOOL] = {write_bool, 8, false},         [PHYS_INT16] = {write_i16, 8, false},
+        [PHYS_INT32] = {write_i32, 12, false},        [PHYS_INT64] = {write_i64, 24, false},
+        [PHYS_FLOAT32] = {write_f32, 40, false},      [PHYS_FLOAT64] = {write_f64, 40, false},
+        [PHYS_DECIMAL] = {write_decimal, 48, false},  [PHYS_DATE] = {write_date, 40, true},
+        [PHYS_TIME] = {write_time, 24, true},         [PHYS_TIMESTAMP] = {write_stamp, 72, true},
         [PHYS_TIMESTAMPTZ] = {write_stamp, 72, true}, [PHYS_INTERVAL] = {write_interval, 128, true},
     };
-    if (!by_type[c->column->phys].write) return false;
-    *ret = (struct value_writer){.write = by_type[c->column->phys].write, .c = c, .rule = rule, .room = by_type[c->column->phys].room,
-                                 .quoted = by_type[c->column->phys].quoted, .json = json};
-    if (rule->real == REAL_DIGITS && ret->room == 40) ret->room = VALUE_FIXED_MAX;
-    if (c->column->phys == PHYS_DECIMAL && rule->decimal_string) ret->quoted = true;
+    if (!by_type[c->column->phys].write)
+        return false;
+    *ret = (struct value_writer){.write = by_type[c->column->phys].write,
+                                 .c = c,
+                                 .rule = rule,
+                                 .room = by_type[c->column->phys].room,
+                                 .quoted = by_type[c->column->phys].quoted,
+                                 .json = json};
+    if (rule->real == REAL_DIGITS && ret->room == 40)
+        ret->room = VALUE_FIXED_MAX;
+    if (c->column->phys == PHYS_DECIMAL && rule->decimal_string)
+        ret->quoted = true;
     return true;
 }
