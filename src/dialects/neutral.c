@@ -144,7 +144,7 @@ static int parse_options(struct request *rq, const struct encoder **ret_encoder,
             return err_set(e, ERR_INVALID, "22023", "parameter separator must be 1 to 8 bytes without quotes and line ends");
         o->separator = separator;
     }
-    *ret_encoder = encoder_find(strcmp(format, "json") == 0 ? "objects" : format);
+    *ret_encoder = encoder_find(format);
     if (!*ret_encoder)
         return err_set(e, ERR_INVALID, "0A000", "format %s is not enabled; formats: " FORMATS, format);
     return 0;

@@ -52,19 +52,28 @@ static int raw_piece(struct stream *s, size_t soft, struct err *e)
     return 0;
 }
 
-/* Encodes rows of the window up to `to`; keeps to byte_limit: the row that would pass it is left out, unless it is the first. */
+/* Encodes rows [s->next, to) of the window; encoders count from the window's first row, everything here from the result's. */
+static int encode_rows(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next, struct err *e)
+{
+    uint64_t next;
+    int rc = s->rows->encoder->rows(&s->rows->options, &s->encode, w, s->next - w->first_row, to - w->first_row, soft, &s->out, &next, e);
+    if (!rc)
+        *ret_next = w->first_row + next;
+    return rc;
+}
+
+/* Keeps to byte_limit: the row that would pass it is left out, unless it is the first. */
 static int encode(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next, struct err *e)
 {
-    const struct encoder *en = s->rows->encoder;
     uint64_t limit = s->rows->byte_limit;
     if (!limit)
-        return en->rows(&s->rows->options, &s->encode, w, s->next, to, soft, &s->out, ret_next, e);
+        return encode_rows(s, w, to, soft, ret_next, e);
     size_t base = s->out.len;
     struct encode_state before = s->encode;
     uint64_t room = limit > s->row_bytes ? limit - s->row_bytes : 0;
     size_t stop = room < soft - base ? base + (size_t)room : soft;
     for (;;) {
-        int rc = en->rows(&s->rows->options, &s->encode, w, s->next, to, stop, &s->out, ret_next, e);
+        int rc = encode_rows(s, w, to, stop, ret_next, e);
         if (rc)
             return rc;
         uint64_t made = s->out.len - base, n = *ret_next - s->next;
