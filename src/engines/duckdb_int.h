@@ -1,0 +1,155 @@
+/*
+ * duckdb_int: what the files around the engine library share. Only they include duckdb.h.
+ *
+ *   duckdb_open.c    the instance: settings, catalog, datasets; sessions
+ *   duckdb_policy.c  which statements may run
+ *   duckdb_plan.c    prepare, parameters, schema
+ *   duckdb_types.c   the engine's types as columns (struct node tree)
+ *   duckdb_rows.c    vectors -> batch body (measure, then fill)
+ *   duckdb_text.c    values that travel as text
+ *   duckdb_run.c     one job from begin to end
+ *   duckdb_error.c   the engine's errors as ours
+ *
+ * Thread: everything here belongs to the job thread, except duck_interrupt and duck_progress (main thread; locked by `mu`).
+ */
+#ifndef QUERN_ENGINES_DUCKDB_INT_H
+#define QUERN_ENGINES_DUCKDB_INT_H
+
+#include <duckdb.h>
+#include <pthread.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "engines/duck.h"
+
+/* Numbers that the pinned header does not know yet. */
+#define DUCK_STATEMENT_MERGE 30
+#define DUCK_TYPE_GEOMETRY 40
+#define DUCK_TYPE_VARIANT 41
+
+/* A connection with its session settings applied; made ahead of time with those of the last job. */
+struct session {
+    duckdb_connection conn;
+    uint8_t profile;
+    char timezone[64];
+    char catalog[256], schema[256];
+};
+
+struct duck {
+    const struct wire_setup *setup;
+    duckdb_database db;
+    struct session next;       /* conn NULL: none made */
+    bool attached;             /* the catalog's file is open */
+    bool broken;               /* the instance may be invalid */
+    int integer_division;      /* value now in force, -1 unknown */
+    pthread_mutex_t mu;
+    duckdb_connection current; /* of the running job, for interrupt and progress */
+};
+
+/* ---- duckdb_open.c ---- */
+int duck__exec(duckdb_connection c, const char *sql, struct err *e) MUST_USE;
+/* Appends 'text' with quotes doubled. */
+void duck__quote(struct buf *b, char quote, const char *text);
+int duck__session(struct duck *d, const struct wire_job *job, struct session *ret, struct err *e) MUST_USE;
+/* Makes the next session ahead of time, with the settings of `like`. */
+void duck__session_ahead(struct duck *d, const struct session *like);
+/* A writer lets go of the catalog: checkpoint, detach. */
+int duck__close_catalog(struct duck *d, struct err *e) MUST_USE;
+/* Every dataset's view is still ours, on this connection's transaction. */
+int duck__datasets_intact(struct duck *d, duckdb_connection c, struct err *e) MUST_USE;
+const char *duck__view_marker(void);
+
+/* ---- duckdb_error.c ---- */
+/* Fills *e from the engine's message (JSON or plain); sql gives positions (NULL: none). Returns e->code; *ret_kind is a wire_failure. */
+int duck__error(const struct duck *d, const char *message, int type, const char *sql, size_t sql_len, struct err *e, uint32_t *ret_kind);
+/* Takes absolute paths out of a text. */
+void duck__scrub(const struct duck *d, char *text);
+void duck__position(struct err *e, const char *sql, size_t sql_len, size_t byte);
+
+/* ---- duckdb_policy.c ---- */
+struct statement {
+    int type;                /* duckdb_statement_type */
+    uint8_t kind;            /* enum wire_kind */
+    bool writes;             /* changes data_catalog */
+    bool returning;
+    bool unreliable_schema;  /* types known only after binding */
+};
+/* What can be said before preparing: first word. ERR_DENIED. */
+int duck__policy_text(const char *sql, size_t n, struct err *e) MUST_USE;
+/* What may run, after preparing. ERR_DENIED; *ret is filled on success. */
+int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job, duckdb_prepared_statement ps, struct statement *ret, struct err *e) MUST_USE;
+/* Whether the first of several extracted statements is the engine's own (PIVOT makes an enum first). */
+bool duck__policy_pivot(const char *sql, size_t n);
+
+/* ---- duckdb_types.c ---- */
+struct node {
+    const struct column *column;
+    duckdb_type id, internal;   /* internal: of DECIMAL and ENUM */
+    uint64_t array_size;
+    uint32_t dict_len;
+    const char *const *dict;    /* ENUM */
+    const uint32_t *dict_bytes;
+    uint32_t nchildren;
+    struct node *children;
+    /* measured */
+    uint64_t rows, nulls, bytes;
+    /* filling */
+    uint8_t *validity, *values, *data;
+    int32_t *offsets;
+    uint64_t row, byte;
+};
+struct rows;
+struct rows_plan { struct schema *schema; struct node *nodes; bool needs_cast; /* a column must be cast to VARCHAR first */ };
+int duck__column(struct arena *a, duckdb_logical_type type, const char *name, unsigned depth, struct column *c, struct node *n, bool *needs_cast,
+                 struct err *e) MUST_USE;
+/* Appends the cast target of a type whose unsupported parts are text. */
+void duck__cast_type(struct buf *b, duckdb_logical_type type);
+
+/* ---- duckdb_text.c ---- */
+#define DUCK_TEXT_MAX 64
+/* Text of the values that have a short one; returns its length. */
+size_t duck__text(duckdb_type id, const void *data, idx_t row, char out[DUCK_TEXT_MAX]);
+bool duck__is_short_text(duckdb_type id);
+size_t duck__bit_length(const duckdb_string_t *s);
+void duck__bit_text(const duckdb_string_t *s, char *out);
+/* Decimal text of a BIGNUM; malloc, NULL when out of memory. */
+char *duck__bignum_text(const duckdb_string_t *s, size_t *ret_len);
+
+/* ---- duckdb_rows.c ---- */
+#define ROWS_CHUNKS 64
+struct kept { duckdb_data_chunk chunk; idx_t from, to; bool owned; };
+struct rows {
+    const struct schema *schema;
+    struct node *nodes;
+    uint32_t ncolumns;
+    struct kept kept[ROWS_CHUNKS];
+    uint32_t nkept;
+    uint64_t nrows;
+    uint64_t *saved;      /* counters of all nodes, to take a measurement back */
+    struct arena *arena;
+};
+int duck__rows_init(struct rows *r, struct arena *a, const struct schema *s, struct node *nodes, struct err *e) MUST_USE;
+/* Measures rows [from, to) of a chunk on top of what is kept. */
+int duck__rows_measure(struct rows *r, duckdb_data_chunk chunk, idx_t from, idx_t to, struct err *e) MUST_USE;
+void duck__rows_save(struct rows *r);
+void duck__rows_restore(struct rows *r);
+uint64_t duck__rows_body(const struct rows *r);
+/* Writes index and body (index_len = batch_index_size, body at the next multiple of 64 when `gap`). */
+int duck__rows_index(struct rows *r, struct buf *out, uint64_t *ret_body) MUST_USE;
+void duck__rows_fill(struct rows *r, uint8_t *body);
+void duck__rows_reset(struct rows *r);
+
+/* ---- duckdb_plan.c ---- */
+struct plan {
+    duckdb_extracted_statements extracted;
+    duckdb_prepared_statement ps;
+    struct statement st;
+    struct rows_plan out;
+    uint32_t nparams;
+};
+int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *ret, struct err *e, uint32_t *ret_kind) MUST_USE;
+void duck__plan_free(struct plan *p);
+/* Columns of a prepared statement or, with result, of a result. */
+int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,349 @@
+/*
+ * duckdb_policy: which statements may run (design.md section 7, "What may be run").
+ *
+ * Three layers, each enough for most things: (1) the type that the engine gives the prepared statement, from a list of allowed ones, so that
+ * numbers we do not know are refused; (2) for CREATE, DROP and ALTER the kind of object: the words after the first one, read with the engine's
+ * own lexical rules, where anything not recognised is refused; (3) the target: a writing job runs in a transaction that has already
+ * written to data_catalog, and the engine itself lets a transaction change one database only (duckdb_run.c). Functions with side effects are
+ * looked for as `name (` in the text; where that hits, the engine's own parse tree of the SELECT decides.
+ *
+ * Behind all of it is the sandbox. Job thread; no state.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "engines/duckdb_int.h"
+
+enum token_kind { T_END, T_WORD, T_QUOTED, T_OTHER, T_UNSURE };
+struct token { enum token_kind kind; const char *p; size_t n; };
+struct scan { const char *p; size_t n, at; };
+
+/* Functions that change the instance, reach outside, or hide other functions from this check. */
+static const char *const side_effects[] = {"query", "checkpoint", "force_checkpoint", "enable_logging", "disable_logging", "truncate_duckdb_logs",
+    "write_log", "enable_profiling", "disable_profiling", "enable_peg_parser", "disable_peg_parser", "json_execute_serialized_sql", "arrow_scan",
+    "arrow_scan_dumb", "seq_scan", "read_duckdb", "duckdb_secrets", "which_secret"};
+
+static bool word_start(unsigned char c) { return isalpha(c) || c == '_' || c >= 0x80; }
+static bool word_char(unsigned char c) { return word_start(c) || isdigit(c) || c == '$'; }
+
+/* Skips blanks and comments. False for a comment that our rules and the engine's might see differently. */
+static bool skip_blank(struct scan *s)
+{
+    while (s->at < s->n) {
+        const char *p = s->p + s->at;
+        size_t left = s->n - s->at;
+        if (isspace((unsigned char)*p)) {
+            s->at++;
+        } else if (left >= 2 && p[0] == '-' && p[1] == '-') {
+            while (s->at < s->n && s->p[s->at] != '\n' && s->p[s->at] != '\r') s->at++;
+        } else if (left >= 2 && p[0] == '/' && p[1] == '*') {
+            s->at += 2;
+            for (;; s->at++) {
+                if (s->at + 1 >= s->n) return false;
+                if (s->p[s->at] == '/' && s->p[s->at + 1] == '*') return false;
+                if (s->p[s->at] == '*' && s->p[s->at + 1] == '/') break;
+            }
+            s->at += 2;
+        } else {
+            return true;
+        }
+    }
+    return true;
+}
+
+static size_t skip_quoted(const struct scan *s, size_t at, char quote, bool escapes)
+{
+    while (at < s->n) {
+        if (escapes && s->p[at] == '\\') {
+            at += 2;
+        } else if (s->p[at] == quote) {
+            if (at + 1 >= s->n || s->p[at + 1] != quote) return at + 1;
+            at += 2;
+        } else {
+            at++;
+        }
+    }
+    return s->n;
+}
+
+/* $tag$ ... $tag$; returns the end, or `at` when it is none. */
+static size_t skip_dollar(const struct scan *s, size_t at)
+{
+    size_t tag = at + 1;
+    while (tag < s->n && word_char((unsigned char)s->p[tag]) && s->p[tag] != '$') tag++;
+    if (tag >= s->n || s->p[tag] != '$' || (tag > at + 1 && isdigit((unsigned char)s->p[at + 1]))) return at;
+    size_t n = tag + 1 - at;
+    const char *end = memmem(s->p + tag + 1, s->n - tag - 1, s->p + at, n);
+    return end ? (size_t)(end - s->p) + n : s->n;
+}
+
+static struct token next(struct scan *s)
+{
+    if (!skip_blank(s)) return (struct token){T_UNSURE, s->p, 0};
+    if (s->at >= s->n) return (struct token){T_END, s->p + s->n, 0};
+    size_t from = s->at;
+    unsigned char c = (unsigned char)s->p[from];
+    enum token_kind kind = T_OTHER;
+    if (c == '\'') {
+        s->at = skip_quoted(s, from + 1, '\'', false);
+    } else if ((c == 'e' || c == 'E') && from + 1 < s->n && s->p[from + 1] == '\'') {
+        s->at = skip_quoted(s, from + 2, '\'', true);
+    } else if (c == '"') {
+        s->at = skip_quoted(s, from + 1, '"', false);
+        kind = T_QUOTED;
+    } else if (c == '$' && skip_dollar(s, from) > from) {
+        s->at = skip_dollar(s, from);
+    } else if (word_start(c)) {
+        while (s->at < s->n && word_char((unsigned char)s->p[s->at])) s->at++;
+        kind = T_WORD;
+    } else {
+        s->at++;
+    }
+    return (struct token){kind, s->p + from, s->at - from};
+}
+
+static bool is(struct token t, const char *word) { return t.kind == T_WORD && t.n == strlen(word) && strncasecmp(t.p, word, t.n) == 0; }
+
+static bool is_any(struct token t, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (is(t, words[i])) return true;
+    }
+    return false;
+}
+#define IS_ANY(t, ...) is_any((t), (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+static struct token first(struct scan *s)
+{
+    struct token t = next(s);
+    while (t.kind == T_OTHER && (*t.p == ';' || *t.p == '(')) t = next(s);
+    return t;
+}
+
+static int refuse(struct err *e, const char *what)
+{
+    return err_set(e, ERR_DENIED, "42501", "%s is not allowed here", what);
+}
+
+int duck__policy_text(const char *sql, size_t n, struct err *e)
+{
+    struct scan s = {sql, n, 0};
+    struct token t = first(&s);
+    if (t.kind == T_UNSURE) return refuse(e, "a nested comment before the statement");
+    if (IS_ANY(t, "pragma", "set", "reset", "attach", "detach", "copy", "export", "import", "install", "load", "call", "use", "checkpoint", "vacuum",
+               "analyze", "begin", "start", "commit", "rollback", "abort", "prepare", "execute", "deallocate", "comment", "force", "grant", "revoke",
+               "truncate")) {
+        char word[32];
+        size_t len = t.n < sizeof word ? t.n : sizeof word - 1;
+        for (size_t i = 0; i < len; i++) word[i] = (char)toupper((unsigned char)t.p[i]);
+        word[len] = 0;
+        if (strcmp(word, "TRUNCATE") == 0) return 0; /* the engine calls it DELETE */
+        return refuse(e, word);
+    }
+    return 0;
+}
+
+bool duck__policy_pivot(const char *sql, size_t n)
+{
+    struct scan s = {sql, n, 0};
+    struct token t = first(&s);
+    return IS_ANY(t, "pivot", "pivot_wider", "select", "with", "from");
+}
+
+/* The name of a function in the list that stands before a parenthesis somewhere, or NULL. */
+static const char *suspicious(const char *sql, size_t n)
+{
+    struct scan s = {sql, n, 0};
+    const char *last = NULL;
+    for (;;) {
+        struct token t = next(&s);
+        if (t.kind == T_END) return NULL;
+        if (t.kind == T_UNSURE) { /* a nested comment: look at what is inside it too */
+            s.at += 2;
+            continue;
+        }
+        if (t.kind == T_OTHER && *t.p == '(' && last) return last;
+        last = NULL;
+        const char *p = t.p;
+        size_t len = t.n;
+        if (t.kind == T_QUOTED && len >= 2) {
+            p++;
+            len -= 2;
+        } else if (t.kind != T_WORD) {
+            continue;
+        }
+        for (size_t i = 0; i < sizeof side_effects / sizeof *side_effects; i++) {
+            if (len == strlen(side_effects[i]) && strncasecmp(p, side_effects[i], len) == 0) last = side_effects[i];
+        }
+    }
+}
+
+/* Whether the engine's own parse tree of this SELECT calls one of them. True when it cannot say. */
+static bool tree_calls_one(duckdb_connection c, const char *sql, size_t n)
+{
+    bool hit = true;
+    duckdb_prepared_statement ps = NULL;
+    duckdb_result r;
+    memset(&r, 0, sizeof r);
+    if (duckdb_prepare(c, "SELECT lower(json_serialize_sql($1)::VARCHAR)", &ps) == DuckDBSuccess && duckdb_bind_varchar_length(ps, 1, sql, n) == DuckDBSuccess &&
+        duckdb_execute_prepared(ps, &r) == DuckDBSuccess) {
+        duckdb_data_chunk chunk = duckdb_fetch_chunk(r);
+        if (chunk && duckdb_data_chunk_get_size(chunk) == 1) {
+            duckdb_string_t *text = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
+            const char *p = duckdb_string_t_data(text);
+            size_t len = duckdb_string_t_length(*text);
+            hit = !memmem(p, len, "{\"error\":false", 14);
+            for (size_t i = 0; !hit && i < sizeof side_effects / sizeof *side_effects; i++) {
+                char want[96];
+                int w = snprintf(want, sizeof want, "\"function_name\":\"%s\"", side_effects[i]);
+                hit = memmem(p, len, want, (size_t)w) != NULL;
+            }
+        }
+        if (chunk) duckdb_destroy_data_chunk(&chunk);
+    }
+    duckdb_destroy_result(&r);
+    duckdb_destroy_prepare(&ps);
+    return hit;
+}
+
+static int check_create(struct scan *s, struct err *e)
+{
+    struct token t = next(s);
+    if (is(t, "or")) {
+        t = next(s);
+        if (!is(t, "replace")) return refuse(e, "this form of CREATE");
+        t = next(s);
+    }
+    if (is(t, "recursive")) t = next(s);
+    if (IS_ANY(t, "temp", "temporary", "local", "global", "unlogged")) return refuse(e, "CREATE TEMPORARY");
+    return IS_ANY(t, "table", "view", "schema") ? 0 : refuse(e, "CREATE of anything but a table, a view or a schema");
+}
+
+static int check_object(struct scan *s, const char *message, bool alter, struct err *e)
+{
+    struct token t = next(s);
+    if (alter && is(t, "schema")) return refuse(e, message);
+    return IS_ANY(t, "table", "view", "schema") ? 0 : refuse(e, message);
+}
+
+/* CREATE, DROP or ALTER: kind of object. */
+static int check_kind(int type, const char *sql, size_t n, struct err *e)
+{
+    struct scan s = {sql, n, 0};
+    struct token t = first(&s);
+    if (type == DUCKDB_STATEMENT_TYPE_CREATE && is(t, "create")) return check_create(&s, e);
+    if (type == DUCKDB_STATEMENT_TYPE_DROP && is(t, "drop")) return check_object(&s, "DROP of anything but a table, a view or a schema", false, e);
+    if (type == DUCKDB_STATEMENT_TYPE_ALTER && is(t, "alter")) return check_object(&s, "ALTER of anything but a table or a view", true, e);
+    return refuse(e, "this form of the statement");
+}
+
+static int check_type(int type, const char *sql, size_t n, bool allow_write, struct statement *ret, struct err *e)
+{
+    bool write = true;
+    switch (type) {
+    case DUCKDB_STATEMENT_TYPE_SELECT:
+        write = false;
+        ret->kind = WIRE_KIND_ROWS;
+        break;
+    case DUCKDB_STATEMENT_TYPE_INSERT:
+    case DUCKDB_STATEMENT_TYPE_UPDATE:
+    case DUCKDB_STATEMENT_TYPE_DELETE:
+    case DUCK_STATEMENT_MERGE: ret->kind = WIRE_KIND_UPDATE; break;
+    case DUCKDB_STATEMENT_TYPE_CREATE:
+    case DUCKDB_STATEMENT_TYPE_DROP:
+    case DUCKDB_STATEMENT_TYPE_ALTER: {
+        int r = check_kind(type, sql, n, e);
+        if (r < 0) return r;
+        ret->kind = WIRE_KIND_DDL;
+        break;
+    }
+    default: return refuse(e, "this kind of statement");
+    }
+    if (write && !allow_write) return refuse(e, "a statement that changes data");
+    ret->type = type;
+    ret->writes = write;
+    return 0;
+}
+
+/* EXPLAIN [ANALYZE] [(options)] inner: the inner statement must be allowed by itself. */
+static int check_explain(duckdb_connection c, const struct wire_job *job, struct statement *ret, struct err *e)
+{
+    struct scan s = {job->sql, job->sql_len, 0};
+    struct token t = first(&s);
+    if (!is(t, "explain")) return refuse(e, "this form of EXPLAIN");
+    size_t at = s.at;
+    bool analyze = false;
+    for (;;) {
+        t = next(&s);
+        if (IS_ANY(t, "analyze", "analyse", "verbose")) {
+            analyze |= !is(t, "verbose");
+            at = s.at;
+            continue;
+        }
+        if (t.kind == T_OTHER && *t.p == '(') { /* options, or a SELECT in parentheses */
+            struct scan inside = s;
+            struct token w = next(&inside);
+            if (IS_ANY(w, "select", "with", "from", "values", "table") || (w.kind == T_OTHER && *w.p == '(')) break;
+            analyze |= IS_ANY(w, "analyze", "analyse");
+            while (w.kind != T_END && w.kind != T_UNSURE && !(w.kind == T_OTHER && *w.p == ')')) {
+                w = next(&inside);
+                analyze |= IS_ANY(w, "analyze", "analyse");
+            }
+            s = inside;
+            at = s.at;
+            continue;
+        }
+        break;
+    }
+    char *inner = strndup(job->sql + at, job->sql_len - at);
+    if (!inner) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    duckdb_extracted_statements ex = NULL;
+    duckdb_prepared_statement ps = NULL;
+    int type = 0;
+    if (duckdb_extract_statements(c, inner, &ex) == 1 && duckdb_prepare_extracted_statement(c, ex, 0, &ps) == DuckDBSuccess)
+        type = (int)duckdb_prepared_statement_type(ps);
+    duckdb_destroy_prepare(&ps);
+    duckdb_destroy_extracted(&ex);
+    struct statement in = {0};
+    /* An EXPLAIN that does not run may show what a write would do. */
+    int r = type ? duck__policy_text(inner, strlen(inner), e) : refuse(e, "EXPLAIN of this statement");
+    if (!r) r = check_type(type, inner, strlen(inner), job->allow_write || !analyze, &in, e);
+    free(inner);
+    if (r < 0) return r;
+    *ret = (struct statement){.type = DUCKDB_STATEMENT_TYPE_EXPLAIN, .kind = WIRE_KIND_TEXT, .writes = analyze && in.writes};
+    return 0;
+}
+
+static bool has_word(const char *sql, size_t n, const char *word)
+{
+    struct scan s = {sql, n, 0};
+    for (struct token t = next(&s); t.kind != T_END; t = next(&s)) {
+        if (t.kind == T_UNSURE) s.at += 2;
+        if (is(t, word)) return true;
+    }
+    return false;
+}
+
+int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job, duckdb_prepared_statement ps, struct statement *ret, struct err *e)
+{
+    (void)d;
+    struct statement st = {0};
+    int type = (int)duckdb_prepared_statement_type(ps);
+    int r = type == DUCKDB_STATEMENT_TYPE_EXPLAIN ? check_explain(c, job, &st, e) : check_type(type, job->sql, job->sql_len, job->allow_write, &st, e);
+    if (r < 0) return r;
+    const char *name = suspicious(job->sql, job->sql_len);
+    if (name && (type != DUCKDB_STATEMENT_TYPE_SELECT || tree_calls_one(c, job->sql, job->sql_len)))
+        return err_set(e, ERR_DENIED, "42501", "the function %s is not allowed here", name);
+    struct scan s = {job->sql, job->sql_len, 0};
+    struct token t = first(&s);
+    if (st.kind == WIRE_KIND_ROWS && IS_ANY(t, "show", "describe", "desc", "summarize")) st.kind = WIRE_KIND_SHOW;
+    if (st.kind == WIRE_KIND_UPDATE && has_word(job->sql, job->sql_len, "returning")) {
+        st.returning = true;
+        st.kind = WIRE_KIND_ROWS;
+    }
+    *ret = st;
+    return 0;
+}
