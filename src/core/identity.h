@@ -41,5 +41,7 @@ int identity_key_list(struct identities *ids, const char *workspace, struct buf 
 int identity_key_revoke(struct identities *ids, const char *key_id, struct buf *out, struct err *e) MUST_USE;
 const char *role_name(enum role r);
 bool role_parse(const char *text, enum role *ret);
+/* Names of workspaces, users and buckets: 1..255 bytes of UTF-8, no control character, no "/", not "." or "..". `what` is for the message. */
+int name_check(const char *what, const char *name, struct err *e) MUST_USE;
 
 #endif

@@ -29,7 +29,7 @@ const char *const registry__migrations[] = {
     " queued_ns INTEGER NOT NULL, plan_ns INTEGER NOT NULL, run_ns INTEGER NOT NULL, elapsed_ns INTEGER NOT NULL,"
     " rows_scanned INTEGER NOT NULL, bytes_scanned INTEGER NOT NULL, runs INTEGER NOT NULL, err_code INTEGER NOT NULL, err_sqlstate TEXT,"
     " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, err_column INTEGER) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX query_newest ON query (workspace, created_ms DESC, id DESC);"
+    "CREATE INDEX query_newest ON query (workspace, created_ms DESC, id DESC, state, user);"
     "CREATE INDEX query_unfinished ON query (state) WHERE state IN (1, 2);"
     "CREATE INDEX query_expiry ON query (expires_ms) WHERE gone_ms = 0 AND expires_ms > 0;"
     "CREATE INDEX query_history ON query (ended_ms) WHERE ended_ms > 0;"
@@ -49,6 +49,7 @@ const int registry__nmigrations = sizeof registry__migrations / sizeof registry_
 
 const char *const registry__sql[REG_STMTS] = {
     [REG_BEGIN] = "BEGIN IMMEDIATE",
+    [REG_BEGIN_READ] = "BEGIN",
     [REG_COMMIT] = "COMMIT",
     [REG_ROLLBACK] = "ROLLBACK",
     [REG_SAVE] = "SAVEPOINT w",
@@ -66,8 +67,10 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_QUERY_GONE] = "UPDATE query SET gone_ms = ?2 WHERE id = ?1 AND gone_ms = 0",
     [REG_QUERY_GONE_INLINE] = "UPDATE result SET inline_index = NULL, inline_body = NULL WHERE query = ?1",
     [REG_QUERY_DELETE] = "DELETE FROM query WHERE id = ?1",
+    [REG_QUERY_EXISTS] = "SELECT 1 FROM query WHERE id = ?1",
     [REG_RESULT_PUT] = "INSERT OR REPLACE INTO result VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
     [REG_RESULT_DELETE] = "DELETE FROM result WHERE query = ?1",
+    [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
     [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name FROM query q JOIN user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace"
                       " WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, stream_len, nbatches, footer_crc, cut, inline_index,"

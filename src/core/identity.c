@@ -1,0 +1,450 @@
+/*
+ * identity: the key table in memory, the check of a credential, and what an administrator does with keys.
+ *
+ * A token is "qrn_<keyId>_<secret><check>": keyId 12, secret 43 (256 bits) and check 6 characters of base 62; check is the CRC-32C of all before it, so
+ * that a scanner for leaked tokens has no false alarms. Stored of a secret: keyed BLAKE2b-256 of "<keyId>:<secret>" under the installation's keyring.
+ *
+ * Invariants: the hash is computed and compared for every credential, known or not, so that all wrong ones cost the same; an absent, a revoked
+ * and an expired key are told apart by nobody; the limiter is asked only after the comparison failed.
+ * Threads: identity_check on any, it reads under `lock`; administration on threads that may block, one at a time (`admin`). A change is in the table
+ * before the call returns, so that it takes effect at once.
+ */
+#include "core/identity.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/crypto.h"
+#include "base/json_write.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "base/utf8.h"
+#include "core/keyring.h"
+#include "core/limiter.h"
+#include "core/registry.h"
+
+#define TOKEN_PREFIX "qrn_"
+#define PREFIX_LEN 4u
+#define KEY_ID_LEN 12u
+#define SECRET_LEN 43u
+#define CHECK_LEN 6u
+#define TOKEN_LEN (PREFIX_LEN + KEY_ID_LEN + 1 + SECRET_LEN + CHECK_LEN)
+#define CREDENTIAL_MAX 512u /* a longer key id or secret is wrong without being looked at */
+
+struct key_entry {
+    struct identity who;
+    uint8_t hash[CRYPTO_HASH_LEN];
+    int64_t created_ms, revoked_ms, expires_ms;
+};
+
+struct key_table { struct key_entry *entries; size_t n, cap; uint32_t *slots; size_t nslots; /* a power of two; slot 0 = free, else entry + 1 */ };
+
+struct identities {
+    struct registry *registry;
+    struct limiter *limiter;
+    uint8_t keyring[CRYPTO_KEY_LEN];
+    uint8_t nobody[CRYPTO_HASH_LEN]; /* compared with when there is no such key */
+    pthread_rwlock_t lock;
+    struct key_table table; /* guarded by lock */
+    pthread_mutex_t admin;
+};
+
+const char *role_name(enum role r)
+{
+    return r == ROLE_ADMIN ? "admin" : r == ROLE_MEMBER ? "member" : "reader";
+}
+
+bool role_parse(const char *text, enum role *ret)
+{
+    for (enum role r = ROLE_READER; r <= ROLE_ADMIN; r++) {
+        if (strcmp(text, role_name(r)) != 0) continue;
+        *ret = r;
+        return true;
+    }
+    return false;
+}
+
+int name_check(const char *what, const char *name, struct err *e)
+{
+    size_t n = name ? strlen(name) : 0;
+    if (n == 0) return err_set(e, ERR_INVALID, "22023", "the name of the %s is empty", what);
+    if (n > NAME_MAX_LEN) return err_set(e, ERR_INVALID, "22023", "the name of the %s is longer than %d bytes", what, NAME_MAX_LEN);
+    if (!utf8_valid(name, n)) return err_set(e, ERR_INVALID, "22023", "the name of the %s is not UTF-8", what);
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return err_set(e, ERR_INVALID, "22023", "the name of the %s may not be \"%s\"", what, name);
+    uint32_t cp = 0;
+    for (size_t i = 0; i < n; i += (size_t)utf8_next(name + i, n - i, &cp)) {
+        unsigned char c = (unsigned char)name[i];
+        bool control = c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)name[i + 1] < 0xa0);
+        if (control || c == '/') return err_set(e, ERR_INVALID, "22023", "the name of the %s holds %s", what, control ? "a control character" : "a \"/\"");
+    }
+    return 0;
+}
+
+/* ---- the table ---- */
+
+static size_t slot_of(const struct key_table *t, const char *key_id, size_t len)
+{
+    return crypto_crc32c(0, key_id, len) & (t->nslots - 1);
+}
+
+static struct key_entry *table_find(const struct key_table *t, const char *key_id, size_t len)
+{
+    if (t->nslots == 0) return NULL;
+    for (size_t i = slot_of(t, key_id, len); t->slots[i]; i = (i + 1) & (t->nslots - 1)) {
+        struct key_entry *k = &t->entries[t->slots[i] - 1];
+        if (strlen(k->who.key_id) == len && memcmp(k->who.key_id, key_id, len) == 0) return k;
+    }
+    return NULL;
+}
+
+static void table_free(struct key_table *t)
+{
+    free(t->entries);
+    free(t->slots);
+    *t = (struct key_table){0};
+}
+
+struct loader { struct key_table t; bool failed; };
+
+static void copy_name(char *out, size_t cap, const char *from)
+{
+    size_t n = strnlen(from, cap - 1);
+    memcpy(out, from, n);
+    out[n] = 0;
+}
+
+static void load_one(void *arg, const struct key_row *row)
+{
+    struct loader *l = arg;
+    struct key_table *t = &l->t;
+    if (t->n == t->cap) {
+        size_t cap = t->cap ? t->cap * 2 : 64;
+        struct key_entry *p = realloc(t->entries, cap * sizeof *p);
+        if (!p) {
+            l->failed = true;
+            return;
+        }
+        t->entries = p;
+        t->cap = cap;
+    }
+    struct key_entry *k = &t->entries[t->n++];
+    memset(k, 0, sizeof *k);
+    k->who.workspace = row->workspace;
+    k->who.user = row->user;
+    k->who.key = row->id;
+    k->who.role = (enum role)row->role;
+    copy_name(k->who.workspace_name, sizeof k->who.workspace_name, row->workspace_name);
+    copy_name(k->who.workspace_uuid, sizeof k->who.workspace_uuid, row->workspace_uuid);
+    copy_name(k->who.user_name, sizeof k->who.user_name, row->user_name);
+    copy_name(k->who.key_id, sizeof k->who.key_id, row->key_id);
+    memcpy(k->hash, row->hash, sizeof k->hash);
+    k->created_ms = row->created_ms;
+    k->revoked_ms = row->revoked_ms;
+    k->expires_ms = row->expires_ms;
+}
+
+static bool build_slots(struct key_table *t)
+{
+    t->nslots = 64;
+    while (t->nslots < t->n * 2) t->nslots *= 2;
+    t->slots = calloc(t->nslots, sizeof *t->slots);
+    if (!t->slots) return false;
+    for (size_t k = 0; k < t->n; k++) {
+        size_t i = slot_of(t, t->entries[k].who.key_id, strlen(t->entries[k].who.key_id));
+        while (t->slots[i]) i = (i + 1) & (t->nslots - 1);
+        t->slots[i] = (uint32_t)k + 1;
+    }
+    return true;
+}
+
+/* Reads all keys and puts them in the place of those before. */
+static int load(struct identities *ids, struct err *e)
+{
+    struct loader l = {0};
+    int rc = registry_each_key(ids->registry, load_one, &l, e);
+    if (!rc && (l.failed || !build_slots(&l.t))) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc) {
+        pthread_rwlock_wrlock(&ids->lock);
+        struct key_table old = ids->table;
+        ids->table = l.t;
+        pthread_rwlock_unlock(&ids->lock);
+        l.t = old;
+    }
+    table_free(&l.t);
+    return rc;
+}
+
+int identities_open(struct registry *r, const char *data_dir, struct identities **ret, struct err *e)
+{
+    struct identities *ids = calloc(1, sizeof *ids);
+    if (!ids) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    ids->registry = r;
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&ids->lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    pthread_mutex_init(&ids->admin, NULL);
+    sys_random(ids->nobody, sizeof ids->nobody);
+    ids->limiter = limiter_new();
+    int rc = crypto_init() ? err_set(e, ERR_INTERNAL, "XX000", "the cryptography library does not start") : 0;
+    if (!rc && !ids->limiter) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc) rc = load(ids, e);
+    if (!rc) rc = keyring_open(data_dir, ids->table.n == 0, ids->keyring, e);
+    if (rc) {
+        identities_close(ids);
+        return rc;
+    }
+    *ret = ids;
+    return 0;
+}
+
+void identities_close(struct identities *ids)
+{
+    if (!ids) return;
+    table_free(&ids->table);
+    limiter_free(ids->limiter);
+    pthread_rwlock_destroy(&ids->lock);
+    pthread_mutex_destroy(&ids->admin);
+    crypto_wipe(ids, sizeof *ids);
+    free(ids);
+}
+
+/* ---- the check ---- */
+
+static void token_check(const char *text, size_t n, char out[CHECK_LEN + 1])
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    uint32_t crc = crypto_crc32c(0, text, n);
+    for (unsigned i = CHECK_LEN; i > 0; i--, crc /= 62) out[i - 1] = digits[crc % 62];
+    out[CHECK_LEN] = 0;
+}
+
+struct credential { const char *key_id, *secret; size_t key_id_len, secret_len; };
+
+/* False: cannot be a credential of ours; then c names what is known of it, for the limiter. */
+static bool credential_parse(const char *key_id, size_t key_id_len, const char *secret, size_t secret_len, struct credential *c)
+{
+    *c = (struct credential){key_id, secret ? secret : "", key_id_len, secret ? secret_len : 0};
+    if (secret) return key_id_len <= CREDENTIAL_MAX && secret_len <= CREDENTIAL_MAX;
+    *c = (struct credential){"", "", 0, 0};
+    if (key_id_len != TOKEN_LEN || memcmp(key_id, TOKEN_PREFIX, PREFIX_LEN) != 0 || key_id[PREFIX_LEN + KEY_ID_LEN] != '_') return false;
+    char check[CHECK_LEN + 1];
+    token_check(key_id, TOKEN_LEN - CHECK_LEN, check);
+    if (memcmp(check, key_id + TOKEN_LEN - CHECK_LEN, CHECK_LEN) != 0) return false;
+    *c = (struct credential){key_id + PREFIX_LEN, key_id + PREFIX_LEN + KEY_ID_LEN + 1, KEY_ID_LEN, SECRET_LEN};
+    return true;
+}
+
+static void secret_hash(const struct identities *ids, const struct credential *c, uint8_t out[CRYPTO_HASH_LEN])
+{
+    char text[2 * CREDENTIAL_MAX + 1];
+    memcpy(text, c->key_id, c->key_id_len);
+    text[c->key_id_len] = ':';
+    memcpy(text + c->key_id_len + 1, c->secret, c->secret_len);
+    crypto_hash(ids->keyring, text, c->key_id_len + 1 + c->secret_len, out);
+    crypto_wipe(text, sizeof text);
+}
+
+static bool active(const struct key_entry *k)
+{
+    return k->revoked_ms == 0 && (k->expires_ms == 0 || sys_wall_ms() < k->expires_ms);
+}
+
+static bool credential_right(struct identities *ids, const struct credential *c, struct identity *ret)
+{
+    uint8_t hash[CRYPTO_HASH_LEN];
+    secret_hash(ids, c, hash);
+    pthread_rwlock_rdlock(&ids->lock);
+    const struct key_entry *k = table_find(&ids->table, c->key_id, c->key_id_len);
+    bool right = crypto_equal(hash, k ? k->hash : ids->nobody, sizeof hash);
+    right = right && k && active(k);
+    if (right) *ret = k->who;
+    pthread_rwlock_unlock(&ids->lock);
+    return right;
+}
+
+int identity_check(struct identities *ids, const char *key_id, size_t key_id_len, const char *secret, size_t secret_len, const char *peer,
+                   struct identity *ret, struct err *e)
+{
+    struct credential c;
+    if (credential_parse(key_id, key_id_len, secret, secret_len, &c) && credential_right(ids, &c, ret)) return 0;
+    int64_t wait_ms = limiter_failure(ids->limiter, c.key_id, c.key_id_len, peer, config.auth_max_failures, sys_mono_ns());
+    if (wait_ms == 0) return err_set(e, ERR_UNAUTH, "28000", "the credential is not valid");
+    return err_set(e, ERR_LIMIT, "28000", "too many wrong credentials for this key from this address (auth.max_failures = %lld a minute); try again in %lld s",
+                   (long long)config.auth_max_failures, (long long)(wait_ms + 999) / 1000);
+}
+
+/* ---- administration ---- */
+
+struct key_write {
+    struct registry_write w;
+    const char *workspace, *user;
+    struct key_row row;
+};
+
+static int apply_create(struct registry *r, struct registry_write *w, struct err *e)
+{
+    struct key_write *k = (struct key_write *)(void *)w;
+    int rc = registry_put_workspace(r, k->workspace, &k->row.workspace, e);
+    if (!rc) rc = registry_put_user(r, k->user, &k->row.user, e);
+    if (!rc) rc = registry_put_key(r, &k->row, &k->row.id, e);
+    return rc;
+}
+
+static int apply_revoke(struct registry *r, struct registry_write *w, struct err *e)
+{
+    struct key_write *k = (struct key_write *)(void *)w;
+    return registry_put_key_revoked(r, k->row.key_id, k->row.revoked_ms, e);
+}
+
+static void header_basic(struct json_write *j, const char *dialect, const char *key_id, const char *suffix, const char *secret)
+{
+    char plain[KEY_ID_LEN + 8 + SECRET_LEN + 2], value[256] = "Basic ";
+    size_t n = 0;
+    for (const char *parts[] = {key_id, suffix, ":", secret}, **p = parts; p < parts + 4; p++) {
+        memcpy(plain + n, *p, strlen(*p));
+        n += strlen(*p);
+    }
+    crypto_base64_encode(plain, n, value + 6);
+    json_key(j, dialect);
+    json_object_begin(j);
+    json_kstr(j, "Authorization", value);
+    json_object_end(j);
+    crypto_wipe(plain, sizeof plain);
+    crypto_wipe(value, sizeof value);
+}
+
+static void header_token(struct json_write *j, const char *dialect, const char *scheme, const char *token)
+{
+    char value[TOKEN_LEN + 16];
+    size_t n = strlen(scheme);
+    memcpy(value, scheme, n);
+    memcpy(value + n, token, TOKEN_LEN + 1);
+    json_key(j, dialect);
+    json_object_begin(j);
+    json_kstr(j, "Authorization", value);
+    json_object_end(j);
+    crypto_wipe(value, sizeof value);
+}
+
+static void write_created(struct buf *out, const struct identity *who, const char *secret)
+{
+    char token[TOKEN_LEN + 1];
+    memcpy(token, TOKEN_PREFIX, PREFIX_LEN);
+    memcpy(token + PREFIX_LEN, who->key_id, KEY_ID_LEN);
+    token[PREFIX_LEN + KEY_ID_LEN] = '_';
+    memcpy(token + PREFIX_LEN + KEY_ID_LEN + 1, secret, SECRET_LEN);
+    token_check(token, TOKEN_LEN - CHECK_LEN, token + TOKEN_LEN - CHECK_LEN);
+    struct json_write j = JSON_WRITE_INIT(out);
+    json_object_begin(&j);
+    json_kstr(&j, "workspace", who->workspace_name);
+    json_kstr(&j, "workspaceId", who->workspace_uuid);
+    json_kstr(&j, "user", who->user_name);
+    json_kstr(&j, "role", role_name(who->role));
+    json_kstr(&j, "keyId", who->key_id);
+    json_kstr(&j, "secret", secret);
+    json_kstr(&j, "token", token);
+    json_key(&j, "headers");
+    json_object_begin(&j);
+    json_key(&j, "kakao");
+    json_object_begin(&j);
+    json_kstr(&j, "Credential-ID", who->key_id);
+    json_kstr(&j, "Credential-Secret", secret);
+    json_object_end(&j);
+    header_basic(&j, "jackdb", who->key_id, "@api", secret);
+    header_token(&j, "canner", "Token ", token);
+    header_token(&j, "data360", "Bearer ", token);
+    header_basic(&j, "kylin", who->key_id, "", secret);
+    json_object_end(&j);
+    json_object_end(&j);
+    crypto_wipe(token, sizeof token);
+}
+
+int identity_key_create(struct identities *ids, const char *workspace, const char *user, enum role role, struct buf *out, struct err *e)
+{
+    int rc = name_check("workspace", workspace, e);
+    if (!rc) rc = name_check("user", user, e);
+    if (rc) return rc;
+    char key_id[KEY_ID_LEN + 1], secret[SECRET_LEN + 1];
+    crypto_random_text(key_id, KEY_ID_LEN);
+    crypto_random_text(secret, SECRET_LEN);
+    struct key_write k = {.w = {.apply = apply_create}, .workspace = workspace, .user = user,
+                          .row = {.key_id = key_id, .role = (uint8_t)role, .created_ms = sys_wall_ms()}};
+    struct credential c = {key_id, secret, KEY_ID_LEN, SECRET_LEN};
+    secret_hash(ids, &c, k.row.hash);
+    pthread_mutex_lock(&ids->admin);
+    rc = registry_do(ids->registry, &k.w, e);
+    if (!rc) rc = load(ids, e);
+    pthread_mutex_unlock(&ids->admin);
+    struct identity who;
+    if (!rc && !credential_right(ids, &c, &who)) rc = err_set(e, ERR_INTERNAL, "XX000", "the new key cannot be read back");
+    if (!rc) {
+        write_created(out, &who, secret);
+        log_event(LOG_INFO, "core", "key created", "key", key_id, "workspace", workspace, "user", user, "role", role_name(role), NULL);
+    }
+    crypto_wipe(secret, sizeof secret);
+    return rc ? rc : buf_failed(out) ? err_set(e, out->why, "54000", "the answer does not fit") : 0;
+}
+
+static void json_time(struct json_write *j, const char *key, int64_t ms)
+{
+    char text[40];
+    json_kstr(j, key, ms ? clock_iso_ms(ms, text, sizeof text) : NULL);
+}
+
+static void write_listed(struct json_write *j, const struct key_entry *k)
+{
+    json_object_begin(j);
+    json_kstr(j, "keyId", k->who.key_id);
+    json_kstr(j, "workspace", k->who.workspace_name);
+    json_kstr(j, "workspaceId", k->who.workspace_uuid);
+    json_kstr(j, "user", k->who.user_name);
+    json_kstr(j, "role", role_name(k->who.role));
+    json_kstr(j, "state", k->revoked_ms ? "revoked" : active(k) ? "active" : "expired");
+    json_time(j, "createdAt", k->created_ms);
+    json_time(j, "revokedAt", k->revoked_ms);
+    json_time(j, "expiresAt", k->expires_ms);
+    json_object_end(j);
+}
+
+int identity_key_list(struct identities *ids, const char *workspace, struct buf *out, struct err *e)
+{
+    struct json_write j = JSON_WRITE_INIT(out);
+    json_array_begin(&j);
+    pthread_rwlock_rdlock(&ids->lock);
+    for (size_t i = 0; i < ids->table.n; i++) {
+        const struct key_entry *k = &ids->table.entries[i];
+        if (!workspace || strcmp(workspace, k->who.workspace_name) == 0) write_listed(&j, k);
+    }
+    pthread_rwlock_unlock(&ids->lock);
+    json_array_end(&j);
+    return buf_failed(out) ? err_set(e, out->why, "54000", "the list does not fit; name a workspace") : 0;
+}
+
+int identity_key_revoke(struct identities *ids, const char *key_id, struct buf *out, struct err *e)
+{
+    int64_t now = sys_wall_ms();
+    struct key_write w = {.w = {.apply = apply_revoke}, .row = {.key_id = key_id, .revoked_ms = now}};
+    pthread_mutex_lock(&ids->admin);
+    int rc = registry_do(ids->registry, &w.w, e);
+    if (!rc) {
+        pthread_rwlock_wrlock(&ids->lock);
+        struct key_entry *k = table_find(&ids->table, key_id, strlen(key_id));
+        if (k) k->revoked_ms = now;
+        pthread_rwlock_unlock(&ids->lock);
+    }
+    pthread_mutex_unlock(&ids->admin);
+    if (rc) return rc;
+    log_event(LOG_INFO, "core", "key revoked", "key", key_id, NULL);
+    struct json_write j = JSON_WRITE_INIT(out);
+    json_object_begin(&j);
+    json_kstr(&j, "keyId", key_id);
+    json_kstr(&j, "state", "revoked");
+    json_time(&j, "revokedAt", now);
+    json_object_end(&j);
+    return buf_failed(out) ? err_set(e, out->why, "54000", "the answer does not fit") : 0;
+}
