@@ -17,9 +17,10 @@ void workspaces_close(struct workspaces *w);
 /* After the admin room made a workspace through identity_key_create: reads it into memory. */
 int workspaces_reload(struct workspaces *w, struct err *e) MUST_USE;
 
-/* The key for engines of this workspace; texts in `a`. ERR_NOTFOUND. */
+/* The key for engines of this workspace; texts in `a`. A writer has a catalog path also when the file is not there yet: it makes it. ERR_NOTFOUND. */
 int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, struct arena *a, struct engine_key *ret, struct err *e) MUST_USE;
-/* URL of a bucket, in `a`; name NULL = the default bucket. ERR_NOTFOUND; ERR_DENIED when read-only. */
+/* URL of a bucket, in `a`; name NULL = the default bucket, which is a folder below DIR (made here) while the administrator has named none. ERR_NOTFOUND;
+ * ERR_DENIED when read-only. */
 int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *name, struct arena *a, const char **ret_url, struct err *e) MUST_USE;
 /* Calls fn(name) for each dataset. */
 void workspace_each_dataset(struct workspaces *w, int64_t workspace, void (*fn)(void *arg, const char *name), void *arg);
@@ -31,6 +32,8 @@ int workspace_bucket_create(struct workspaces *w, const char *workspace, const c
                             struct err *e) MUST_USE;
 /* url file:///DIR-OR-FILE (absolute, must exist and be readable); format by suffix or by what the folder holds. Name: [A-Za-z_][A-Za-z0-9_]{0,127}. */
 int workspace_dataset_add(struct workspaces *w, const char *workspace, const char *name, const char *url, struct buf *out, struct err *e) MUST_USE;
+/* workspace NULL: of all. */
+int workspace_bucket_list(struct workspaces *w, const char *workspace, struct buf *out, struct err *e) MUST_USE;
 int workspace_dataset_list(struct workspaces *w, const char *workspace, struct buf *out, struct err *e) MUST_USE;
 int workspace_dataset_remove(struct workspaces *w, const char *workspace, const char *name, struct buf *out, struct err *e) MUST_USE;
 int workspace_list(struct workspaces *w, struct buf *out, struct err *e) MUST_USE;
