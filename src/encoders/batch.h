@@ -39,13 +39,17 @@ struct batch_index {
 /* Size of the serialized index for a schema. */
 size_t batch_index_size(uint32_t nnodes, uint32_t nbuffers);
 int batch_index_write(const struct batch_index *ix, struct buf *out) MUST_USE;
-/* Reads the index and checks its form: counts equal the schema's, buffers in order, aligned, inside body_len,
- * not overlapping, null_count <= length. Result lives in `a`. ERR_CORRUPT. Hostile bytes allowed. */
+/* Reads the index and checks its form: counts equal the schema's, each buffer begins where the one before
+ * ended (padded to 8), and is exactly as long as its node's rows ask for; body_len is the end of the last
+ * one; null_count <= length, and 0 where the column is not nullable and for entries and keys of maps. Result
+ * lives in `a`. ERR_CORRUPT. Hostile bytes allowed. */
 int batch_index_read(const void *p, size_t n, const struct schema *s, struct arena *a,
                      struct batch_index **ret, struct err *e) MUST_USE;
 /* Checks the body against index and schema, reading every byte that matters once: buffer lengths enough for
  * the rows, validity bits equal null_count, offsets start at 0, monotonic and inside their data, UTF-8 valid,
- * child lengths right, decimals inside their precision, padding zero. ERR_CORRUPT with the column's name. */
+ * child lengths right, decimals inside their precision, padding zero. ERR_CORRUPT with the column's name.
+ * ix comes from batch_index_read with the same schema; the caller knows that ix->body_len bytes are readable
+ * at body and cannot change any more. */
 int batch_check(const struct schema *s, const struct batch_index *ix, const uint8_t *body,
                 struct err *e) MUST_USE;
 
@@ -81,7 +85,7 @@ static inline bool window_is_null(const struct window_column *c, uint64_t row)
     return !((c->validity[bit >> 3] >> (bit & 7)) & 1);
 }
 
-/* Whole batch in memory as a window (body stays where it is). Columns live in `a`. */
+/* Whole batch in memory as a window (body, at a multiple of 4, stays where it is). Columns live in `a`. */
 int window_of_batch(const struct schema *s, const struct batch_index *ix, const uint8_t *body,
                     uint64_t first_row, struct arena *a, struct window *ret) MUST_USE;
 

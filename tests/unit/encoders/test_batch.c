@@ -165,7 +165,7 @@ static void long_texts(void **state)
     for (size_t i = 0; i < COUNT(t); i++) {
         t[i] = malloc(i + 4);
         memset(t[i], 'a', i);
-        strcpy(t[i] + i, i % 2 ? "\xC3\xA9" : "b");
+        memcpy(t[i] + i, i % 2 ? "\xC3\xA9" : "b\0", 3);
         texts[i] = t[i];
     }
     struct column c[] = {COL("a", PHYS_UTF8, SQLT_VARCHAR)};
