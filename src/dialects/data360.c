@@ -169,6 +169,11 @@ static enum handled submitted(struct request *rq)
 
 /* ---- the submit ---- */
 
+static void drop_query(void *query)
+{
+    query_unref(query);
+}
+
 /* What later answers need to know of the request: does the complete answer hold chunk 0; what stood where $1..$n stand now. */
 static const char *request_memory(const struct d360_submit *in, struct buf *b)
 {
@@ -244,7 +249,10 @@ static enum handled submit(struct request *rq)
     r = service_submit(rq->service, &rq->who, &in, &st->query, &e);
     if (r)
         return data360__fail(rq, reply_status_of(r), &e);
-    request_keep_query(rq, st->query);
+    if (arena_on_free(rq->arena, drop_query, st->query)) { /* the reference lives as long as the request */
+        query_unref(st->query);
+        return out_of_memory(rq);
+    }
     rq->state = st;
     return submitted(rq);
 }

@@ -3,7 +3,8 @@
  *
  * QUESTION_MARK "?", NAMED ":name", DOLLARED "$1". A placeholder of another style than the request's is an error with its place. The rewritten text
  * is what is stored and run; because positions in errors must fit the text that was sent, data360__restore() can rebuild that from the rewritten one:
- * a text holds placeholders of one style only, so every $n in it stands for exactly one spelling.
+ * a text holds placeholders of one style only, so every $n in it stands for exactly one spelling. Where "$n" would grow together with what stands
+ * before it ("select?"), a GAP goes between them, and also where a GAP stands there already, so that taking one away is exact.
  * Pure; any thread; hostile bytes allowed, fuzzed.
  */
 #include "dialects/data360_int.h"
@@ -131,11 +132,26 @@ static int one_placeholder(struct arena *a, enum d360_style style, const char *s
     return 0;
 }
 
+#define GAP     "/**/"
+#define GAP_LEN 4
+
+static bool ends_with_gap(const char *sql, size_t n)
+{
+    return n >= GAP_LEN && memcmp(sql + n - GAP_LEN, GAP, GAP_LEN) == 0;
+}
+
+static bool needs_gap(const char *sql, size_t n)
+{
+    char c = n ? sql[n - 1] : ' ';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || (unsigned char)c >= 0x80 ||
+           ends_with_gap(sql, n);
+}
+
 int data360__placeholders(struct arena *a, enum d360_style style, const char *sql, size_t n, struct d360_placeholders *ret, struct err *e)
 {
     struct names names = {0};
     uint32_t count = 0;
-    CLEANUP_BUF struct buf out = BUF_INIT(n + (n < 1u << 20 ? 1u << 20 : n) + 64);
+    CLEANUP_BUF struct buf out = BUF_INIT(n + (n < 1u << 20 ? 1u << 20 : n * 4) + 64);
     struct sql_scan s;
     sql_scan_init(&s, sql, n);
     size_t copied = 0;
@@ -149,11 +165,12 @@ int data360__placeholders(struct arena *a, enum d360_style style, const char *sq
         int r = one_placeholder(a, style, sql, n, t, &names, &count, &number, e);
         if (r)
             return r;
-        /* without a blank "?5" would become "$15" */
-        if (buf_add(&out, sql + copied, t.at - copied) || buf_printf(&out, "$%u", number))
+        if (style == D360_DOLLAR) /* stays as it is */
+            continue;
+        if (buf_add(&out, sql + copied, t.at - copied) || (needs_gap(sql, t.at) && buf_str_add(&out, GAP)) || buf_printf(&out, "$%u", number))
             return err_set(e, ERR_LIMIT, "54000", "the statement has too many parameters");
         copied = t.at + t.n;
-        if (style != D360_DOLLAR && copied < n && sql[copied] >= '0' && sql[copied] <= '9')
+        if (copied < n && sql[copied] >= '0' && sql[copied] <= '9') /* "?5" would become "$15" */
             return conflict(sql, n, t, style_word(style), style, e);
     }
     if (buf_add(&out, sql + copied, n - copied))
@@ -202,19 +219,19 @@ int data360__restore(struct arena *a, enum d360_style style, const char *const *
         more = t.token != SQL_END;
         if (more && t.token != SQL_NUMBERED)
             continue;
+        size_t start = more && ends_with_gap(sql + copied, t.at - copied) ? t.at - GAP_LEN : t.at;
         for (int i = 0; i < 2; i++)
             if (!places[i].done && (!more || places[i].byte < t.at + t.n)) {
-                /* inside a placeholder: its start, an end: where it started + 1 */
-                int64_t inside = places[i].byte > t.at ? (int64_t)(places[i].byte - t.at) : 0;
+                /* inside a placeholder: where it starts */
+                int64_t inside = places[i].byte > start ? (int64_t)(places[i].byte - start) : 0;
                 *places[i].place += grown - (more ? inside : 0);
                 places[i].done = true;
             }
         if (!more)
             break;
         uint32_t number = dollar_number(sql + t.at, t.n);
+        int r = buf_add(&out, sql + copied, start - copied);
         size_t before = out.len;
-        int r = buf_add(&out, sql + copied, t.at - copied);
-        before = out.len;
         if (!r && style == D360_QMARK)
             r = buf_char(&out, '?');
         else if (!r && number && number <= nnames)
@@ -223,7 +240,7 @@ int data360__restore(struct arena *a, enum d360_style style, const char *const *
             r = buf_add(&out, sql + t.at, t.n);
         if (r)
             return r;
-        grown += (int64_t)utf8_length(out.p + before, out.len - before) - (int64_t)t.n;
+        grown += (int64_t)utf8_length(out.p + before, out.len - before) - (int64_t)(t.at + t.n - start);
         copied = t.at + t.n;
     }
     int r = buf_add(&out, sql + copied, n - copied);

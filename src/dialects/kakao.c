@@ -100,6 +100,11 @@ static int name_header(struct request *rq, const char *header, const char **ret,
     return 0;
 }
 
+static void drop_query(void *query)
+{
+    query_unref(query);
+}
+
 static enum handled run_submit(struct request *rq) /* worker: looks at the bucket */
 {
     struct run_state *st = rq->state;
@@ -147,7 +152,11 @@ static enum handled run_submit(struct request *rq) /* worker: looks at the bucke
     r = service_submit(rq->service, &rq->who, &in, &st->query, &e);
     if (r)
         return kakao__fail(rq, reply_status_of(r), &e);
-    request_keep_query(rq, st->query);
+    if (arena_on_free(rq->arena, drop_query, st->query)) { /* the reference lives as long as the request */
+        query_unref(st->query);
+        err_set(&e, ERR_NOMEM, "53200", "out of memory");
+        return kakao__fail(rq, 500, &e);
+    }
     return run_accepted(rq);
 }
 

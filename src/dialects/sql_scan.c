@@ -131,7 +131,7 @@ static struct sql_piece scan_number(struct sql_scan *s, size_t i)
 {
     const char *p = s->p;
     size_t j = i, n = s->n;
-    while (j < n && (is_word(p[j]) || p[j] == '.')) {
+    while (j < n && (is_word_start(p[j]) || is_digit(p[j]) || p[j] == '.')) {
         if ((p[j] == 'e' || p[j] == 'E') && j + 1 < n && (p[j + 1] == '+' || p[j + 1] == '-'))
             j++;
         j++;

@@ -37,6 +37,12 @@ static void rewrites(void **state)
         {D360_NAMED, "select a[1:2], :x -- :y\n", "select a[1:2], $1 -- :y\n", 1},
         {D360_DOLLAR, "select $2, $1", "select $2, $1", 2},
         {D360_QMARK, "", "", 0},
+        {D360_QMARK, "select?,limit?", "select/**/$1,limit/**/$2", 2},
+        {D360_QMARK, "select /**/?", "select /**//**/$1", 1},
+        {D360_NAMED, "x=/**/:a or\xC3\xA9 :a", "x=/**//**/$1 or\xC3\xA9 $1", 1},
+        {D360_DOLLAR, "select$01", "select$01", 0}, /* one word */
+        {D360_DOLLAR, "select $01", "select $01", 1},
+        {D360_QMARK, "??", "$1$2", 2},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct d360_placeholders ph;

@@ -1,0 +1,172 @@
+"""Data 360 Query v3: submit. Facts: the source page "Submit SQL Query"."""
+import io
+import json
+
+import pyarrow as pa
+import pytest
+
+ARROW = "application/vnd.apache.arrow.stream"
+SLOW = "select sum(a.range * b.range) as s from range(10000000) a, range(10000000) b"
+
+
+def test_adaptive_inline(q):
+    answer = q.d360_submit("select 1 as a, 'x' as b, null::decimal(18,4) as c")
+    assert answer.headers["Content-Type"].startswith("application/json")
+    status = q.d360_status_of(answer)
+    assert answer.headers["status"] == answer.headers["x-hyperdb-status"]
+    assert status["completionStatus"] == "FINISHED" and status["chunkCount"] == 1 and status["rowCount"] == 1 and status["progress"] == 1
+    assert set(status) == {"queryId", "completionStatus", "chunkCount", "rowCount", "progress", "expirationTime", "executionStats"}
+    assert answer.json() == {
+        "metadata": {"columns": [
+            {"name": "a", "type": "integer", "nullable": True}, {"name": "b", "type": "varchar", "nullable": True},
+            {"name": "c", "type": "numeric", "nullable": True, "precision": 18, "scale": 4}]},
+        "data": [[1, "x", None]], "returnedRows": 1}
+
+
+def test_async_has_schema_and_no_rows(q):
+    answer = q.d360_submit("select 1 as a", mode="ASYNC")
+    assert answer.json() == {"metadata": {"columns": [{"name": "a", "type": "integer", "nullable": True}]}, "data": None, "returnedRows": 0}
+    qid = q.d360_status_of(answer)["queryId"]
+    assert q.d360_wait(qid).json()["completionStatus"] == "FINISHED"
+    assert q.d360_rows(qid) == [[1]]
+
+
+def test_no_rows(q):
+    answer = q.d360_submit("select 1 as a where false")
+    assert answer.json()["data"] == [] and answer.json()["returnedRows"] == 0
+    answer = q.d360_submit("select * from flights", queryRowLimit=0)
+    assert answer.json()["data"] == [] and len(answer.json()["metadata"]["columns"]) > 0
+
+
+def test_row_limit_and_range(q):
+    answer = q.d360_submit("select range from range(100)", queryRowLimit=7)
+    assert answer.json()["returnedRows"] == 7
+    answer = q.d360_submit("select range from range(100)", resultRange={"rowLimit": 10})
+    assert answer.json()["returnedRows"] == 10 and q.d360_status_of(answer)["rowCount"] == 100
+    answer = q.d360_submit("select repeat('x', 1000) from range(100)", resultRange={"byteLimit": 5000})
+    assert 1 <= answer.json()["returnedRows"] < 6
+
+
+@pytest.mark.parametrize("fields", [
+    {"sql": None}, {"sql": ""}, {"sql": 5}, {"transferMode": "SYNC"}, {"paramStyle": "X"}, {"parameters": {}}, {"parameters": [1]},
+    {"resultRange": {"rowLimit": 0}}, {"resultRange": {"byteLimit": 0}}, {"resultRange": {"byteLimit": 20971521}}, {"queryRowLimit": -2},
+    {"settings": []}, {"transferMode": "ASYNC", "resultRange": {"rowLimit": 1}},
+])
+def test_bad_fields_are_400(q, fields):
+    answer = q.http("POST", "/api/v3/query", dialect="data360", json={"sql": "select 1", **fields})
+    assert answer.status_code == 400, answer.text
+    assert isinstance(answer.json()["message"], str) and answer.json()["details"]["errorSource"] == "User"
+
+
+def test_media_types(q):
+    def post(**headers):
+        return q.http("POST", "/api/v3/query", dialect="data360", data='{"sql":"select 1"}',
+                      headers={k.replace("_", "-"): v for k, v in headers.items()})
+    assert post().status_code == 200
+    assert post(Content_Type=ARROW).status_code == 200
+    assert post(Content_Type="text/plain").status_code == 415
+    assert post(Accept="text/html").status_code == 406
+    assert post(Accept="*/*").headers["Content-Type"].startswith("application/json")
+    assert post(Accept=ARROW).headers["Content-Type"] == ARROW
+    answer = q.http("POST", "/api/v3/query", dialect="data360", data=b"\xff\xff", headers={"Content-Type": ARROW})
+    assert answer.status_code == 415
+
+
+def test_parameters(q):
+    sql = "select ? as a, '?' as b, ?::int as c"
+    answer = q.d360_submit(sql, parameters=[{"type": "varchar", "value": "x"}, {"type": "string", "value": "3"}])
+    assert answer.json()["data"] == [["x", "?", 3]]
+    answer = q.d360_submit("select :b - :a", paramStyle="NAMED", parameters=[
+        {"name": "a", "type": "integer", "value": "1"}, {"name": ":b", "type": "integer", "value": 5}])
+    assert answer.json()["data"] == [[4]]
+    for style in ("DOLLARED", "DOLLAR_NUMBERED"):
+        answer = q.d360_submit("select $2 - $1", paramStyle=style, parameters=[
+            {"type": "integer", "value": "1"}, {"type": "integer", "value": "5"}])
+        assert answer.json()["data"] == [[4]]
+    answer = q.d360_submit("select ?", parameters=[{"type": "varchar", "value": None}])
+    assert answer.json()["data"] == [[None]]
+
+
+@pytest.mark.parametrize("sql,style,parameters,says", [
+    ("select ?", "QUESTION_MARK", [], "1 parameters"),
+    ("select ?", "QUESTION_MARK", [{"value": "x"}], "parameter 1"),
+    ("select ?", "QUESTION_MARK", [{"type": "nope", "value": "x"}], "nope"),
+    ("select ?", "QUESTION_MARK", [{"type": "integer", "value": "x"}], "parameter 1"),
+    ("select :a", "QUESTION_MARK", [], "conflicting parameter style 'named'"),
+    ("select :a", "NAMED", [{"name": "b", "type": "integer", "value": 1}], ":b"),
+])
+def test_bad_parameters(q, sql, style, parameters, says):
+    answer = q.d360_submit(sql, check=False, paramStyle=style, parameters=parameters)
+    assert answer.status_code == 400 and says in answer.json()["message"]
+
+
+def test_errors_are_the_submits_own_in_both_modes(q):
+    for mode in ("ADAPTIVE", "ASYNC"):
+        answer = q.d360_submit("select * frm x", mode=mode, check=False)
+        assert answer.status_code == 400
+        body = answer.json()
+        assert body["error"] == "42601" and body["path"] == "/api/v3/query"
+        assert body["details"]["position"]["errorBeginCharacterOffset"].isdigit()
+        assert "^" in body["details"]["customerDetail"] and "select * frm x" in body["details"]["customerDetail"]
+        assert q.d360_submit("select * from no_such", mode=mode, check=False).json()["error"] == "42P01"
+        assert q.d360_submit("select no_such from flights", mode=mode, check=False).json()["error"] == "42703"
+        answer = q.d360_submit("create table t(a int)", mode=mode, check=False)
+        assert answer.status_code == 400 and answer.json()["error"] == "0A000"
+    answer = q.d360_submit("select 1/0", check=False)
+    assert answer.status_code == 400 and answer.json()["error"] == "22012"
+
+
+def test_position_fits_the_text_that_was_sent(q):
+    sql = "select :a_long_name, no_such from flights"
+    answer = q.d360_submit(sql, check=False, paramStyle="NAMED", parameters=[{"type": "integer", "value": 1}])
+    assert answer.status_code == 400 and sql in answer.json()["details"]["customerDetail"]
+    position = answer.json()["details"].get("position")
+    if position:
+        assert int(position["errorBeginCharacterOffset"]) == sql.index("no_such")
+
+
+def test_roles(q):
+    assert q.d360_submit("select 1", key=q.reader, check=False).status_code == 403
+    answer = q.http("POST", "/api/v3/query", key=False, dialect="data360", json={"sql": "select 1"})
+    assert answer.status_code == 401 and isinstance(answer.json()["message"], str)
+
+
+def test_arrow_inline(q):
+    answer = q.d360_submit("select range as n, 'r' || range as t from range(1000)", headers={"Accept": ARROW})
+    assert answer.headers["Content-Type"] == ARROW
+    table = pa.ipc.open_stream(io.BytesIO(answer.content)).read_all()
+    assert table.num_rows == 1000 and table.schema.names == ["n", "t"]
+    assert not answer.content.endswith(b"\xff\xff\xff\xff\0\0\0\0")
+
+
+def test_pending_bodies(q):
+    fast = {"X-hyperdb-adaptive-timeout": "50ms"}
+    answer = q.d360_submit(SLOW, headers=fast)
+    assert answer.json()["data"] is None and answer.json()["returnedRows"] == 0
+    assert answer.json()["metadata"]["columns"][0]["name"] == "s"
+    status = q.d360_status_of(answer)
+    assert status["completionStatus"] == "RUNNING" and status["progress"] < 1
+    q.http("DELETE", "/api/v3/query/" + status["queryId"], dialect="data360")
+    answer = q.d360_submit(SLOW, headers=dict(fast, Accept=ARROW))
+    assert answer.content == b"" and q.d360_status_of(answer)["chunkCount"] == 0
+    q.http("DELETE", "/api/v3/query/" + q.d360_status_of(answer)["queryId"], dialect="data360")
+    answer = q.d360_submit(SLOW, mode="ASYNC", headers={"Accept": ARROW})
+    assert pa.ipc.open_stream(io.BytesIO(answer.content)).read_all().num_rows == 0
+    q.http("DELETE", "/api/v3/query/" + q.d360_status_of(answer)["queryId"], dialect="data360")
+
+
+def test_chunk_0_is_the_empty_range_of_a_pending_arrow_body(make_daemon):
+    q = make_daemon(env={"QUERN_DATA360_ADAPTIVE_TIMEOUT": "100"})
+    sql = "select a.range as n, (select count(*) from range(30000000) x where x.range % 7 = 3) as c from range(100000) a"
+    answer = q.d360_submit(sql, headers={"Accept": ARROW})
+    status = q.d360_status_of(answer)
+    if status["completionStatus"] == "FINISHED":
+        pytest.skip("finished too fast")
+    assert status["chunkCount"] == 1 and len(answer.content) > 0
+    qid = status["queryId"]
+    status = q.d360_wait(qid).json()
+    bodies = [q.d360_get(f"{qid}/chunks/{n}?omitSchema=true", headers={"Accept": ARROW}).content for n in range(1, status["chunkCount"])]
+    table = pa.ipc.open_stream(io.BytesIO(answer.content + b"".join(bodies))).read_all()
+    assert table.num_rows == status["rowCount"] == 100000
+    assert q.d360_get(f"{qid}/chunks/0?omitSchema=true", headers={"Accept": ARROW}).content == b""
+    assert json.loads(q.d360_get(f"{qid}/chunks/0").text)["returnedRows"] == 0
