@@ -2,7 +2,7 @@
  * admin: `quernd admin ...`. One command table; run in-process under DIR/lock, or by the daemon for a client on DIR/admin.sock (mode 0600, peer uid checked).
  *
  * Socket protocol: the client sends one JSON line {"argv":[...]} and shuts down writing; the daemon answers one JSON line
- * {"ok":true|false,"out":"text","error":"text"} and closes.
+ * {"ok":true|false,"out":"text","error":"text","exit":0|1|2} and closes.
  */
 #ifndef QUERN_CORE_ADMIN_H
 #define QUERN_CORE_ADMIN_H
@@ -14,7 +14,8 @@ struct service;
 
 struct admin_context { struct identities *identities; struct workspaces *workspaces; struct service *service; /* NULL when no daemon runs */ };
 
-/* Runs one command (argv without "quernd admin --data DIR"; --json anywhere). Appends what is to be printed. */
+/* Runs one command (argv without "quernd admin --data DIR"; --json anywhere). Appends what is to be printed. A wrong command line is ERR_INVALID
+ * with SQLSTATE 42601 (exit code 2), anything else that fails is exit code 1. */
 int admin_run(struct admin_context *c, int argc, char *const argv[], struct buf *out, struct err *e) MUST_USE;
 /* Usage text. */
 const char *admin_usage(void);

@@ -301,6 +301,7 @@ void query_view(struct query *q, struct query_view *v)
     v->bytes_scanned = r->bytes_scanned;
     v->scanned = r->scanned;
     v->runs = r->runs;
+    v->note = r->note;
     v->stored = r->stored;
     v->rows = v->bytes = v->batches = 0;
     v->ended_ms = 0;

@@ -59,7 +59,7 @@ struct query_record {
     int64_t created_ms, started_ms, ended_ms, expires_ms, gone_ms, reused_created_ms;
     int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
     uint64_t rows_scanned, bytes_scanned;
-    uint32_t runs;
+    uint32_t runs, note;
     const struct err *error;     /* NULL = none (records are many, errors are large) */
     uint32_t nresults;
     struct result *results;
@@ -69,6 +69,7 @@ struct query_record {
 int registry_put_query(struct registry *r, const struct query_record *q, struct err *e) MUST_USE;      /* a new row, in any state, without results */
 int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs, struct err *e) MUST_USE;
 int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
+int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, struct err *e) MUST_USE;
 int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
 /* State, phase, ending, times, statistics, error, and all results with their manifests. */
 int registry_put_end(struct registry *r, const struct query_record *q, struct err *e) MUST_USE;

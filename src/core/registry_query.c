@@ -149,6 +149,15 @@ int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e
     return change_one(r, st, id, e);
 }
 
+int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, struct err *e)
+{
+    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_NOTE, e);
+    if (!st) return failed(e);
+    bind_id(st, 1, id);
+    sqlite3_bind_int64(st, 2, note);
+    return change_one(r, st, id, e);
+}
+
 int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_REQUEUED, e);
@@ -370,6 +379,7 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     q->error = take_error(&t);
     q->user_name = take_text(&t);
     q->workspace_name = take_text(&t);
+    q->note = (uint32_t)take_int(&t);
     return t.failed ? no_memory(e) : 0;
 }
 

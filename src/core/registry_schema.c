@@ -28,7 +28,8 @@ const char *const registry__migrations[] = {
     " ended_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, gone_ms INTEGER NOT NULL, reused_created_ms INTEGER NOT NULL,"
     " queued_ns INTEGER NOT NULL, plan_ns INTEGER NOT NULL, run_ns INTEGER NOT NULL, elapsed_ns INTEGER NOT NULL,"
     " rows_scanned INTEGER NOT NULL, bytes_scanned INTEGER NOT NULL, runs INTEGER NOT NULL, err_code INTEGER NOT NULL, err_sqlstate TEXT,"
-    " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, err_column INTEGER) STRICT, WITHOUT ROWID;"
+    " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, err_column INTEGER,"
+    " note INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
     "CREATE INDEX query_newest ON query (workspace, created_ms DESC, id DESC, state, user);"
     "CREATE INDEX query_unfinished ON query (state) WHERE state IN (1, 2);"
     "CREATE INDEX query_expiry ON query (expires_ms) WHERE gone_ms = 0 AND expires_ms > 0;"
@@ -56,9 +57,10 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_UNSAVE] = "ROLLBACK TO w",
     [REG_RELEASE] = "RELEASE w",
     [REG_QUERY_PUT] = "INSERT INTO query VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,"
-                      "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49)",
+                      "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0)",
     [REG_QUERY_RUNNING] = "UPDATE query SET state = 2, started_ms = ?2, runs = ?3 WHERE id = ?1 AND state IN (1, 2)",
     [REG_QUERY_EXPOSED] = "UPDATE query SET exposed = 1 WHERE id = ?1",
+    [REG_QUERY_NOTE] = "UPDATE query SET note = ?2 WHERE id = ?1",
     [REG_QUERY_REQUEUED] = "UPDATE query SET state = 1, phase = 0, started_ms = 0 WHERE id = ?1 AND state IN (1, 2)",
     [REG_QUERY_END] = "UPDATE query SET state=?2, phase=?3, ending=?4, kind=?5, reused=?6, scanned=?7, stored=?8, cut=?9, started_ms=?10, ended_ms=?11,"
                       " expires_ms=?12, reused_created_ms=?13, queued_ns=?14, plan_ns=?15, run_ns=?16, elapsed_ns=?17, rows_scanned=?18, bytes_scanned=?19,"
@@ -71,7 +73,7 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_RESULT_PUT] = "INSERT OR REPLACE INTO result VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
     [REG_RESULT_DELETE] = "DELETE FROM result WHERE query = ?1",
     [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
-    [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name FROM query q JOIN user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace"
+    [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name, q.note FROM query q JOIN user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace"
                       " WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, stream_len, nbatches, footer_crc, cut, inline_index,"
                        " inline_body FROM result WHERE query = ?1 ORDER BY ordinal",

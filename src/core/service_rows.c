@@ -29,6 +29,21 @@ static int expose(struct service *s, struct query *q, struct err *e)
     return 0;
 }
 
+static int apply_note(struct registry *r, struct registry_write *w, struct err *e)
+{
+    struct query_write *qw = (struct query_write *)(void *)w;
+    return registry_put_note(r, &qw->q->rec.id, qw->runs, e);
+}
+
+int service_note(struct service *s, struct query *q, uint32_t note, struct err *e)
+{
+    struct query_write w = {.w = {.apply = apply_note}, .q = q, .runs = note};
+    pthread_mutex_lock(&q->lock);
+    q->rec.note = note;
+    pthread_mutex_unlock(&q->lock);
+    return registry_do(s->registry, &w.w, e);
+}
+
 /* Remembers that q's segment is open; pushes out the one opened SEGMENTS_OPEN opens ago. */
 static void remember_open(struct service *s, struct query *q)
 {
