@@ -1,0 +1,202 @@
+/*
+ * admin: the one table of commands, and their running. Where they run (in the daemon or under DIR/lock) is admin_server.c's and admin_cli.c's.
+ *
+ * Invariants: a command line is understood as a whole before anything happens; every answer is made as JSON once and, without --json, shown as text.
+ * Threads: any that may block; the rooms below take turns by themselves.
+ */
+#include <pthread.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "core/admin_int.h"
+
+struct admin_command {
+    const char *noun, *verb, *name; /* what the word after the verb is; NULL none */
+    unsigned need, may;             /* bits (1 << enum admin_flag) */
+    int (*run)(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e);
+    const char *after;              /* a line below the readable answer */
+};
+
+static const struct { const char *name, *value; } flags[FLAGS] = {
+    [FLAG_WORKSPACE] = {"--workspace", "a name"}, [FLAG_USER] = {"--user", "a name"}, [FLAG_ROLE] = {"--role", "admin, member or reader"},
+    [FLAG_URL] = {"--url", "a URL"}, [FLAG_ENDPOINT] = {"--endpoint", "a URL"}, [FLAG_REGION] = {"--region", "a name"},
+    [FLAG_KEY_FILE] = {"--key-file", "a file"}, [FLAG_READ_ONLY] = {"--read-only", NULL}, [FLAG_DEFAULT] = {"--default", NULL},
+    [FLAG_JSON] = {"--json", NULL},
+};
+
+static int usage_error(struct err *e, const char *what, const char *word, const char *rest)
+{
+    return err_set(e, ERR_INVALID, ADMIN_USAGE, "%s \"%.200s\"%s", what, word, rest);
+}
+
+/* ---- the commands ---- */
+
+static int key_create(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    enum role role;
+    if (!role_parse(a->value[FLAG_ROLE], &role)) return usage_error(e, "unknown role", a->value[FLAG_ROLE], "; it is admin, member or reader");
+    int rc = identity_key_create(c->identities, a->value[FLAG_WORKSPACE], a->value[FLAG_USER], role, json, e);
+    return rc ? rc : workspaces_reload(c->workspaces, e); /* it may have made the workspace */
+}
+
+static int key_list(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    return identity_key_list(c->identities, a->value[FLAG_WORKSPACE], json, e);
+}
+
+static int key_revoke(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    return identity_key_revoke(c->identities, a->name, json, e);
+}
+
+static int bucket_create(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    const char *url = a->value[FLAG_URL];
+    for (enum admin_flag f = FLAG_ENDPOINT; f <= FLAG_KEY_FILE; f++)
+        if (a->value[f] && strncmp(url, "file:", 5) == 0) return usage_error(e, "a local bucket has no", flags[f].name, "");
+    return workspace_bucket_create(c->workspaces, a->value[FLAG_WORKSPACE], a->name, url, a->value[FLAG_READ_ONLY] != NULL, a->value[FLAG_DEFAULT] != NULL,
+                                   json, e);
+}
+
+static int bucket_list(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    return workspace_bucket_list(c->workspaces, a->value[FLAG_WORKSPACE], json, e);
+}
+
+static int dataset_add(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    return workspace_dataset_add(c->workspaces, a->value[FLAG_WORKSPACE], a->name, a->value[FLAG_URL], json, e);
+}
+
+static int dataset_list(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    return workspace_dataset_list(c->workspaces, a->value[FLAG_WORKSPACE], json, e);
+}
+
+static int dataset_remove(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    return workspace_dataset_remove(c->workspaces, a->value[FLAG_WORKSPACE], a->name, json, e);
+}
+
+static int workspaces_all(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    (void)a;
+    return workspace_list(c->workspaces, json, e);
+}
+
+#define B(f) (1u << FLAG_##f)
+
+static const struct admin_command commands[] = {
+    {"key", "create", NULL, B(WORKSPACE) | B(USER) | B(ROLE), 0, key_create, "\nThe secret is shown this once; only a hash of it is kept.\n"},
+    {"key", "list", NULL, 0, B(WORKSPACE), key_list, NULL},
+    {"key", "revoke", "KEYID", 0, 0, key_revoke, NULL},
+    {"bucket", "create", "NAME", B(WORKSPACE) | B(URL), B(READ_ONLY) | B(DEFAULT) | B(ENDPOINT) | B(REGION) | B(KEY_FILE), bucket_create, NULL},
+    {"bucket", "list", NULL, 0, B(WORKSPACE), bucket_list, NULL},
+    {"dataset", "add", "NAME", B(WORKSPACE) | B(URL), 0, dataset_add, NULL},
+    {"dataset", "list", NULL, 0, B(WORKSPACE), dataset_list, NULL},
+    {"dataset", "remove", "NAME", B(WORKSPACE), 0, dataset_remove, NULL},
+    {"workspace", "list", NULL, 0, 0, workspaces_all, NULL},
+};
+
+const char *admin_usage(void)
+{
+    return "usage: quernd admin --data DIR [--json] COMMAND\n"
+           "  key create --workspace W --user U --role admin|member|reader\n"
+           "  key list [--workspace W]\n"
+           "  key revoke KEYID\n"
+           "  bucket create NAME --url file:///DIR --workspace W [--read-only] [--default]\n"
+           "  bucket list [--workspace W]\n"
+           "  dataset add NAME --url file:///DIR-OR-FILE --workspace W\n"
+           "  dataset list [--workspace W]\n"
+           "  dataset remove NAME --workspace W\n"
+           "  workspace list\n"
+           "A workspace and a user are made by the first key of theirs. --json prints one JSON value for machines.\n"
+           "Works before the first start and while the daemon runs. Exit codes: 0 done, 1 refused or failed, 2 wrong command line.\n";
+}
+
+/* ---- the command line ---- */
+
+/* argv[*at] begins with "--". */
+static int parse_flag(int argc, char *const argv[], int *at, struct admin_args *a, struct err *e)
+{
+    const char *word = argv[*at];
+    size_t n = strcspn(word, "=");
+    enum admin_flag f = 0;
+    while (f < FLAGS && !(strlen(flags[f].name) == n && memcmp(flags[f].name, word, n) == 0)) f++;
+    if (f == FLAGS) return usage_error(e, "unknown flag", word, "");
+    const char *value = word[n] ? word + n + 1 : NULL;
+    if (!flags[f].value) {
+        if (value) return usage_error(e, "no value may follow", flags[f].name, "");
+        value = "";
+    } else if (!value) {
+        if (*at + 1 >= argc || strncmp(argv[*at + 1], "--", 2) == 0)
+            return err_set(e, ERR_INVALID, ADMIN_USAGE, "%s must follow \"%s\"", flags[f].value, flags[f].name);
+        value = argv[++*at];
+    }
+    if (a->value[f] && f != FLAG_JSON) return usage_error(e, "given twice:", flags[f].name, "");
+    a->value[f] = value;
+    return 0;
+}
+
+static int find_command(const char *const words[3], int nwords, struct admin_args *a, struct err *e)
+{
+    if (nwords == 0) return err_set(e, ERR_INVALID, ADMIN_USAGE, "a command is missing; --help lists them");
+    bool noun = false;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        bool same = strcmp(commands[i].noun, words[0]) == 0;
+        noun = noun || same;
+        if (same && nwords > 1 && strcmp(commands[i].verb, words[1]) == 0) a->command = &commands[i];
+    }
+    if (!noun) return usage_error(e, "unknown command", words[0], "; --help lists them");
+    if (nwords == 1) return usage_error(e, "something must follow", words[0], "; --help lists what");
+    if (!a->command) return err_set(e, ERR_INVALID, ADMIN_USAGE, "unknown command \"%.100s %.100s\"; --help lists them", words[0], words[1]);
+    if (a->command->name && nwords < 3) return usage_error(e, "missing:", a->command->name, "");
+    if (!a->command->name && nwords > 2) return usage_error(e, "unexpected", words[2], "");
+    a->name = a->command->name ? words[2] : NULL;
+    return 0;
+}
+
+int admin__parse(int argc, char *const argv[], struct admin_args *ret, struct err *e)
+{
+    struct admin_args a = {0};
+    const char *words[3] = {0};
+    int n = 0;
+    for (int i = 0; i < argc; i++) {
+        if (!utf8_valid(argv[i], strlen(argv[i]))) return err_set(e, ERR_INVALID, ADMIN_USAGE, "argument %d is not UTF-8", i + 1);
+        if (strncmp(argv[i], "--", 2) == 0) {
+            int rc = parse_flag(argc, argv, &i, &a, e);
+            if (rc) return rc;
+        } else if (n == 3) {
+            return usage_error(e, "unexpected", argv[i], "");
+        } else {
+            words[n++] = argv[i];
+        }
+    }
+    int rc = find_command(words, n, &a, e);
+    if (rc) return rc;
+    for (enum admin_flag f = 0; f < FLAG_JSON; f++) {
+        if (!a.value[f] && (a.command->need & 1u << f)) return usage_error(e, "missing:", flags[f].name, "");
+        if (a.value[f] && !((a.command->need | a.command->may) & 1u << f))
+            return err_set(e, ERR_INVALID, ADMIN_USAGE, "\"%s %s\" knows no flag \"%s\"", a.command->noun, a.command->verb, flags[f].name);
+    }
+    *ret = a;
+    return 0;
+}
+
+int admin_run(struct admin_context *c, int argc, char *const argv[], struct buf *out, struct err *e)
+{
+    struct admin_args a;
+    int rc = admin__parse(argc, argv, &a, e);
+    if (rc) return rc;
+    CLEANUP_BUF struct buf json = BUF_INIT(ADMIN_ANSWER_MAX);
+    rc = a.command->run(c, &a, &json, e);
+    if (rc) return rc;
+    if (a.value[FLAG_JSON]) {
+        buf_add(out, json.p, json.len);
+        buf_char(out, '\n');
+    } else {
+        rc = admin__text(&json, out, e);
+        if (!rc && a.command->after) buf_str_add(out, a.command->after);
+    }
+    return !rc && buf_failed(out) ? err_set(e, out->why, "54000", "the answer does not fit") : rc;
+}
