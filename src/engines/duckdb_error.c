@@ -135,6 +135,20 @@ void duck__position(struct err *e, const char *sql, size_t n, size_t byte)
     e->column = (int32_t)utf8_length(sql + line_start, byte - line_start) + 1;
 }
 
+/* The parser proper counts code points, everything after it bytes. */
+static size_t byte_offset(const struct parts *p, const char *sql, size_t n)
+{
+    size_t at = (size_t)p->position;
+    if (strcmp(p->subtype, "SYNTAX_ERROR") != 0) return at;
+    size_t byte = 0;
+    for (size_t k = 0; k < at && byte < n; k++) {
+        uint32_t cp;
+        int len = utf8_next(sql + byte, n - byte, &cp);
+        byte += (size_t)(len < 0 ? -len : len);
+    }
+    return byte;
+}
+
 static bool path_char(char c) { return isalnum((unsigned char)c) || strchr("._-/+@%~=[]*?", c) != NULL || (unsigned char)c >= 0x80; }
 
 static void cut_out(char *at, size_t n, const char *with)
@@ -184,10 +198,12 @@ int duck__error(const struct duck *d, const char *message, int type, const char 
         err_set(e, code, state, "%s", p.text[0] ? p.text : "the engine gave no reason");
         char *caret = strstr(e->text, "\n\nLINE ");
         if (caret) *caret = 0;
+        char *advice = strstr(e->text, "\n\nPossible solutions:"); /* about settings that nobody here may change */
+        if (advice) *advice = 0;
         if (strcmp(state, "42501") == 0 && strstr(e->text, "single attached database"))
             err_set(e, code, state, "only tables, views and schemas of data_catalog may be changed");
         duck__scrub(d, e->text);
-        if (p.position >= 0) duck__position(e, sql, sql_len, (size_t)p.position);
+        if (p.position >= 0 && sql) duck__position(e, sql, sql_len, byte_offset(&p, sql, sql_len));
     }
     if (doc) json_doc_free(doc);
     return code;

@@ -80,6 +80,8 @@ int duck__policy_text(const char *sql, size_t n, struct err *e) MUST_USE;
 int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job, duckdb_prepared_statement ps, struct statement *ret, struct err *e) MUST_USE;
 /* Whether the first of several extracted statements is the engine's own (PIVOT makes an enum first). */
 bool duck__policy_pivot(const char *sql, size_t n);
+/* The name occurs as an identifier. */
+bool duck__policy_mentions(const char *sql, size_t n, const char *name);
 
 /* ---- duckdb_types.c ---- */
 struct node {
@@ -149,6 +151,8 @@ struct plan {
 };
 int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *ret, struct err *e, uint32_t *ret_kind) MUST_USE;
 void duck__plan_free(struct plan *p);
+/* Types that hang on parameters, when nothing is to be run: asks with LIMIT 0; parameters not given are NULL. */
+int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *p, struct err *e, uint32_t *ret_kind) MUST_USE;
 /* Columns of a prepared statement or, with result, of a result. */
 int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, struct err *e) MUST_USE;
 

@@ -298,6 +298,30 @@ int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     return r;
 }
 
+int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *p, struct err *e, uint32_t *kind)
+{
+    if (p->st.type != DUCKDB_STATEMENT_TYPE_SELECT) return 0;
+    size_t len = job->sql_len;
+    while (len && (isspace((unsigned char)job->sql[len - 1]) || job->sql[len - 1] == ';')) len--;
+    CLEANUP_BUF struct buf b = BUF_INIT(256u * 1024 * 1024);
+    (void)buf_str_add(&b, "SELECT * FROM (");
+    (void)buf_add(&b, job->sql, len);
+    (void)buf_str_add(&b, "\n) LIMIT 0");
+    duckdb_prepared_statement ps = NULL;
+    duckdb_result r;
+    memset(&r, 0, sizeof r);
+    uint32_t n;
+    int rc = 0;
+    if (duckdb_prepare(c, buf_str(&b), &ps) != DuckDBSuccess) rc = duck__error(d, duckdb_prepare_error(ps), 0, NULL, 0, e, kind);
+    if (!rc && job->nparams) rc = bind_all(d, c, job, ps, &n, e, kind);
+    for (idx_t i = 1; !rc && !job->nparams && i <= duckdb_nparams(ps); i++) (void)duckdb_bind_null(ps, i);
+    if (!rc && duckdb_execute_prepared(ps, &r) != DuckDBSuccess) rc = duck__error(d, duckdb_result_error(&r), (int)duckdb_result_error_type(&r), NULL, 0, e, kind);
+    if (!rc) rc = duck__plan_columns(a, p, &r, e);
+    duckdb_destroy_result(&r);
+    duckdb_destroy_prepare(&ps);
+    return rc;
+}
+
 void duck__plan_free(struct plan *p)
 {
     if (p->ps) duckdb_destroy_prepare(&p->ps);

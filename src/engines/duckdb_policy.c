@@ -128,24 +128,6 @@ static int refuse(struct err *e, const char *what)
     return err_set(e, ERR_DENIED, "42501", "%s is not allowed here", what);
 }
 
-int duck__policy_text(const char *sql, size_t n, struct err *e)
-{
-    struct scan s = {sql, n, 0};
-    struct token t = first(&s);
-    if (t.kind == T_UNSURE) return refuse(e, "a nested comment before the statement");
-    if (IS_ANY(t, "pragma", "set", "reset", "attach", "detach", "copy", "export", "import", "install", "load", "call", "use", "checkpoint", "vacuum",
-               "analyze", "begin", "start", "commit", "rollback", "abort", "prepare", "execute", "deallocate", "comment", "force", "grant", "revoke",
-               "truncate")) {
-        char word[32];
-        size_t len = t.n < sizeof word ? t.n : sizeof word - 1;
-        for (size_t i = 0; i < len; i++) word[i] = (char)toupper((unsigned char)t.p[i]);
-        word[len] = 0;
-        if (strcmp(word, "TRUNCATE") == 0) return 0; /* the engine calls it DELETE */
-        return refuse(e, word);
-    }
-    return 0;
-}
-
 bool duck__policy_pivot(const char *sql, size_t n)
 {
     struct scan s = {sql, n, 0};
@@ -188,7 +170,7 @@ static bool tree_calls_one(duckdb_connection c, const char *sql, size_t n)
     duckdb_prepared_statement ps = NULL;
     duckdb_result r;
     memset(&r, 0, sizeof r);
-    if (duckdb_prepare(c, "SELECT lower(json_serialize_sql($1)::VARCHAR)", &ps) == DuckDBSuccess && duckdb_bind_varchar_length(ps, 1, sql, n) == DuckDBSuccess &&
+    if (duckdb_prepare(c, "SELECT lower(json_serialize_sql($1::VARCHAR)::VARCHAR)", &ps) == DuckDBSuccess && duckdb_bind_varchar_length(ps, 1, sql, n) == DuckDBSuccess &&
         duckdb_execute_prepared(ps, &r) == DuckDBSuccess) {
         duckdb_data_chunk chunk = duckdb_fetch_chunk(r);
         if (chunk && duckdb_data_chunk_get_size(chunk) == 1) {
@@ -208,6 +190,9 @@ static bool tree_calls_one(duckdb_connection c, const char *sql, size_t n)
     duckdb_destroy_prepare(&ps);
     return hit;
 }
+
+#define NO_DROP "DROP of anything but a table, a view or a schema"
+#define NO_ALTER "ALTER of anything but a table or a view"
 
 static int check_create(struct scan *s, struct err *e)
 {
@@ -235,9 +220,30 @@ static int check_kind(int type, const char *sql, size_t n, struct err *e)
     struct scan s = {sql, n, 0};
     struct token t = first(&s);
     if (type == DUCKDB_STATEMENT_TYPE_CREATE && is(t, "create")) return check_create(&s, e);
-    if (type == DUCKDB_STATEMENT_TYPE_DROP && is(t, "drop")) return check_object(&s, "DROP of anything but a table, a view or a schema", false, e);
-    if (type == DUCKDB_STATEMENT_TYPE_ALTER && is(t, "alter")) return check_object(&s, "ALTER of anything but a table or a view", true, e);
+    if (type == DUCKDB_STATEMENT_TYPE_DROP && is(t, "drop")) return check_object(&s, NO_DROP, false, e);
+    if (type == DUCKDB_STATEMENT_TYPE_ALTER && is(t, "alter")) return check_object(&s, NO_ALTER, true, e);
     return refuse(e, "this form of the statement");
+}
+
+int duck__policy_text(const char *sql, size_t n, struct err *e)
+{
+    struct scan s = {sql, n, 0};
+    struct token t = first(&s);
+    if (t.kind == T_UNSURE) return refuse(e, "a nested comment before the statement");
+    if (IS_ANY(t, "pragma", "set", "reset", "attach", "detach", "copy", "export", "import", "install", "load", "call", "use", "checkpoint", "vacuum",
+               "analyze", "begin", "start", "commit", "rollback", "abort", "prepare", "execute", "deallocate", "comment", "force", "grant", "revoke",
+               "truncate")) {
+        char word[32];
+        size_t len = t.n < sizeof word ? t.n : sizeof word - 1;
+        for (size_t i = 0; i < len; i++) word[i] = (char)toupper((unsigned char)t.p[i]);
+        word[len] = 0;
+        if (strcmp(word, "TRUNCATE") == 0) return 0; /* the engine calls it DELETE */
+        return refuse(e, word);
+    }
+    if (is(t, "create")) return check_create(&s, e);
+    if (is(t, "drop")) return check_object(&s, NO_DROP, false, e);
+    if (is(t, "alter")) return check_object(&s, NO_ALTER, true, e);
+    return 0;
 }
 
 static int check_type(int type, const char *sql, size_t n, bool allow_write, struct statement *ret, struct err *e)
@@ -323,6 +329,18 @@ static bool has_word(const char *sql, size_t n, const char *word)
     for (struct token t = next(&s); t.kind != T_END; t = next(&s)) {
         if (t.kind == T_UNSURE) s.at += 2;
         if (is(t, word)) return true;
+    }
+    return false;
+}
+
+bool duck__policy_mentions(const char *sql, size_t n, const char *name)
+{
+    struct scan s = {sql, n, 0};
+    size_t len = strlen(name);
+    for (struct token t = next(&s); t.kind != T_END; t = next(&s)) {
+        if (t.kind == T_UNSURE) s.at += 2;
+        bool quoted = t.kind == T_QUOTED && t.n >= 2;
+        if ((quoted || t.kind == T_WORD) && t.n - (quoted ? 2 : 0) == len && strncasecmp(t.p + (quoted ? 1 : 0), name, len) == 0) return true;
     }
     return false;
 }

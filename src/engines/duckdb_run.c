@@ -102,6 +102,14 @@ static int check_limits(struct run *x, uint64_t more)
     return 0;
 }
 
+/* rows_scanned is the highest the engine's progress showed (its own estimate; profiling counts some scans twice and costs half as much again). */
+static void sample_progress(struct run *x)
+{
+    duckdb_query_progress_type p = duckdb_query_progress(x->session.conn);
+    uint64_t n = p.rows_processed > p.total_rows_to_process ? p.total_rows_to_process : p.rows_processed;
+    if (n > x->done.rows_scanned) x->done.rows_scanned = n;
+}
+
 static int flush(struct run *x, bool last)
 {
     if (!x->rows.nrows) return 0;
@@ -119,6 +127,7 @@ static int flush(struct run *x, bool last)
         x->done.body_len = (uint32_t)body;
     } else {
         r = send_memfd(x, &index, body);
+        sample_progress(x);
     }
     duck__rows_reset(&x->rows);
     return r;
@@ -300,13 +309,15 @@ static int read_count(struct run *x)
     return message ? engine_failed(x, message, (int)duckdb_result_error_type(&x->result)) : 0;
 }
 
-/* A table or a file is read: the engine's list of names, or a reader function in the text of a table-less statement. */
-static bool reads_something(struct run *x)
+/* Whether a table or a file is read: the engine's list of names (it sees through views down to tables), or a dataset's name or a reader function in
+ * the text. Over-approximate where a name is only mentioned. */
+static bool reads_something(const struct run *x)
 {
-    duckdb_value v = duckdb_get_table_names(x->session.conn, x->job->sql, true);
+    duckdb_value v = duckdb_get_table_names(x->session.conn, x->job->sql, false);
     if (!v) return true; /* it cannot say (PIVOT) */
     bool any = duckdb_get_list_size(v) > 0;
     duckdb_destroy_value(&v);
+    for (uint32_t i = 0; i < x->d->setup->ndatasets && !any; i++) any = duck__policy_mentions(x->job->sql, x->job->sql_len, x->d->setup->datasets[i].name);
     return any || memmem(x->job->sql, x->job->sql_len, "read_", 5) != NULL;
 }
 
@@ -316,6 +327,7 @@ static int run_statement(struct run *x)
     int r = x->plan.st.writes ? begin_write(x) : 0;
     if (!r) r = execute(x);
     if (r < 0) return r;
+    sample_progress(x);
     if (x->plan.st.unreliable_schema) {
         r = duck__plan_columns(x->arena, &x->plan, &x->result, &x->e);
         if (!r && x->plan.out.needs_cast) r = failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000", "a column's type cannot be returned");
@@ -344,14 +356,11 @@ static int go(struct run *x)
     r = duck__plan(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail);
     if (r < 0) return r;
     bool run = !x->job->plan_only && x->job->row_limit != 0;
+    if (!run && x->plan.st.unreliable_schema && (r = duck__plan_resolve(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail)) < 0) return r;
     if (!(run && x->plan.st.unreliable_schema)) r = send_planned(x, now_ns() - x->began);
     if (r < 0 || !run) return r;
     x->done.scanned = reads_something(x);
     r = run_statement(x);
-    if (!r && x->plan.st.kind != WIRE_KIND_DDL) {
-        duckdb_query_progress_type p = duckdb_query_progress(x->session.conn);
-        x->done.rows_scanned = p.rows_processed > p.total_rows_to_process ? p.total_rows_to_process : p.rows_processed;
-    }
     return r;
 }
 

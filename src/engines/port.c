@@ -93,12 +93,12 @@ int port_memfd(struct port *p, uint64_t job, uint32_t slot)
     p->nfds--;
     for (unsigned i = 0; i < p->nfds; i++) p->fds[i] = p->fds[i + 1];
     pthread_mutex_lock(&p->mu);
-    bool room = p->nmemfds < PORT_MEMFDS;
-    if (room) p->memfds[p->nmemfds++] = (struct port_memfd){job, slot, fd};
+    bool wanted = p->job == job && p->open, room = p->nmemfds < PORT_MEMFDS;
+    if (wanted && room) p->memfds[p->nmemfds++] = (struct port_memfd){job, slot, fd};
     pthread_cond_broadcast(&p->cv);
     pthread_mutex_unlock(&p->mu);
-    if (!room) (void)close(fd);
-    return room ? 0 : ERR_CORRUPT;
+    if (!wanted || !room) (void)close(fd); /* late: its job has ended */
+    return !wanted || room ? 0 : ERR_CORRUPT;
 }
 
 void port_cancel(struct port *p, uint64_t job)
@@ -114,6 +114,7 @@ void port_begin(struct port *p, uint64_t job)
     pthread_mutex_lock(&p->mu);
     p->job = job;
     p->canceled = false;
+    p->open = true;
     pthread_mutex_unlock(&p->mu);
 }
 
@@ -146,11 +147,9 @@ int port_slot(struct port *p, uint32_t *ret_slot, int *ret_fd)
 void port_end(struct port *p)
 {
     pthread_mutex_lock(&p->mu);
-    for (unsigned i = p->nmemfds; i-- > 0;) {
-        if (p->memfds[i].job != p->job) continue;
-        (void)close(p->memfds[i].fd);
-        remove_memfd(p, i);
-    }
+    p->open = false;
+    for (unsigned i = 0; i < p->nmemfds; i++) (void)close(p->memfds[i].fd);
+    p->nmemfds = 0;
     pthread_mutex_unlock(&p->mu);
 }
 

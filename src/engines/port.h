@@ -31,6 +31,7 @@ struct port {
     unsigned nmemfds;
     uint64_t job;
     bool canceled;
+    bool open;   /* between port_begin and port_end */
 };
 
 int port_init(struct port *p, int fd) MUST_USE;
@@ -41,7 +42,7 @@ int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const ui
 int port_memfd(struct port *p, uint64_t job, uint32_t slot) MUST_USE;
 void port_cancel(struct port *p, uint64_t job);
 
-/* Job thread: forgets cancel and memfds of other jobs. */
+/* Main thread, at JOB: forgets the cancel of the last one. */
 void port_begin(struct port *p, uint64_t job);
 bool port_canceled(struct port *p);
 /* Job thread: waits for a memfd; the caller closes *ret_fd. ERR_CANCELED. */

@@ -93,6 +93,7 @@ int selftest(struct duck *d, const struct wire_setup *setup, struct port *port)
 {
     CLEANUP_BUF struct buf bad = BUF_INIT(64 * 1024);
     (void)setup;
+    if (duck_try(d, "SELECT 42", false, NULL) < 0 || duck_raw(d, "SELECT 42", NULL) < 0) report(&bad, "nothing runs", "SELECT 42");
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         if (duck_try(d, list[i].sql, false, NULL) == 0) report(&bad, "policy", list[i].sql);
         if (list[i].raw && duck_raw(d, list[i].sql, NULL) == 0) report(&bad, "engine", list[i].sql);
