@@ -67,8 +67,12 @@ struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_
 
 void exchange_free(struct exchange *x)
 {
-    ASSERT(x->magic == EXCHANGE_MAGIC && !x->park);
+    ASSERT(x->magic == EXCHANGE_MAGIC);
     x->magic = 0;
+    if (x->park) { /* woken by server_stop, and the library ended the connection before it called us again */
+        park_end(x->park);
+        metric_add(x->server->parked, -1);
+    }
     if (x->streaming)
         stream_free(&x->stream);
     else if (x->rq.reply.streaming && x->rq.reply.rows.rows)
