@@ -255,7 +255,7 @@ static int fill_record(struct query *q, const struct identity *who, const struct
 {
     struct query_record *r = &q->rec;
     struct arena *a = q->arena;
-    r->created_ms = sys_wall_ms();
+    r->created_ms = in->created_ms ? in->created_ms : sys_wall_ms();
     r->id = id_new(r->created_ms);
     r->workspace = who->workspace;
     r->user = who->user;
