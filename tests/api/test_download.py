@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 SQL = ("SELECT * FROM (VALUES (1, 'plain', NULL, TIMESTAMP '2024-02-29 12:34:56.789'), (2, '', 1.5, NULL), (3, 'a \"quote\", comma', -0.25, "
-       "TIMESTAMP '1999-12-31 23:59:59'), (4, NULL, 100.0, TIMESTAMP '2001-01-01 00:00:00'), (5, E'two\\nlines \\u00e9\\U0001F600', NULL, NULL)) "
+       "TIMESTAMP '1999-12-31 23:59:59'), (4, NULL, 100.0, TIMESTAMP '2001-01-01 00:00:00'), (5, 'two' || chr(10) || 'lines é😀', NULL, NULL)) "
        "t(n, label, x, at) ORDER BY n")
 
 

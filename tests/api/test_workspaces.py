@@ -52,11 +52,11 @@ def test_foreign_is_absent(q, theirs, method, path, dialect):
 
 
 def test_lists_are_apart(q, theirs):
-    mine = q.kakao_query("SELECT 'of w2' AS s", key=q.other, bucket="b2", check=True) if False else None
+    assert q.d360_submit("SELECT 'of w2' AS s", key=q.other).json()["data"] == [["of w2"]]
     listed = q.http("GET", "/v1/data-query/query?size=2000", key=q.other).json()
     ids = {c["queryInfo"]["queryId"] for c in listed["content"]}
-    assert not ids & set(theirs) and mine is None
-    assert {i["creatorName"] for i in listed["content"]} <= {"erin"}
+    assert ids and not ids & set(theirs)
+    assert {i["creatorName"] for i in listed["content"]} == {"erin"}
 
 
 def test_buckets_and_datasets_are_apart(q):
