@@ -131,7 +131,7 @@ bool guard_header(struct guard *g, const char *name, size_t nn, const char *valu
         }
         break;
     case 'x':
-        if (nn > 12 && strncasecmp(name, "X-Forwarded-", 12) == 0)
+        if ((nn > 12 && strncasecmp(name, "X-Forwarded-", 12) == 0) || is(name, nn, "X-Real-IP"))
             g->forwarded = true;
         break;
     default:
