@@ -33,9 +33,7 @@ static int usage_error(struct err *e, const char *what, const char *word, const 
 
 static int key_create(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
 {
-    enum role role;
-    if (!role_parse(a->value[FLAG_ROLE], &role)) return usage_error(e, "unknown role", a->value[FLAG_ROLE], "; it is admin, member or reader");
-    int rc = identity_key_create(c->identities, a->value[FLAG_WORKSPACE], a->value[FLAG_USER], role, json, e);
+    int rc = identity_key_create(c->identities, a->value[FLAG_WORKSPACE], a->value[FLAG_USER], a->role, json, e);
     return rc ? rc : workspaces_reload(c->workspaces, e); /* it may have made the workspace */
 }
 
@@ -179,6 +177,8 @@ int admin__parse(int argc, char *const argv[], struct admin_args *ret, struct er
         if (a.value[f] && !((a.command->need | a.command->may) & 1u << f))
             return err_set(e, ERR_INVALID, ADMIN_USAGE, "\"%s %s\" knows no flag \"%s\"", a.command->noun, a.command->verb, flags[f].name);
     }
+    const char *role = a.value[FLAG_ROLE];
+    if (role && !role_parse(role, &a.role)) return usage_error(e, "unknown role", role, "; it is admin, member or reader");
     *ret = a;
     return 0;
 }

@@ -12,7 +12,7 @@ enum admin_flag { FLAG_WORKSPACE, FLAG_USER, FLAG_ROLE, FLAG_URL, FLAG_ENDPOINT,
 
 struct admin_command;
 /* A command line that was understood; texts are argv's. */
-struct admin_args { const struct admin_command *command; const char *name; const char *value[FLAGS]; /* NULL: not given */ };
+struct admin_args { const struct admin_command *command; const char *name; enum role role; const char *value[FLAGS]; /* NULL: not given */ };
 
 /* ERR_INVALID with SQLSTATE ADMIN_USAGE: exit code 2. Touches nothing. */
 #define ADMIN_USAGE "42601"

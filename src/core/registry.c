@@ -178,14 +178,20 @@ static int simple(struct registry *r, enum reg_stmt id, struct err *e)
     return registry__run(&r->writer, st, NULL, e);
 }
 
-static void apply_one(struct registry *r, struct registry_write *w)
+/* Applies one write in its own savepoint; a failure takes back this write only. Returns the error when the transaction itself is broken. */
+static int apply_one(struct registry *r, struct registry_write *w)
 {
     err_clear(&w->error);
     w->rc = simple(r, REG_SAVE, &w->error);
-    if (w->rc) return;
-    w->rc = w->apply(r, w, &w->error);
-    if (w->rc && simple(r, REG_UNSAVE, NULL)) return; /* the whole transaction is broken then; commit will tell */
-    if (simple(r, REG_RELEASE, NULL) && !w->rc) w->rc = err_set(&w->error, ERR_IO, "58030", "the registry cannot be written now");
+    bool saved = w->rc == 0;
+    if (saved) w->rc = w->apply(r, w, &w->error);
+    if (saved && !w->rc) w->rc = simple(r, REG_RELEASE, &w->error);
+    if (!w->rc) return 0;
+    if (sqlite3_get_autocommit(r->writer.db)) return w->rc; /* a full disk and the like take back the whole transaction */
+    if (!saved) return 0;
+    if (simple(r, REG_UNSAVE, NULL)) return w->rc;
+    (void)!simple(r, REG_RELEASE, NULL); /* an empty savepoint that stays open does not matter */
+    return 0;
 }
 
 /* A failed fsync means that the kernel may have dropped what we wrote: only a restart, which replays the WAL, tells what is really there. */
@@ -203,11 +209,14 @@ static void commit_batch(struct registry *r, struct registry_write *list)
     err_clear(&e);
     int rc = simple(r, REG_BEGIN, &e);
     if (rc == 0) {
-        for (struct registry_write *w = list; w; w = w->next) apply_one(r, w);
-        rc = simple(r, REG_COMMIT, &e);
+        for (struct registry_write *w = list; w && !rc; w = w->next) {
+            rc = apply_one(r, w);
+            if (rc) e = w->error;
+        }
+        if (rc == 0) rc = simple(r, REG_COMMIT, &e);
         if (rc) {
             die_on_fsync(r);
-            if (!sqlite3_get_autocommit(r->writer.db)) (void)!simple(r, REG_ROLLBACK, NULL);
+            if (!sqlite3_get_autocommit(r->writer.db)) sqlite3_exec(r->writer.db, "ROLLBACK", NULL, NULL, NULL);
         }
     }
     if (rc) log_event(LOG_ERROR, "core", "registry transaction failed", "error", e.text, NULL);
