@@ -69,7 +69,7 @@ static void put_escaped(struct line *l, const char *s, size_t n)
 {
     static const char hex[] = "0123456789abcdef";
     for (size_t i = 0; i < n && !l->over;) {
-        uint32_t cp;
+        uint32_t cp = 0; /* gcc sees no value after a failed step when ThreadSanitizer is on */
         int k = utf8_next(s + i, n - i, &cp);
         if (k < 0) {
             put(l, UTF8_REPLACEMENT, 3);
