@@ -71,7 +71,7 @@ struct answer { int status; char head[4096]; char *body; size_t len; bool chunke
 
 static const char *field(const struct answer *a, const char *name)
 {
-    static char value[512];
+    static _Thread_local char value[512];
     char want[128];
     snprintf(want, sizeof want, "\r\n%s: ", name);
     const char *p = strstr(a->head, want);
