@@ -311,8 +311,9 @@ void driver_start(struct driver *d, const struct driver_options *o)
     const char *path = getenv("QUERN_ENGINE");
     char built[4096];
     snprintf(built, sizeof built, "%s/quern-engine", getenv("QUERN_BUILD") ? getenv("QUERN_BUILD") : "build");
-    char *argv[] = {(char *)(path ? path : built), NULL};
-    char *envp[] = {"QUERN_ENGINE_STDERR=1", NULL};
+    if (path) snprintf(built, sizeof built, "%s", path);
+    static char keep_stderr[] = "QUERN_ENGINE_STDERR=1";
+    char *argv[] = {built, NULL}, *envp[] = {keep_stderr, NULL};
     d->pid = sys_spawn(argv[0], argv, envp, &pair[1], 1);
     ASSERT(d->pid > 0);
     close(pair[1]);
@@ -350,8 +351,6 @@ void driver_stop(struct driver *d)
             waitpid(d->pid, &status, 0);
         }
     }
-    char cmd[64];
-    (void)cmd;
     rmdir(d->private_dir);
     buf_free(&d->rx);
     arena_free(d->job_arena);
