@@ -249,6 +249,13 @@ int sys_renameat(int dir, const char *from, const char *to)
 
 int sys_rename(const char *from, const char *to) { return sys_renameat(AT_FDCWD, from, to); }
 
+int sys_linkat(int dir, const char *from, const char *to)
+{
+    if (sys_fault(SYS_RENAME))
+        return -1;
+    return linkat(dir, from, dir, to, 0);
+}
+
 int sys_unlinkat(int dir, const char *path, int flags)
 {
     return sys_fault(SYS_UNLINK) ? -1 : unlinkat(dir, path, flags);

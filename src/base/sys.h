@@ -38,6 +38,7 @@ int sys_writev_all(int fd, struct iovec *iov, int n); /* changes iov */
 int sys_fsync(int fd);
 int sys_rename(const char *from, const char *to);
 int sys_renameat(int dir, const char *from, const char *to);
+int sys_linkat(int dir, const char *from, const char *to); /* counts as SYS_RENAME */
 int sys_unlinkat(int dir, const char *path, int flags);
 int sys_mkdir_p(const char *path, unsigned mode); /* parents too; an existing folder is fine */
 int sys_fsync_dir(const char *path);

@@ -1,5 +1,5 @@
 /*
- * delivery: finished results to a bucket as files, on one thread of its own; holds no engine slot.
+ * delivery: finished results to a bucket as files, and reused results to the queries that asked for them, on one thread of its own; holds no engine slot.
  *
  * The results are sealed and committed before (phase DELIVERING), so that a restart resumes here. Files: {path}/{id}.csv, then {path}/{id}.metadata last: its
  * presence means "complete" (Kakao page section 5). Each is written under a temporary name and renamed. A failed delivery ends the query FAILED; the ends race with a cancel
@@ -122,7 +122,7 @@ static int deliver(struct delivery *d, struct query *q, struct err *e)
     const char *csv = arena_printf(a, "%s%s%s.csv", path, slash, id), *meta = arena_printf(a, "%s%s%s.metadata", path, slash, id);
     int rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, e);
     if (!rc) rc = res->is_inline ? segment_inline(&q->rec.id, res->ordinal, res->schema, res->index, res->index_len, res->body, res->body_len, &j.seg, e)
-                                 : spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->facts, &j.seg, e);
+                                 : spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->origin, &res->facts, &j.seg, e);
     if (!rc) rc = put_csv(d, &j, url, csv, e);
     if (!rc) rc = put_metadata(s, q, url, meta, e);
     if (!rc && canceled(q)) {
@@ -134,26 +134,37 @@ static int deliver(struct delivery *d, struct query *q, struct err *e)
     return rc;
 }
 
+static void drop_files(struct delivery *d, struct query *q, const struct result *res, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (res[i].sealed) (void)!spool_remove(d->service->spool, &q->rec.id, res[i].ordinal, NULL);
+}
+
 static void one(struct delivery *d, struct query *q)
 {
     struct err e;
     err_clear(&e);
     if (canceled(q)) return;
-    int rc = deliver(d, q, &e);
-    if (rc == ERR_CANCELED && d->stop) return; /* the next start resumes */
-    struct result *res = q->rec.results;
-    uint32_t n = q->rec.nresults;
-    if (rc == 0) {
-        pthread_mutex_lock(&q->lock);
-        q->rec.stored = true;
-        pthread_mutex_unlock(&q->lock);
-        service__end(q, END_FINISHED, NULL, res, n);
+    if (q->source_set && !reuse_take(d->service, q)) {
+        scheduler_push(d->service->scheduler, q, false); /* the source is gone: it runs like any other */
         return;
     }
-    log_event(LOG_WARN, "core", "a result could not be delivered to its bucket", "error", e.text, NULL);
+    pthread_mutex_lock(&q->lock);
+    struct result *res = q->rec.results;
+    uint32_t n = q->rec.nresults;
+    pthread_mutex_unlock(&q->lock);
+    int rc = q->rec.bucket && n > 0 ? deliver(d, q, &e) : 0;
+    if (rc == ERR_CANCELED && d->stop) return; /* the next start resumes */
+    if (rc == 0) {
+        pthread_mutex_lock(&q->lock);
+        q->rec.stored = q->rec.bucket != NULL;
+        pthread_mutex_unlock(&q->lock);
+        if (!service__end(q, END_FINISHED, NULL, res, n)) drop_files(d, q, res, n);
+        return;
+    }
+    if (rc != ERR_CANCELED) log_event(LOG_WARN, "core", "a result could not be delivered to its bucket", "error", e.text, NULL);
     service__end(q, END_DELIVERY, &e, NULL, 0);
-    for (uint32_t i = 0; i < n; i++)
-        if (res[i].sealed) (void)!spool_remove(d->service->spool, &q->rec.id, res[i].ordinal, NULL);
+    drop_files(d, q, res, n);
 }
 
 static void *delivery_main(void *arg)

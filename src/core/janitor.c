@@ -14,6 +14,8 @@
 #define TICK_MS 1000
 #define BATCH 250
 #define JUMP_MS 3600000
+#define DAY_MS 86400000LL
+#define KEYS_EVERY 3600 /* ticks */
 
 struct removal { struct query *q; struct removal *next; };
 
@@ -25,6 +27,7 @@ struct janitor {
     struct removal *removals;
     bool stop, running;
     int64_t last_wall_ms; /* janitor thread */
+    uint32_t ticks;       /* likewise */
 };
 
 void janitor_remove(struct janitor *j, struct query *q)
@@ -77,6 +80,19 @@ static void expire_one(struct service *s, const struct qid *id, int64_t now)
     query_unref(q);
 }
 
+static int apply_forget_keys(struct registry *r, struct registry_write *w, struct err *e)
+{
+    return registry_drop_idempotency(r, ((struct id_write *)(void *)w)->at_ms, e);
+}
+
+/* Idempotency keys live as long as the query's record may, at least a day. */
+static void sweep_keys(struct service *s, int64_t now)
+{
+    int64_t age = config.retention_history > DAY_MS ? config.retention_history : DAY_MS;
+    struct id_write w = {.w = {.apply = apply_forget_keys}, .at_ms = now - age};
+    (void)!registry_do(s->registry, &w.w, NULL);
+}
+
 static void sweep(struct service *s, int64_t now)
 {
     struct err e;
@@ -104,6 +120,7 @@ static void tick(struct janitor *j)
     j->last_wall_ms = now;
     if (jumped) log_event(LOG_WARN, "core", "the clock jumped forward: nothing is deleted in this cycle", NULL);
     else sweep(j->service, now);
+    if (!jumped && j->ticks++ % KEYS_EVERY == 0) sweep_keys(j->service, now);
     pool_tick(j->service->pool);
 }
 

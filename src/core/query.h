@@ -58,6 +58,7 @@ struct result {
     bool sealed;              /* file exists and the manifest is committed */
     bool is_inline;           /* batch kept in the registry */
     struct segment_facts facts;
+    struct qid origin;        /* the query whose run made the file (its footer says so); another's when the result was reused */
     const uint8_t *index; uint32_t index_len; /* inline */
     const uint8_t *body; uint32_t body_len;
     bool cut;                 /* row_limit cut it */

@@ -47,7 +47,18 @@ struct query {
     struct segment *segment;      /* (L) open rows of the shown result, or NULL; the service's ring bounds how many are open */
     bool live_segment;            /* (L) segment is a view of the writer */
     bool exposing;                /* (L) `exposed` is durable */
-    int readers;                  /* (L) pins by rows_open */
+    /* Reuse (reuse.c): */
+    uint8_t reuse_key[32];        /* (C) rec.reuse_key points here when the result may be reused */
+    bool leads;                   /* guarded by the reuse lock: others may wait for its result */
+    struct query *followers;      /* likewise: references, linked by follower_next */
+    struct query *follower_next;
+    bool source_set;              /* source holds; written before the query is handed to the delivery thread */
+    struct qid source;
+    /* Idempotency: */
+    const char *idempotency_key;  /* (C) NULL none */
+    uint8_t body_hash[32];        /* (C) */
+    bool duplicate;               /* (L) an earlier query has the key: `original` */
+    struct qid original;
 };
 
 struct query *query_new(struct service *s);

@@ -60,6 +60,7 @@ struct query_record {
     int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
     uint64_t rows_scanned, bytes_scanned;
     uint32_t runs, note;
+    const uint8_t *reuse_key;    /* 32 bytes, or NULL: the result must not be reused (not loaded) */
     const struct err *error;     /* NULL = none (records are many, errors are large) */
     uint32_t nresults;
     struct result *results;
@@ -76,7 +77,19 @@ int registry_put_end(struct registry *r, const struct query_record *q, struct er
 int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms, struct err *e) MUST_USE; /* drops inline bytes too */
 int registry_delete_query(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
 
+/* Remembers (workspace, user, key) -> query for `body` (32 bytes). 0 = remembered now; 1 = it was there with the same body: *ret_query names the query that has
+ * it; ERR_CONFLICT = it was there with another body. */
+int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key, const uint8_t body[32], struct qid *ret_query,
+                             struct err *e) MUST_USE;
+/* No result of the workspace may be reused any more (a write changed its data). */
+int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e) MUST_USE;
+int registry_drop_idempotency(struct registry *r, int64_t before_ms, struct err *e) MUST_USE;
+
 /* ---- reading ---- */
+/* Calls fn for each result that may be reused, created after after_ms, oldest first. */
+int registry_each_reusable(struct registry *r, int64_t after_ms,
+                           void (*fn)(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms, const uint8_t key[32]), void *arg,
+                           struct err *e) MUST_USE;
 /* ERR_NOTFOUND. */
 int registry_get_query(struct registry *r, const struct qid *id, struct arena *a, struct query_record *ret, struct err *e) MUST_USE;
 /* Ids of all queries that have not ended, oldest first. */

@@ -128,6 +128,7 @@ int registry_put_query(struct registry *r, const struct query_record *q, struct 
     put_int(&b, (int64_t)q->bytes_scanned);
     put_int(&b, q->runs);
     put_error(&b, q->error);
+    put_blob(&b, q->reuse_key, 32);
     return registry__run(&r->writer, b.st, NULL, e);
 }
 
@@ -147,6 +148,50 @@ int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e
     if (!st) return failed(e);
     bind_id(st, 1, id);
     return change_one(r, st, id, e);
+}
+
+int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key, const uint8_t body[32], struct qid *ret_query, struct err *e)
+{
+    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_IDEMPOTENCY_GET, e);
+    if (!st) return failed(e);
+    sqlite3_bind_int64(st, 1, q->workspace);
+    sqlite3_bind_int64(st, 2, q->user);
+    sqlite3_bind_text(st, 3, key, -1, SQLITE_STATIC);
+    int rc = registry__row(&r->writer, st, e);
+    if (rc < 0) return rc;
+    if (rc > 0) {
+        const void *had = sqlite3_column_blob(st, 0), *id = sqlite3_column_blob(st, 1);
+        bool same = had && sqlite3_column_bytes(st, 0) == 32 && memcmp(had, body, 32) == 0;
+        if (id && sqlite3_column_bytes(st, 1) == (int)sizeof ret_query->b) memcpy(ret_query->b, id, sizeof ret_query->b);
+        sqlite3_reset(st);
+        return same ? 1 : err_set(e, ERR_CONFLICT, "22023", "Idempotency-Key was used before with another request");
+    }
+    struct binder b = {registry__stmt(&r->writer, REG_IDEMPOTENCY_PUT, e), 1};
+    if (!b.st) return failed(e);
+    put_int(&b, q->workspace);
+    put_int(&b, q->user);
+    sqlite3_bind_text(b.st, 3, key, -1, SQLITE_STATIC);
+    b.at = 4;
+    put_blob(&b, body, 32);
+    put_blob(&b, q->id.b, sizeof q->id.b);
+    put_int(&b, q->created_ms);
+    return registry__run(&r->writer, b.st, NULL, e);
+}
+
+int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e)
+{
+    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_UNREUSABLE, e);
+    if (!st) return failed(e);
+    sqlite3_bind_int64(st, 1, workspace);
+    return registry__run(&r->writer, st, NULL, e);
+}
+
+int registry_drop_idempotency(struct registry *r, int64_t before_ms, struct err *e)
+{
+    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_IDEMPOTENCY_DROP, e);
+    if (!st) return failed(e);
+    sqlite3_bind_int64(st, 1, before_ms);
+    return registry__run(&r->writer, st, NULL, e);
 }
 
 int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, struct err *e)
@@ -196,6 +241,7 @@ static int put_result(struct registry *r, const struct qid *id, const struct res
     /* Not NULL is what tells an inline result of no bytes from one that is not inline. */
     put_blob(&b, x->is_inline ? x->index ? (const void *)x->index : "" : NULL, x->index_len);
     put_blob(&b, x->is_inline ? x->body ? (const void *)x->body : "" : NULL, x->body_len);
+    put_blob(&b, id_equal(&x->origin, id) ? NULL : x->origin.b, sizeof x->origin.b);
     return registry__run(&r->writer, b.st, NULL, e);
 }
 
@@ -383,7 +429,7 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     return t.failed ? no_memory(e) : 0;
 }
 
-static int take_result(struct sqlite3_stmt *st, struct arena *a, struct result *x, struct err *e)
+static int take_result(struct sqlite3_stmt *st, const struct qid *id, struct arena *a, struct result *x, struct err *e)
 {
     struct taker t = {.st = st, .a = a};
     size_t n;
@@ -405,6 +451,9 @@ static int take_result(struct sqlite3_stmt *st, struct arena *a, struct result *
     x->index_len = (uint32_t)n;
     x->body = (const uint8_t *)take_bytes(&t, &n);
     x->body_len = (uint32_t)n;
+    const void *origin = sqlite3_column_blob(st, t.at);
+    if (origin && sqlite3_column_bytes(st, t.at) == (int)sizeof x->origin.b) memcpy(x->origin.b, origin, sizeof x->origin.b);
+    else x->origin = *id;
     if (t.failed) return no_memory(e);
     if (sqlite3_column_type(st, at) == SQLITE_NULL) return 0;
     const void *schema = sqlite3_column_blob(st, at);
@@ -427,7 +476,7 @@ static int get_results(struct reg_conn *c, const struct qid *id, struct arena *a
     if (!st) return failed(e);
     bind_id(st, 1, id);
     while ((rc = registry__row(c, st, e)) > 0 && (int64_t)q->nresults < n) {
-        rc = take_result(st, a, &q->results[q->nresults], e);
+        rc = take_result(st, id, a, &q->results[q->nresults], e);
         if (rc) break;
         q->nresults++;
     }
@@ -530,6 +579,27 @@ int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct aren
 int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
 {
     return ids_before(r, REG_HISTORIC, before_ms, n, a, ret_ids, ret_n, e);
+}
+
+int registry_each_reusable(struct registry *r, int64_t after_ms,
+                           void (*fn)(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms, const uint8_t key[32]), void *arg, struct err *e)
+{
+    struct reg_conn *c;
+    int rc = registry__reader(r, &c, e);
+    if (rc) return rc;
+    struct sqlite3_stmt *st = registry__stmt(c, REG_REUSABLE, e);
+    rc = st ? 0 : failed(e);
+    if (st) sqlite3_bind_int64(st, 1, after_ms);
+    while (!rc && (rc = registry__row(c, st, e)) > 0) {
+        const void *id = sqlite3_column_blob(st, 0), *key = sqlite3_column_blob(st, 3);
+        struct qid q;
+        rc = 0;
+        if (!id || sqlite3_column_bytes(st, 0) != (int)sizeof q.b || !key || sqlite3_column_bytes(st, 3) != 32) continue;
+        memcpy(q.b, id, sizeof q.b);
+        fn(arg, &q, sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2), key);
+    }
+    registry__reader_back(r, c);
+    return rc;
 }
 
 int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal), void *arg, struct err *e)

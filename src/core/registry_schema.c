@@ -29,7 +29,7 @@ const char *const registry__migrations[] = {
     " queued_ns INTEGER NOT NULL, plan_ns INTEGER NOT NULL, run_ns INTEGER NOT NULL, elapsed_ns INTEGER NOT NULL,"
     " rows_scanned INTEGER NOT NULL, bytes_scanned INTEGER NOT NULL, runs INTEGER NOT NULL, err_code INTEGER NOT NULL, err_sqlstate TEXT,"
     " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, err_column INTEGER,"
-    " note INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
+    " note INTEGER NOT NULL, reuse_key BLOB) STRICT, WITHOUT ROWID;"
     "CREATE INDEX query_newest ON query (workspace, created_ms DESC, id DESC, state, user);"
     "CREATE INDEX query_unfinished ON query (state) WHERE state IN (1, 2);"
     "CREATE INDEX query_expiry ON query (expires_ms) WHERE gone_ms = 0 AND expires_ms > 0;"
@@ -37,7 +37,11 @@ const char *const registry__migrations[] = {
     "CREATE TABLE result (query BLOB NOT NULL REFERENCES query ON DELETE CASCADE, ordinal INTEGER NOT NULL, kind INTEGER NOT NULL,"
     " update_count INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, schema BLOB, sealed INTEGER NOT NULL,"
     " file_size INTEGER NOT NULL, stream_len INTEGER NOT NULL, nbatches INTEGER NOT NULL, footer_crc INTEGER NOT NULL, cut INTEGER NOT NULL,"
-    " inline_index BLOB, inline_body BLOB, PRIMARY KEY (query, ordinal)) STRICT, WITHOUT ROWID;",
+    " inline_index BLOB, inline_body BLOB, origin BLOB, PRIMARY KEY (query, ordinal)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX query_reuse ON query (created_ms) WHERE reuse_key IS NOT NULL;"
+    "CREATE TABLE idempotency (workspace INTEGER NOT NULL, user INTEGER NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, query BLOB NOT NULL,"
+    " created_ms INTEGER NOT NULL, PRIMARY KEY (workspace, user, key)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX idempotency_age ON idempotency (created_ms);",
 };
 const int registry__nmigrations = sizeof registry__migrations / sizeof registry__migrations[0];
 
@@ -57,7 +61,7 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_UNSAVE] = "ROLLBACK TO w",
     [REG_RELEASE] = "RELEASE w",
     [REG_QUERY_PUT] = "INSERT INTO query VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,"
-                      "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0)",
+                      "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0,?50)",
     [REG_QUERY_RUNNING] = "UPDATE query SET state = 2, started_ms = ?2, runs = ?3 WHERE id = ?1 AND state IN (1, 2)",
     [REG_QUERY_EXPOSED] = "UPDATE query SET exposed = 1 WHERE id = ?1",
     [REG_QUERY_NOTE] = "UPDATE query SET note = ?2 WHERE id = ?1",
@@ -70,15 +74,21 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_QUERY_GONE_INLINE] = "UPDATE result SET inline_index = NULL, inline_body = NULL WHERE query = ?1",
     [REG_QUERY_DELETE] = "DELETE FROM query WHERE id = ?1",
     [REG_QUERY_EXISTS] = "SELECT 1 FROM query WHERE id = ?1",
-    [REG_RESULT_PUT] = "INSERT OR REPLACE INTO result VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+    [REG_RESULT_PUT] = "INSERT OR REPLACE INTO result VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
     [REG_RESULT_DELETE] = "DELETE FROM result WHERE query = ?1",
     [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
     [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name, q.note FROM query q JOIN user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace"
                       " WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, stream_len, nbatches, footer_crc, cut, inline_index,"
-                       " inline_body FROM result WHERE query = ?1 ORDER BY ordinal",
+                       " inline_body, origin FROM result WHERE query = ?1 ORDER BY ordinal",
     [REG_UNFINISHED] = "SELECT id FROM query WHERE state IN (1, 2) ORDER BY created_ms, id",
     [REG_EACH_SEALED] = "SELECT r.query, r.ordinal FROM result r JOIN query q ON q.id = r.query WHERE r.sealed = 1 AND q.gone_ms = 0",
+    [REG_REUSABLE] = "SELECT id, workspace, created_ms, reuse_key FROM query WHERE reuse_key IS NOT NULL AND state = 3 AND kind = 0 AND reused = 0 AND gone_ms = 0 AND created_ms > ?1"
+                     " ORDER BY created_ms",
+    [REG_UNREUSABLE] = "UPDATE query SET reuse_key = NULL WHERE reuse_key IS NOT NULL AND workspace = ?1",
+    [REG_IDEMPOTENCY_GET] = "SELECT body, query FROM idempotency WHERE workspace = ?1 AND user = ?2 AND key = ?3",
+    [REG_IDEMPOTENCY_PUT] = "INSERT INTO idempotency VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [REG_IDEMPOTENCY_DROP] = "DELETE FROM idempotency WHERE created_ms < ?1",
     [REG_EXPIRED] = "SELECT id FROM query WHERE gone_ms = 0 AND expires_ms > 0 AND expires_ms <= ?1 LIMIT ?2",
     [REG_HISTORIC] = "SELECT id FROM query WHERE ended_ms > 0 AND ended_ms < ?1 LIMIT ?2",
     [REG_WORKSPACE_FIND] = "SELECT id FROM workspace WHERE name = ?1",

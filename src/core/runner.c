@@ -211,6 +211,7 @@ static void on_done(struct run *r, const struct wire_done *d)
         return;
     }
     res->kind = q->rec.kind;
+    res->origin = q->rec.id;
     res->update_count = d->update_count;
     res->rows = d->rows;
     res->schema = q->schema;

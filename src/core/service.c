@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/config.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "core/service_int.h"
@@ -110,6 +111,7 @@ static void end_shown(struct query *q)
     enum ending ending = q->rec.ending;
     int64_t elapsed = q->rec.elapsed_ns;
     query_signal_unlock(q, QF_ENDED, true);
+    reuse_ended(s, q, q->rec.state == QUERY_FINISHED);
     atomic_fetch_sub(&s->live, 1);
     metric_add(s->m_ended[ending], 1);
     metric_observe_ns(s->m_seconds, elapsed);
@@ -198,7 +200,25 @@ static int apply_insert(struct registry *r, struct registry_write *w, struct err
     rec.runs = 0;
     rec.error = NULL;
     rec.nresults = 0;
+    if (q->idempotency_key) {
+        struct qid original;
+        int rc = registry_put_idempotency(r, &rec, q->idempotency_key, q->body_hash, &original, e);
+        if (rc > 0) {
+            pthread_mutex_lock(&q->lock);
+            q->duplicate = true;
+            q->original = original;
+            pthread_mutex_unlock(&q->lock);
+            return err_set(e, ERR_CONFLICT, "23505", "an earlier query has the same Idempotency-Key");
+        }
+        if (rc < 0) return rc;
+    }
     return registry_put_query(r, &rec, e);
+}
+
+/* Where a new query goes: to a result that is there or under way, or to the queue. */
+static void dispatch(struct service *s, struct query *q)
+{
+    if (!reuse_submit(s, q)) scheduler_push(s->scheduler, q, q->plan_now);
 }
 
 static void refuse(struct query *q, const struct err *e)
@@ -214,6 +234,7 @@ static void refuse(struct query *q, const struct err *e)
     q->shown = QUERY_FAILED;
     if (q->engine) engine_cancel(q->engine, true);
     query_signal_unlock(q, QF_ENDED, true);
+    reuse_ended(s, q, false);
     if (!ended) atomic_fetch_sub(&s->live, 1);
     pthread_mutex_lock(&s->table_lock);
     bool out = table_remove_locked(s, q);
@@ -227,11 +248,29 @@ static void insert_done(struct registry_write *w, int rc, const struct err *e)
     if (rc) {
         refuse(q, e);
     } else {
+        /* With an idempotency key nothing starts before it is known that no earlier query has the key. */
+        if (q->idempotency_key) dispatch(q->service, q);
         pthread_mutex_lock(&q->lock);
         query_signal_unlock(q, QF_ACCEPTED, true);
     }
     query_unref(q);
     free(w);
+}
+
+int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout, struct err *e)
+{
+    struct query *q = *inout;
+    pthread_mutex_lock(&q->lock);
+    bool duplicate = q->duplicate;
+    pthread_mutex_unlock(&q->lock);
+    if (!duplicate) return service_refusal(q, e);
+    char id[ID_TEXT_MAX];
+    struct query *original;
+    int rc = service_find(s, who, id_uuid(&q->original, id), ID_UUID_LEN, may_block, &original, e);
+    if (rc == ERR_NOTFOUND) return err_set(e, ERR_CONFLICT, "22023", "the query of this Idempotency-Key has left the history");
+    if (rc) return rc;
+    *inout = original;
+    return 0;
 }
 
 int service_refusal(struct query *q, struct err *e)
@@ -249,6 +288,29 @@ int service_refusal(struct query *q, struct err *e)
 static const char *keep(struct arena *a, const char *s)
 {
     return s ? arena_strdup(a, s) : NULL;
+}
+
+/* What makes two submits the same request. The folder in `path` depends on the day and is left out: `request` holds the path as it was asked for. */
+static int hash_body(struct query *q, const char *key, struct err *e)
+{
+    static const uint8_t no_key[CRYPTO_KEY_LEN];
+    struct query_record *r = &q->rec;
+    size_t n = strlen(key);
+    if (n == 0 || n > 255) return err_set(e, ERR_INVALID, "22023", "Idempotency-Key must have 1 to 255 characters");
+    const char *const texts[] = {r->sql, r->default_source, r->default_database, r->timezone, r->language, r->bucket, r->request};
+    const int64_t numbers[] = {r->dialect, r->profile, r->row_limit, r->run_timeout_ms, r->reuse, r->max_reuse_age_min};
+    CLEANUP_BUF struct buf b = BUF_INIT((size_t)128 << 20);
+    buf_add(&b, numbers, sizeof numbers);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        uint64_t len = texts[i] ? strlen(texts[i]) : UINT64_MAX;
+        buf_add(&b, &len, sizeof len);
+        if (texts[i]) buf_str_add(&b, texts[i]);
+    }
+    buf_add(&b, r->params, r->params_len);
+    if (buf_failed(&b)) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    crypto_hash(no_key, b.p, b.len, q->body_hash);
+    q->idempotency_key = arena_strdup(q->arena, key);
+    return q->idempotency_key ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
 }
 
 static int fill_record(struct query *q, const struct identity *who, const struct submit *in, struct err *e)
@@ -284,7 +346,10 @@ static int fill_record(struct query *q, const struct identity *who, const struct
     q->hold = in->hold;
     q->hold_until_ns = in->hold ? q->submitted_ns + HOLD_NS : 0;
     if (!r->sql || !r->user_name || !r->workspace_name) return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    return params_encode(in->params, in->nparams, a, &r->params, &r->params_len, e);
+    int rc = params_encode(in->params, in->nparams, a, &r->params, &r->params_len, e);
+    if (!rc && in->idempotency_key) rc = hash_body(q, in->idempotency_key, e);
+    if (!rc) reuse_key(q->service, q);
+    return rc;
 }
 
 int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret, struct err *e)
@@ -310,7 +375,7 @@ int service_submit(struct service *s, const struct identity *who, const struct s
     metric_add(s->m_submitted, 1);
     service__table_add(s, q);
     service__write(q, apply_insert, insert_done, q->hold_until_ns, 0, 0);
-    scheduler_push(s->scheduler, q, in->plan_now);
+    if (!q->idempotency_key) dispatch(s, q);
     *ret = q;
     return 0;
 }
@@ -509,6 +574,7 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     int rc = spool_open(o->data_dir, &s->spool, e);
     if (!rc) rc = janitor_start(s, &s->janitor, e);
     if (!rc) rc = delivery_start(s, &s->delivery, e);
+    if (!rc) rc = reuse_open(s, &s->reuse, e);
     if (!rc) rc = scheduler_start(s, &s->scheduler, e);
     if (!rc) rc = service__recover(s, e);
     if (rc) {
@@ -552,6 +618,7 @@ void service_close(struct service *s)
     janitor_stop(s->janitor);
     registry_sync(s->registry);
     scheduler_free(s->scheduler);
+    reuse_close(s->reuse);
     table_clear(s);
     spool_close(s->spool);
     pthread_mutex_destroy(&s->table_lock);

@@ -59,6 +59,9 @@ struct submit {
 int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret, struct err *e) MUST_USE;
 /* 0 when the query was recorded; else the error of recording it (ERR_UNAVAILABLE: disk full ...). Valid once QF_ACCEPTED is set. */
 int service_refusal(struct query *q, struct err *e) MUST_USE;
+/* As service_refusal; and when an earlier query has the same idempotency key and body, *inout becomes that one (a new reference; the one that came in stays the caller's too).
+ * (any) unless ERR_WOULDBLOCK. ERR_CONFLICT: the key was used with another body. */
+int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout, struct err *e) MUST_USE;
 
 /* (any when may_block is false: ERR_WOULDBLOCK if the registry must be read; (worker) otherwise.) Both id spellings. ERR_NOTFOUND. */
 int service_find(struct service *s, const struct identity *who, const char *id, size_t id_len, bool may_block, struct query **ret, struct err *e) MUST_USE;

@@ -21,6 +21,7 @@
 struct scheduler;
 struct delivery;
 struct janitor;
+struct reuse;
 
 struct service {
     struct registry *registry;
@@ -30,6 +31,7 @@ struct service {
     struct scheduler *scheduler;
     struct delivery *delivery;
     struct janitor *janitor;
+    struct reuse *reuse;
     atomic_bool draining;
     atomic_bool stopping;         /* the drain is over: runners leave their records as they are */
     pthread_mutex_t table_lock;   /* guards the four below */
@@ -85,6 +87,20 @@ void delivery_stop(struct delivery *d);
 int delivery_backlog(struct delivery *d); /* waiting and under way */
 /* Takes a reference; the query is RUNNING, phase DELIVERING, its results are sealed and committed. */
 void delivery_push(struct delivery *d, struct query *q);
+
+/* ---- reuse.c ---- */
+int reuse_open(struct service *s, struct reuse **ret, struct err *e) MUST_USE;
+void reuse_close(struct reuse *u);
+/* Fills q->reuse_key when the query's result may be reused. Before the query is shared. */
+void reuse_key(struct service *s, struct query *q);
+/* At submit, when the query asked for reuse: true when it will be served by an earlier or a running query (the caller must not schedule it). */
+bool reuse_submit(struct service *s, struct query *q);
+/* Every end (and refusal) comes by here: remembers a good result, serves those who wait for it. Does not block. */
+void reuse_ended(struct service *s, struct query *q, bool finished);
+/* Delivery thread: copies the source's result into q and makes q RUNNING. False when the source is gone. */
+bool reuse_take(struct service *s, struct query *q);
+/* A write through us to the workspace: its entries are dropped (reuse.invalidate_on_write). */
+void reuse_written(struct service *s, int64_t workspace);
 
 /* ---- recovery.c ---- */
 int service__recover(struct service *s, struct err *e) MUST_USE;

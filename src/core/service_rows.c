@@ -67,7 +67,7 @@ static int open_stored(struct service *s, struct query *q, const struct result *
 {
     if (res->is_inline)
         return segment_inline(&q->rec.id, res->ordinal, res->schema, res->index, res->index_len, res->body, res->body_len, ret, e);
-    int rc = spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->facts, ret, e);
+    int rc = spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->origin, &res->facts, ret, e);
     /* The manifest says that the file is there: its absence is damage, not expiry. */
     return rc == ERR_GONE ? err_set(e, ERR_CORRUPT, "XX001", "the stored result is corrupt: its file is missing") : rc;
 }

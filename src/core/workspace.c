@@ -165,7 +165,11 @@ int workspaces_open(struct registry *r, const char *data_dir, struct workspaces 
     struct workspaces *w = calloc(1, sizeof *w);
     if (!w) return no_memory(e);
     w->registry = r;
-    pthread_rwlock_init(&w->lock, NULL);
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&w->lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&w->admin, NULL);
     char catalog[PATH_BYTES];
     w->data_dir = realpath(data_dir, NULL);
@@ -234,6 +238,15 @@ int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, st
     int rc = x ? fill_key(w, x, write, a, ret, e) : no_workspace(e, NULL);
     pthread_rwlock_unlock(&w->lock);
     return rc;
+}
+
+uint64_t workspace_epoch(struct workspaces *w, int64_t workspace)
+{
+    pthread_rwlock_rdlock(&w->lock);
+    const struct workspace *x = by_id(w, workspace);
+    uint64_t epoch = x ? x->row.epoch : 0;
+    pthread_rwlock_unlock(&w->lock);
+    return epoch;
 }
 
 /* The bucket that a workspace has without an administrator: a folder below DIR. */

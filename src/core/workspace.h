@@ -19,10 +19,12 @@ int workspaces_reload(struct workspaces *w, struct err *e) MUST_USE;
 
 /* The key for engines of this workspace; texts in `a`. A writer has a catalog path also when the file is not there yet: it makes it. ERR_NOTFOUND. */
 int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, struct arena *a, struct engine_key *ret, struct err *e) MUST_USE;
+/* Grants version of the workspace; 0 when there is no such workspace. */
+uint64_t workspace_epoch(struct workspaces *w, int64_t workspace);
 /* URL of a bucket, in `a`; name NULL = the default bucket, which is a folder below DIR (made here) while the administrator has named none. ERR_NOTFOUND;
  * ERR_DENIED when read-only. */
 int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *name, struct arena *a, const char **ret_url, struct err *e) MUST_USE;
-/* Calls fn(name) for each dataset. */
+/* Calls fn(name) for each dataset; fn may not call this room. */
 void workspace_each_dataset(struct workspaces *w, int64_t workspace, void (*fn)(void *arg, const char *name), void *arg);
 /* Calls fn(id) for each workspace. */
 void workspaces_each(struct workspaces *w, void (*fn)(void *arg, int64_t id), void *arg);

@@ -146,9 +146,12 @@ static enum handled submitted(struct request *rq)
     query_view(st->query, &v);
     if (!(v.flags & QF_ACCEPTED))
         return request_park(rq, st->query, QF_ACCEPTED, 0, 0, submitted);
-    int r = service_refusal(st->query, &e);
+    int r = request_settle(rq, &st->query, &e);
+    if (r > 0)
+        return request_defer(rq, submitted);
     if (r)
         return data360__fail(rq, reply_status_of(r), &e);
+    query_view(st->query, &v);
     enum handled bad;
     if (data360__ended_badly(rq, &v, &bad))
         return bad;

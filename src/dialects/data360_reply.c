@@ -555,8 +555,12 @@ bool data360__ended_badly(struct request *rq, const struct query_view *v, enum h
     struct err e;
     char id[ID_TEXT_MAX];
     bool canceled = v->state == QUERY_CANCELED;
-    if (canceled && sys_wall_ms() - v->ended_ms < D360_GRACE_MS) {
-        *ret = data360__fail_query(rq, v);
+    /* Deleted while it ran, and the cancel that goes with it is not durable yet: answered as it will be. */
+    bool ending = v->gone_ms && !query_state_ended(v->state);
+    if (ending || (canceled && sys_wall_ms() - v->ended_ms < D360_GRACE_MS)) {
+        struct query_view as = *v;
+        as.state = QUERY_CANCELED;
+        *ret = data360__fail_query(rq, &as);
         return true;
     }
     if (canceled || v->gone_ms) {

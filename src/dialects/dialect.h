@@ -118,6 +118,9 @@ enum handled reply_error(struct request *rq, int status, const struct err *e); /
 int reply_status_of(int code);
 /* Keeps a reference until the request ends. */
 void request_keep_query(struct request *rq, struct query *q);
+/* After QF_ACCEPTED of a submit: 0 = recorded (or *inout is now the earlier query with the same idempotency key, kept by the request); 1 = return request_defer(rq, self);
+ * <0 refused, e says why. */
+int request_settle(struct request *rq, struct query **inout, struct err *e);
 enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version, int64_t deadline_ns, handler_fn next);
 enum handled request_defer(struct request *rq, handler_fn next);
 /* service_find with DEFER handled: 1 = *ret set; 0 = return REPLY_DEFER; <0 error filled. `self` is the handler to call again. */

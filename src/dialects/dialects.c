@@ -88,6 +88,19 @@ void request_keep_query(struct request *rq, struct query *q)
         query_unref(q); /* out of memory: the caller's own reference is all there is */
 }
 
+int request_settle(struct request *rq, struct query **inout, struct err *e)
+{
+    struct query *q = *inout;
+    int rc = service_settle(rq->service, &rq->who, rq->may_block, inout, e);
+    if (rc == ERR_WOULDBLOCK)
+        return 1;
+    if (rc == 0 && *inout != q) {
+        request_keep_query(rq, *inout);
+        query_unref(*inout); /* the request holds its own */
+    }
+    return rc;
+}
+
 enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version, int64_t deadline_ns, handler_fn next)
 {
     rq->wait = (struct reply_wait){q, until, version, deadline_ns};

@@ -72,9 +72,12 @@ static enum handled run_accepted(struct request *rq)
     query_view(st->query, &v);
     if (!(v.flags & QF_ACCEPTED))
         return request_park(rq, st->query, QF_ACCEPTED, 0, 0, run_accepted);
-    int r = service_refusal(st->query, &e);
+    int r = request_settle(rq, &st->query, &e);
+    if (r > 0)
+        return request_defer(rq, run_accepted);
     if (r)
         return kakao__fail(rq, reply_status_of(r), &e);
+    query_view(st->query, &v);
     char id[ID_TEXT_MAX];
     struct json_write w = reply_json(rq, 202);
     json_object_begin(&w);

@@ -228,12 +228,29 @@ void spool_abort(struct spool *s, const struct qid *id, uint32_t ordinal)
     active_remove(s, id, ordinal);
 }
 
-int spool_open_result(struct spool *s, const struct qid *id, uint32_t ordinal, const struct segment_facts *facts, struct segment **ret,
+int spool_open_result(struct spool *s, const struct qid *id, uint32_t ordinal, const struct qid *origin, const struct segment_facts *facts, struct segment **ret,
                       struct err *e)
 {
     char path[NAME_MAX_LEN];
     sealed_path(path, id, ordinal);
-    return segment_open(s->fd, path, id, ordinal, facts, ret, e);
+    return segment_open(s->fd, path, origin, ordinal, facts, ret, e);
+}
+
+int spool_link(struct spool *s, const struct qid *from, const struct qid *to, uint32_t ordinal, struct err *e)
+{
+    char old[NAME_MAX_LEN], new[NAME_MAX_LEN], folder[NAME_MAX_LEN];
+    sealed_path(old, from, ordinal);
+    sealed_path(new, to, ordinal);
+    folder_name(folder, to);
+    (void)sys_unlinkat(s->fd, new, 0); /* left by an attempt that was cut off */
+    int r = sys_linkat(s->fd, old, new);
+    if (r < 0 && errno == ENOENT && make_folder(s, folder) == 0 && sys_fsync(s->fd) == 0) r = sys_linkat(s->fd, old, new);
+    if (r < 0 && errno == ENOENT) return err_set(e, ERR_GONE, "02000", "the result is gone");
+    if (r < 0) return err_errno(e, errno, "sharing the result");
+    if (fsync_folder(s, folder) == 0) return 0;
+    r = err_errno(e, errno, "sharing the result");
+    (void)sys_unlinkat(s->fd, new, 0);
+    return r;
 }
 
 int spool_remove(struct spool *s, const struct qid *id, uint32_t ordinal, struct err *e)

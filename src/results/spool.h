@@ -18,8 +18,12 @@ int spool_create(struct spool *s, const struct qid *id, uint32_t ordinal, const 
 int spool_seal(struct spool *s, const struct qid *id, uint32_t ordinal, struct segment_writer *w, struct segment_facts *ret, struct err *e) MUST_USE;
 /* Gives up an unsealed result: removes its temporary file. Also after spool_seal failed. */
 void spool_abort(struct spool *s, const struct qid *id, uint32_t ordinal);
-int spool_open_result(struct spool *s, const struct qid *id, uint32_t ordinal, const struct segment_facts *facts, struct segment **ret,
+/* `origin` is the query whose run made the file: id itself, or another one after spool_link. */
+int spool_open_result(struct spool *s, const struct qid *id, uint32_t ordinal, const struct qid *origin, const struct segment_facts *facts, struct segment **ret,
                       struct err *e) MUST_USE;
+/* Gives result `ordinal` of `from` a second name as result `ordinal` of `to` (a hard link: each name is removed by itself). Durable when it returns. ERR_GONE when
+ * there is no such file. */
+int spool_link(struct spool *s, const struct qid *from, const struct qid *to, uint32_t ordinal, struct err *e) MUST_USE;
 /* Removes a sealed result; absent is fine. */
 int spool_remove(struct spool *s, const struct qid *id, uint32_t ordinal, struct err *e) MUST_USE;
 /* Calls keep(arg, id, ordinal) for each sealed file and removes those it denies, and every temporary file that no writer of this spool holds.

@@ -95,9 +95,12 @@ int service_submit(struct service *s, const struct identity *who, const struct s
     return 0;
 }
 
-int service_refusal(struct query *q, struct err *e)
+int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout, struct err *e)
 {
-    (void)q;
+    (void)s;
+    (void)who;
+    (void)may_block;
+    (void)inout;
     (void)e;
     return 0;
 }

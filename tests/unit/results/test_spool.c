@@ -77,7 +77,7 @@ static int read_back(struct spool *s, const struct rows *r, const struct qid *id
                      struct err *e)
 {
     struct segment *seg;
-    int rc = spool_open_result(s, id, ordinal, facts, &seg, e);
+    int rc = spool_open_result(s, id, ordinal, id, facts, &seg, e);
     if (rc < 0) return rc;
     struct segment_scratch *x = segment_scratch_new();
     struct buf want = BUF_INIT(1 << 24), got = BUF_INIT(1 << 24);
@@ -260,7 +260,7 @@ static void a_bad_sector_costs_a_page(void **state)
     rows_make(schema, 50000, 10, 0, &seed, &r);
     assert_int_equal(spool_open(folder, &s, &e), 0);
     assert_int_equal(scenario(s, schema, &r, &id, 0, 2, &facts, &e), 0);
-    assert_int_equal(spool_open_result(s, &id, 0, &facts, &seg, &e), 0);
+    assert_int_equal(spool_open_result(s, &id, 0, &id, &facts, &seg, &e), 0);
     struct segment_scratch *x = segment_scratch_new();
     setenv("QUERN_FAULT", "read:3:EIO", 1);
     sys_init();
