@@ -108,6 +108,7 @@ int service__recover(struct service *s, struct err *e)
     struct qid *ids = NULL;
     size_t n = 0;
     if (!a) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    scheduler_pause(s->scheduler, true); /* turns are fair only when all that waits is known */
     int rc = sweep(s, e);
     if (!rc) rc = registry_unfinished(s->registry, a, &ids, &n, e);
     for (size_t i = 0; i < n && !rc; i++) {
@@ -118,6 +119,7 @@ int service__recover(struct service *s, struct err *e)
         query_unref(q);
     }
     arena_free(a);
+    scheduler_pause(s->scheduler, false);
     if (!rc) log_line(LOG_INFO, "core", "start: %zu unfinished queries taken up in %lld ms", n, (long long)((sys_mono_ns() - start) / 1000000));
     return rc;
 }
