@@ -128,6 +128,7 @@ int registry_put_query(struct registry *r, const struct query_record *q, struct 
     put_int(&b, (int64_t)q->bytes_scanned);
     put_int(&b, q->runs);
     put_error(&b, q->error);
+    b.at = 50; /* the error's columns may have been left unbound */
     put_blob(&b, q->reuse_key, 32);
     return registry__run(&r->writer, b.st, NULL, e);
 }
