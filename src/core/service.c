@@ -172,7 +172,7 @@ bool service__end(struct query *q, enum ending ending, const struct err *e, stru
         if (copy) {
             if (e && !row->text[0]) *copy = *e;
             else err_set(copy, ERR_ENGINE, row->sqlstate, "%s", row->text);
-            if (!copy->sqlstate[0] && row->sqlstate[0]) memcpy(copy->sqlstate, row->sqlstate, 6);
+            if (row->sqlstate[0]) memcpy(copy->sqlstate, row->sqlstate, 6); /* what the table says, it says */
             if (!copy->code) copy->code = ERR_ENGINE;
         }
         q->rec.error = copy;
