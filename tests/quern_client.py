@@ -340,6 +340,12 @@ class Daemon:
         return self.http("GET", f"/quern/v1/query/{qid}/download?format={fmt}{extra}", key=key, dialect=dialect, headers=headers,
                          stream=stream)
 
+    def abort_all(self, key=None):
+        """Ends what a failed test left running, so that the next one has its slot."""
+        left = self.http("GET", "/v1/data-query/query?states=RUNNING,QUEUED&size=2000", key=key).json()["content"]
+        for item in left:
+            self.kakao_abort(item["queryInfo"]["queryId"], key=key)
+
     def works(self):
         """A query runs now: no slot is lost."""
         body = self.kakao_query("SELECT 42 AS answer")

@@ -9,7 +9,7 @@ import pytest
 
 SQL = ("SELECT * FROM (VALUES (1, 'plain', NULL, TIMESTAMP '2024-02-29 12:34:56.789'), (2, '', 1.5, NULL), (3, 'a \"quote\", comma', -0.25, "
        "TIMESTAMP '1999-12-31 23:59:59'), (4, NULL, 100.0, TIMESTAMP '2001-01-01 00:00:00'), (5, 'two' || chr(10) || 'lines é😀', NULL, NULL)) "
-       "t(n, label, x, at) ORDER BY n")
+       "t(n, label, x, made) ORDER BY n")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_headers(q, small, fmt, kind, ending):
 def test_csv_null_and_empty(q, small):
     text = q.download(small, "csv").content.decode()
     lines = text.split("\n")
-    assert lines[0].rstrip("\r") == "n,label,x,at"
+    assert lines[0].rstrip("\r") == "n,label,x,made"
     assert lines[1].rstrip("\r") == "1,plain,,2024-02-29 12:34:56.789"
     assert lines[2].rstrip("\r").startswith('2,"",1.5,')
     rows = list(csv.reader(io.StringIO(text)))
@@ -50,7 +50,7 @@ def test_csv_null_and_empty(q, small):
     bare = q.download(small, "csv", header="false").content.decode()
     assert text.endswith(bare) and not bare.startswith("n,")
     semicolon = list(csv.reader(io.StringIO(q.download(small, "csv", separator="%3B").text), delimiter=";"))
-    assert semicolon[0] == ["n", "label", "x", "at"]
+    assert semicolon[0] == ["n", "label", "x", "made"]
 
 
 def test_json_forms(q, small):
