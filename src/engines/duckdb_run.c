@@ -26,6 +26,8 @@
 #define FRAME_CEILING (WIRE_INLINE_MAX + (40u << 20))
 #define BODY_AT(index_len) (((uint64_t)(index_len) + 63) & ~UINT64_C(63))
 
+#define HEAVY_NS 20000000
+
 struct run {
     struct duck *d;
     const struct wire_job *job;
@@ -415,12 +417,11 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     int r = go(&x);
     tear_down(&x);
     if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL) (void)canceled(&x);
-    if (!d->setup->catalog_write) {
-    } else if (duck__close_catalog(d, r ? NULL : &x.e) < 0 && !r) {
+    if (d->setup->catalog_write && duck__close_catalog(d, r ? NULL : &x.e) < 0 && !r) {
         r = x.e.code;
         x.fail = WIRE_FAIL_FATAL;
     }
-    port_end(port);
+    d->heavy = now_ns() - x.began > HEAVY_NS;
     if (r < 0)
         send_failed(&x);
     else
@@ -432,7 +433,8 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
 void duck_between(struct duck *d)
 {
     struct session like = d->next;
-    (void)malloc_trim(0);
+    /* Gives back what a large job left; after a small one it would only cost page faults in the next. */
+    if (d->heavy) (void)malloc_trim(0);
     if (like.profile == 0 && !like.timezone[0]) like = (struct session){.profile = WIRE_PROFILE_PLAIN, .timezone = "UTC", .catalog = "data_catalog", .schema = "main"};
     if (!d->setup->catalog_write) duck__session_ahead(d, &like);
 }

@@ -114,7 +114,7 @@ static void take(struct worker *w, enum wire_type type, const uint8_t *p, uint32
     switch (type) {
     case WIRE_JOB: take_job(w, p, n); return;
     case WIRE_MEMFD:
-        if (wire_get_memfd(p, n, &job, &slot) < 0 || port_memfd(&w->port, job, slot) < 0) leave(2);
+        if (wire_get_memfd(p, n, &job, &slot) < 0 || port_memfd(&w->port, slot) < 0) leave(2);
         return;
     case WIRE_CANCEL:
         if (wire_get_cancel(p, n, &job) < 0) leave(2);

@@ -86,19 +86,19 @@ static void remove_memfd(struct port *p, unsigned i)
     for (; i < p->nmemfds; i++) p->memfds[i] = p->memfds[i + 1];
 }
 
-int port_memfd(struct port *p, uint64_t job, uint32_t slot)
+int port_memfd(struct port *p, uint32_t slot)
 {
     if (p->nfds == 0) return ERR_CORRUPT;
     int fd = p->fds[0];
     p->nfds--;
     for (unsigned i = 0; i < p->nfds; i++) p->fds[i] = p->fds[i + 1];
     pthread_mutex_lock(&p->mu);
-    bool wanted = p->job == job && p->open, room = p->nmemfds < PORT_MEMFDS;
-    if (wanted && room) p->memfds[p->nmemfds++] = (struct port_memfd){job, slot, fd};
+    bool room = p->nmemfds < PORT_MEMFDS;
+    if (room) p->memfds[p->nmemfds++] = (struct port_memfd){slot, fd};
     pthread_cond_broadcast(&p->cv);
     pthread_mutex_unlock(&p->mu);
-    if (!wanted || !room) (void)close(fd); /* late: its job has ended */
-    return !wanted || room ? 0 : ERR_CORRUPT;
+    if (!room) (void)close(fd);
+    return room ? 0 : ERR_CORRUPT;
 }
 
 void port_cancel(struct port *p, uint64_t job)
@@ -114,7 +114,6 @@ void port_begin(struct port *p, uint64_t job)
     pthread_mutex_lock(&p->mu);
     p->job = job;
     p->canceled = false;
-    p->open = true;
     pthread_mutex_unlock(&p->mu);
 }
 
@@ -132,7 +131,6 @@ int port_slot(struct port *p, uint32_t *ret_slot, int *ret_fd)
     pthread_mutex_lock(&p->mu);
     while (!p->canceled && r) {
         for (unsigned i = 0; i < p->nmemfds && r; i++) {
-            if (p->memfds[i].job != p->job) continue;
             *ret_slot = p->memfds[i].slot;
             *ret_fd = p->memfds[i].fd;
             remove_memfd(p, i);
@@ -142,15 +140,6 @@ int port_slot(struct port *p, uint32_t *ret_slot, int *ret_fd)
     }
     pthread_mutex_unlock(&p->mu);
     return r;
-}
-
-void port_end(struct port *p)
-{
-    pthread_mutex_lock(&p->mu);
-    p->open = false;
-    for (unsigned i = 0; i < p->nmemfds; i++) (void)close(p->memfds[i].fd);
-    p->nmemfds = 0;
-    pthread_mutex_unlock(&p->mu);
 }
 
 void port_send(struct port *p, const struct buf *frames)

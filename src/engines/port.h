@@ -13,7 +13,7 @@
 
 #define PORT_MEMFDS 8
 
-struct port_memfd { uint64_t job; uint32_t slot; int fd; };
+struct port_memfd { uint32_t slot; int fd; };
 
 struct port {
     int fd;
@@ -31,15 +31,14 @@ struct port {
     unsigned nmemfds;
     uint64_t job;
     bool canceled;
-    bool open;   /* between port_begin and port_end */
 };
 
 int port_init(struct port *p, int fd) MUST_USE;
 /* Main thread: the next frame. ERR_WOULDBLOCK when nothing comes within timeout_ms (-1 for ever), ERR_END when the daemon is gone, ERR_CORRUPT. The
  * payload is valid until the next call. */
 int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const uint8_t **ret_payload, uint32_t *ret_len) MUST_USE;
-/* Main thread: the descriptor that came with a MEMFD frame now belongs to (job, slot). ERR_CORRUPT when none came. */
-int port_memfd(struct port *p, uint64_t job, uint32_t slot) MUST_USE;
+/* Main thread: the descriptor that came with a MEMFD frame is memory for one batch, of this job or a later one. ERR_CORRUPT when none came. */
+int port_memfd(struct port *p, uint32_t slot) MUST_USE;
 void port_cancel(struct port *p, uint64_t job);
 
 /* Main thread, at JOB: forgets the cancel of the last one. */
@@ -47,8 +46,6 @@ void port_begin(struct port *p, uint64_t job);
 bool port_canceled(struct port *p);
 /* Job thread: waits for a memfd; the caller closes *ret_fd. ERR_CANCELED. */
 int port_slot(struct port *p, uint32_t *ret_slot, int *ret_fd) MUST_USE;
-/* Closes what the job did not use. */
-void port_end(struct port *p);
 /* Any thread: writes whole frames. A failure means that the daemon is gone: the process ends. */
 void port_send(struct port *p, const struct buf *frames);
 

@@ -14,7 +14,7 @@
  *                                                            FAILED  error; the job is over
  *
  * A memfd holds the batch index at offset 0 (index_len bytes), zero padding to the next multiple of 64, then the body. The child fills it with pwrite or a mapping that
- * it has unmapped before BATCH. The daemon seals it against writing and resizing before it looks inside; a slot is used once.
+ * it has unmapped before BATCH. Memory given and not used stays with the child for its next job. The daemon seals it against writing and resizing before it looks inside; a slot is used once.
  * Payload encoding: u8/u32/u64/i64 fixed little endian; text = u32 length + bytes; see wire.c. Hostile bytes allowed in both readers; fuzzed.
  */
 #ifndef QUERN_ENGINES_WIRE_H

@@ -110,9 +110,11 @@ static int send_failed(struct engine *x, struct engine_event *ret, int rc)
     return rc == ERR_TIMEOUT ? hung(x, ret) : gone(x, ret);
 }
 
+/* Memory that the child was given and has not used stays its credit for the next job: making and passing a memfd costs more than a small query. */
 void engine__job_clear(struct engine *x)
 {
-    for (int i = 0; i < WIRE_SLOTS; i++) slot__drop(&x->slots[i]);
+    for (int i = 0; i < WIRE_SLOTS; i++)
+        if (!x->slots[i].given) slot__drop(&x->slots[i]);
     x->batch_slot = -1;
     arena_free(x->arena);
     x->arena = NULL;
@@ -231,7 +233,8 @@ int engine_start(struct engine *x, const struct wire_job *job, struct err *e)
     x->cancel_sent = false;
     rc = link__send(x, &b, -1);
     pthread_mutex_unlock(&x->send_mu);
-    for (uint32_t i = 0; i < WIRE_SLOTS && rc == 0 && !job->plan_only; i++) rc = give(x, i, e);
+    for (uint32_t i = 0; i < WIRE_SLOTS && rc == 0 && !job->plan_only; i++)
+        if (!x->slots[i].given) rc = give(x, i, e);
     x->last_frame_ns = sys_mono_ns();
     if (rc == 0) return 0;
     if (ours(rc)) return give_up(x, rc);

@@ -135,6 +135,7 @@ void pool__free(struct engine *x)
     p->count--;
     pthread_mutex_destroy(&x->send_mu);
     arena_free(x->key_arena);
+    for (int i = 0; i < WIRE_SLOTS; i++) slot__drop(&x->slots[i]);
     engine__job_clear(x);
     link__free(&x->link);
     x->magic = 0;

@@ -586,8 +586,12 @@ int main(void)
         int fd;
         enum wire_type t = get_frame(&p, &n, &fd);
         if (t == WIRE_QUIT) _exit(0);
-        if (t == WIRE_MEMFD && fd >= 0) { /* credit of a job that has ended */
-            close(fd);
+        uint64_t of;
+        uint32_t slot;
+        if (t == WIRE_MEMFD && fd >= 0) { /* credit that came late stays for the next job */
+            if (wire_get_memfd(p, n, &of, &slot) || slot >= WIRE_SLOTS) _exit(93);
+            if (slot_fd[slot] >= 0) close(slot_fd[slot]);
+            slot_fd[slot] = fd;
             free(p);
             continue;
         }
@@ -597,10 +601,6 @@ int main(void)
         }
         job_arena = arena_new(64 << 20);
         if (!job_arena || wire_get_job(p, n, job_arena, &job)) _exit(82);
-        for (int i = 0; i < WIRE_SLOTS; i++) {
-            if (slot_fd[i] >= 0) close(slot_fd[i]);
-            slot_fd[i] = -1;
-        }
         run_job();
         arena_free(job_arena);
         free(p);
