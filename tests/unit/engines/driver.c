@@ -98,6 +98,21 @@ static int pull(struct driver *d, int timeout, enum wire_type *type, const uint8
     }
 }
 
+static void drop_held(void)
+{
+    for (size_t i = 0; i < 64; i++) {
+        if (held[i].fd > 0) close(held[i].fd);
+        held[i].fd = 0;
+    }
+}
+
+static unsigned held_count(void)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < 64; i++) n += held[i].fd > 0;
+    return n;
+}
+
 static void forget(struct driver *d)
 {
     for (unsigned i = 0; i < d->nbatches; i++) {
@@ -110,10 +125,6 @@ static void forget(struct driver *d)
     memset(&d->planned, 0, sizeof d->planned);
     memset(&d->done, 0, sizeof d->done);
     memset(&d->failed, 0, sizeof d->failed);
-    for (size_t i = 0; i < 64; i++) {
-        if (held[i].fd > 0) close(held[i].fd);
-        held[i].fd = 0;
-    }
     arena_free(d->job_arena);
     d->job_arena = arena_new(512u << 20);
 }
@@ -194,8 +205,8 @@ void driver_send_job(struct driver *d, struct wire_job *job)
     ASSERT(wire_put_job(&b, job) == 0);
     push(d, &b, -1);
     buf_free(&b);
-    give(d);
-    give(d);
+    /* What the last job did not use is still the child's. */
+    while (held_count() < WIRE_SLOTS) give(d);
 }
 
 void driver_run(struct driver *d, struct wire_job *job)
@@ -341,6 +352,7 @@ void driver_start(struct driver *d, const struct driver_options *o)
 void driver_stop(struct driver *d)
 {
     forget(d);
+    drop_held();
     close(d->fd);
     int status;
     for (int i = 0; i < 200; i++) {
