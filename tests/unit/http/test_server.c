@@ -67,7 +67,16 @@ static void say(int fd, const char *text)
     assert_int_equal(send(fd, text, n, MSG_NOSIGNAL), (ssize_t)n);
 }
 
-struct answer { int status; char head[4096]; char *body; size_t len; bool chunked, whole, closed; };
+struct answer { int status; char head[4096]; char *body; size_t len, cap; bool chunked, whole, closed; };
+
+static void room(struct answer *a, size_t n)
+{
+    if (a->len + n <= a->cap)
+        return;
+    a->cap = (a->len + n) * 2 + 64;
+    a->body = realloc(a->body, a->cap);
+    assert_non_null(a->body);
+}
 
 static const char *field(const struct answer *a, const char *name)
 {
@@ -106,9 +115,10 @@ static void listen_to(int fd, bool head_only, struct answer *a)
         return;
     }
     const char *length = field(a, "Content-Length");
-    a->body = malloc(64u << 20);
+    room(a, 1);
     if (length) {
         size_t want = strtoull(length, NULL, 10);
+        room(a, want + 1);
         while (a->len < want) {
             ssize_t got = recv(fd, a->body + a->len, want - a->len, 0);
             if (got <= 0)
@@ -133,6 +143,7 @@ static void listen_to(int fd, bool head_only, struct answer *a)
             a->whole = recv(fd, crlf, 2, MSG_WAITALL) == 2;
             return;
         }
+        room(a, size + 1);
         if (recv(fd, a->body + a->len, size, MSG_WAITALL) != (ssize_t)size)
             return;
         a->len += size;
