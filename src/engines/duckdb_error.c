@@ -6,6 +6,7 @@
  * class is taken from the prefix.
  */
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,6 +204,8 @@ int duck__error(const struct duck *d, const char *message, int type, const char 
         if (strcmp(state, "42501") == 0 && strstr(e->text, "single attached database"))
             err_set(e, code, state, "only tables, views and schemas of data_catalog may be changed");
         duck__scrub(d, e->text);
+        size_t used = strlen(e->text);
+        if (memory && !strstr(e->text, "engine.")) (void)snprintf(e->text + used, sizeof e->text - used, " (limit: %s)", strcmp(state, "53100") == 0 ? "engine.spill" : "engine.memory");
         if (p.position >= 0 && sql) duck__position(e, sql, sql_len, byte_offset(&p, sql, sql_len));
     }
     if (doc) json_doc_free(doc);

@@ -99,8 +99,8 @@ static int send_memfd(struct run *x, const struct buf *index, uint64_t body)
 
 static int check_limits(struct run *x, uint64_t more)
 {
-    if (x->job->max_rows && x->done.rows > x->job->max_rows) return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has more rows than the limit allows");
-    if (x->job->max_bytes && x->bytes + more > x->job->max_bytes) return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result is larger than the limit allows");
+    if (x->job->max_rows && x->done.rows > x->job->max_rows) return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has more rows than result.max_rows allows");
+    if (x->job->max_bytes && x->bytes + more > x->job->max_bytes) return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result is larger than result.max_bytes allows");
     return 0;
 }
 
