@@ -26,8 +26,8 @@ ROWS = {
                     r"canceled by query timeout: .*engine\.run_timeout", 408),
     "plan_timeout": ("FAILED", "57014", "EXCEEDED_TIME_LIMIT", 131075, "INSUFFICIENT_RESOURCES",
                      r"canceled by query timeout: .*engine\.plan_timeout", 408),
-    "memory": ("FAILED", "53200", "EXCEEDED_LOCAL_MEMORY_LIMIT", 131079, "INSUFFICIENT_RESOURCES", r"memory", 400),
-    "result_limit": ("FAILED", "54000", "EXCEEDED_SPILL_LIMIT", 131078, "INSUFFICIENT_RESOURCES", r"result\.max_", 400),
+    "memory": ("FAILED", "53200", "EXCEEDED_LOCAL_MEMORY_LIMIT", 131079, "INSUFFICIENT_RESOURCES", r"engine\.memory", 400),
+    "result_limit": ("FAILED", "54000", "GENERIC_INSUFFICIENT_RESOURCES", 131072, "INSUFFICIENT_RESOURCES", r"result\.max_", 400),
     "engine_crashed": ("FAILED", "58000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR", r"engine", 500),
     "engine_hung": ("FAILED", "58000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR", r"engine stopped answering.*engine\.silence", 500),
     "engine_lied": ("FAILED", "58000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR", r"malformed answer", 500),
@@ -197,7 +197,7 @@ def test_canceled_queued(d):
     assert d.kakao_abort(waiting).status_code == 409
     other = d.d360_status_of(d.d360_submit("SELECT 2", mode="ASYNC"))["queryId"]
     assert d.http("DELETE", f"/api/v3/query/{other}", dialect="data360").status_code == 204
-    assert d.d360_get(other).status_code == 408 and d.kakao_get(other)["queryInfo"]["state"] == "ABORTED"
+    assert d.d360_get(other).status_code == 408 and d.kakao_wait(other)["queryInfo"]["state"] == "ABORTED"
     assert d.kakao_get(blocker)["queryInfo"]["state"] == "RUNNING"
     assert d.kakao_abort(blocker).status_code == 200
     d.works()
