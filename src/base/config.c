@@ -181,6 +181,8 @@ static bool parse_number(enum config_type type, const char *s, int64_t *ret)
 }
 
 /* Words of a switch; whether it is spelled as one of them. */
+bool config_number(enum config_type type, const char *text, int64_t *ret) { return parse_number(type, text, ret); }
+
 static bool parse_switch(const char *s, int64_t *ret)
 {
     int i = word_index("no|yes|false|true|off|on|0|1", s, strlen(s));

@@ -51,6 +51,8 @@ void config_defaults(void);
 int config_load(const char *path, bool reload, struct err *e) MUST_USE;
 /* Sets one key from text, as "section.name". */
 int config_set(const char *key, const char *value, struct err *e) MUST_USE;
+/* "512 MiB", "30m", "7" in the shape of `type` (INT, SIZE, MS); false when it is none. */
+bool config_number(enum config_type type, const char *text, int64_t *ret);
 /* The table as Markdown (docs/configuration.md) and as --help text. */
 int config_markdown(struct buf *out);
 int config_help(struct buf *out);

@@ -123,6 +123,7 @@ int registry_each_workspace(struct registry *r, void (*fn)(void *arg, const stru
 int registry_each_key(struct registry *r, void (*fn)(void *arg, const struct key_row *k), void *arg, struct err *e) MUST_USE;
 int registry_each_bucket(struct registry *r, void (*fn)(void *arg, const struct bucket_row *b), void *arg, struct err *e) MUST_USE;
 int registry_each_dataset(struct registry *r, void (*fn)(void *arg, const struct dataset_row *d), void *arg, struct err *e) MUST_USE;
+int registry_each_limit(struct registry *r, void (*fn)(void *arg, int64_t workspace, const char *key, int64_t value), void *arg, struct err *e) MUST_USE;
 /* Writers, for apply functions. The first two find or make. ERR_CONFLICT when the name exists, ERR_NOTFOUND. */
 int registry_put_workspace(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
 int registry_put_user(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
@@ -131,5 +132,6 @@ int registry_put_key_revoked(struct registry *r, const char *key_id, int64_t now
 int registry_put_bucket(struct registry *r, const struct bucket_row *b, struct err *e) MUST_USE;
 int registry_put_dataset(struct registry *r, const struct dataset_row *d, struct err *e) MUST_USE; /* moves the workspace's epoch */
 int registry_delete_dataset(struct registry *r, int64_t workspace, const char *name, struct err *e) MUST_USE;
+int registry_put_limit(struct registry *r, int64_t workspace, const char *key, int64_t value, struct err *e) MUST_USE; /* value 0: takes it away */
 
 #endif

@@ -169,6 +169,16 @@ int registry_delete_dataset(struct registry *r, int64_t workspace, const char *n
     return rc;
 }
 
+int registry_put_limit(struct registry *r, int64_t workspace, const char *key, int64_t value, struct err *e)
+{
+    struct sqlite3_stmt *st = registry__stmt(&r->writer, value ? REG_LIMIT_PUT : REG_LIMIT_DELETE, e);
+    if (!st) return failed(e);
+    sqlite3_bind_int64(st, 1, workspace);
+    bind_text(st, 2, key);
+    if (value) sqlite3_bind_int64(st, 3, value);
+    return registry__run(&r->writer, st, NULL, e);
+}
+
 /* ---- reading ---- */
 
 static const char *text(struct sqlite3_stmt *st, int at)
@@ -262,4 +272,19 @@ static int dataset_one(struct sqlite3_stmt *st, void *box, struct err *e)
 int registry_each_dataset(struct registry *r, void (*fn)(void *arg, const struct dataset_row *d), void *arg, struct err *e)
 {
     return each(r, REG_DATASET_EACH, dataset_one, &(struct dataset_box){fn, arg}, e);
+}
+
+struct limit_box { void (*fn)(void *arg, int64_t workspace, const char *key, int64_t value); void *arg; };
+
+static int limit_one(struct sqlite3_stmt *st, void *box, struct err *e)
+{
+    (void)e;
+    struct limit_box *b = box;
+    b->fn(b->arg, sqlite3_column_int64(st, 0), text(st, 1), sqlite3_column_int64(st, 2));
+    return 0;
+}
+
+int registry_each_limit(struct registry *r, void (*fn)(void *arg, int64_t workspace, const char *key, int64_t value), void *arg, struct err *e)
+{
+    return each(r, REG_LIMIT_EACH, limit_one, &(struct limit_box){fn, arg}, e);
 }

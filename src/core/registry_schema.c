@@ -41,7 +41,9 @@ const char *const registry__migrations[] = {
     "CREATE INDEX query_reuse ON query (created_ms) WHERE reuse_key IS NOT NULL;"
     "CREATE TABLE idempotency (workspace INTEGER NOT NULL, user INTEGER NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, query BLOB NOT NULL,"
     " created_ms INTEGER NOT NULL, PRIMARY KEY (workspace, user, key)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX idempotency_age ON idempotency (created_ms);",
+    "CREATE INDEX idempotency_age ON idempotency (created_ms);"
+    "CREATE TABLE workspace_limit (workspace INTEGER NOT NULL REFERENCES workspace, key TEXT NOT NULL, value INTEGER NOT NULL,"
+    " PRIMARY KEY (workspace, key)) STRICT, WITHOUT ROWID;",
 };
 const int registry__nmigrations = sizeof registry__migrations / sizeof registry__migrations[0];
 
@@ -95,6 +97,9 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_WORKSPACE_PUT] = "INSERT INTO workspace (name, uuid, created_ms) VALUES (?1, ?2, ?3)",
     [REG_WORKSPACE_EACH] = "SELECT id, name, uuid, created_ms, epoch FROM workspace ORDER BY id",
     [REG_WORKSPACE_EPOCH] = "UPDATE workspace SET epoch = epoch + 1 WHERE id = ?1",
+    [REG_LIMIT_PUT] = "INSERT INTO workspace_limit (workspace, key, value) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = ?3",
+    [REG_LIMIT_DELETE] = "DELETE FROM workspace_limit WHERE workspace = ?1 AND key = ?2",
+    [REG_LIMIT_EACH] = "SELECT workspace, key, value FROM workspace_limit ORDER BY workspace, key",
     [REG_USER_FIND] = "SELECT id FROM user WHERE name = ?1",
     [REG_USER_PUT] = "INSERT INTO user (name, created_ms) VALUES (?1, ?2)",
     [REG_KEY_PUT] = "INSERT INTO key (key_id, workspace, user, role, hash, created_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

@@ -16,6 +16,7 @@
 #include "core/workspace.h"
 
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/json_write.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -27,7 +28,7 @@
 #define MODEL_BYTES_MAX ((size_t)256 << 20)
 #define PATH_BYTES 4096
 
-struct workspace { struct workspace_row row; struct dataset_row *datasets; struct bucket_row *buckets; size_t ndatasets, nbuckets; };
+struct workspace { struct workspace_row row; struct dataset_row *datasets; struct bucket_row *buckets; size_t ndatasets, nbuckets; int64_t limits[WORKSPACE_LIMITS]; };
 
 struct model { struct arena *arena; struct workspace *all; /* by id, ascending */ size_t n; };
 
@@ -50,6 +51,29 @@ static int no_workspace(struct err *e, const char *name)
     return err_set(e, ERR_NOTFOUND, "02000", "there is no workspace \"%.255s\"; \"key create --workspace ...\" makes one", name);
 }
 
+/* ---- limits ---- */
+
+static const struct { const char *name; enum config_type type; int64_t most; } limits[WORKSPACE_LIMITS] = {
+    [LIMIT_QUEUE] = {"queue", CONFIG_INT, 10000000},
+    [LIMIT_SLOTS] = {"slots", CONFIG_INT, 256},
+    [LIMIT_SPOOL_BYTES] = {"spool_bytes", CONFIG_SIZE, (int64_t)1 << 60},
+    [LIMIT_ROWS] = {"rows", CONFIG_INT, 1000000000000000},
+    [LIMIT_RUN_TIMEOUT] = {"run_timeout", CONFIG_MS, 864000000},
+};
+
+const char *workspace_limit_name(enum workspace_limit key)
+{
+    return limits[key].name;
+}
+
+/* WORKSPACE_LIMITS when there is none of that name. */
+static enum workspace_limit limit_find(const char *name, size_t n)
+{
+    enum workspace_limit k = 0;
+    while (k < WORKSPACE_LIMITS && !(strlen(limits[k].name) == n && memcmp(limits[k].name, name, n) == 0)) k++;
+    return k;
+}
+
 /* ---- the model ---- */
 
 struct loader {
@@ -58,6 +82,7 @@ struct loader {
     struct dataset_row *datasets;
     struct bucket_row *buckets;
     size_t nworkspaces, ndatasets, nbuckets;
+    struct model *built; /* for the limits, which come last */
     bool failed;
 };
 
@@ -138,6 +163,14 @@ static int build(struct loader *l, struct model *m, struct err *e)
     return 0;
 }
 
+static void load_limit(void *arg, int64_t workspace, const char *key, int64_t value)
+{
+    struct loader *l = arg;
+    enum workspace_limit k = limit_find(key, strlen(key));
+    for (size_t i = 0; k < WORKSPACE_LIMITS && i < l->built->n; i++)
+        if (l->built->all[i].row.id == workspace) l->built->all[i].limits[k] = value;
+}
+
 int workspaces_reload(struct workspaces *w, struct err *e)
 {
     struct loader l = {.a = arena_new(MODEL_BYTES_MAX)};
@@ -147,6 +180,8 @@ int workspaces_reload(struct workspaces *w, struct err *e)
     if (!rc) rc = registry_each_dataset(w->registry, load_dataset, &l, e);
     if (!rc) rc = registry_each_bucket(w->registry, load_bucket, &l, e);
     if (!rc) rc = build(&l, &fresh, e);
+    l.built = &fresh;
+    if (!rc) rc = registry_each_limit(w->registry, load_limit, &l, e);
     if (!rc) {
         pthread_rwlock_wrlock(&w->lock);
         old = w->model;
@@ -249,6 +284,15 @@ uint64_t workspace_epoch(struct workspaces *w, int64_t workspace)
     return epoch;
 }
 
+int64_t workspace_limit(struct workspaces *w, int64_t workspace, enum workspace_limit key)
+{
+    pthread_rwlock_rdlock(&w->lock);
+    const struct workspace *x = by_id(w, workspace);
+    int64_t value = x ? x->limits[key] : 0;
+    pthread_rwlock_unlock(&w->lock);
+    return value;
+}
+
 /* The bucket that a workspace has without an administrator: a folder below DIR. */
 static int own_bucket(const struct workspaces *w, const struct workspace *x, struct buf *url)
 {
@@ -312,7 +356,7 @@ void workspaces_each(struct workspaces *w, void (*fn)(void *arg, int64_t id), vo
 
 /* ---- administration ---- */
 
-struct change { struct registry_write w; struct bucket_row bucket; struct dataset_row dataset; };
+struct change { struct registry_write w; struct bucket_row bucket; struct dataset_row dataset; int64_t workspace, value; enum workspace_limit limit; };
 
 static int apply_bucket(struct registry *r, struct registry_write *w, struct err *e)
 {
@@ -328,6 +372,12 @@ static int apply_remove(struct registry *r, struct registry_write *w, struct err
 {
     const struct dataset_row *d = &((struct change *)(void *)w)->dataset;
     return registry_delete_dataset(r, d->workspace, d->name, e);
+}
+
+static int apply_limit(struct registry *r, struct registry_write *w, struct err *e)
+{
+    const struct change *c = (const struct change *)(void *)w;
+    return registry_put_limit(r, c->workspace, limits[c->limit].name, c->value, e);
 }
 
 static int find_workspace(struct workspaces *w, const char *name, int64_t *ret, struct err *e)
@@ -442,6 +492,39 @@ int workspace_dataset_remove(struct workspaces *w, const char *workspace, const 
     return written(out, e);
 }
 
+static void write_limits(struct json_write *j, const char *workspace, const int64_t values[WORKSPACE_LIMITS])
+{
+    json_object_begin(j);
+    json_kstr(j, "workspace", workspace);
+    for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++) {
+        if (values[k]) json_ki64(j, limits[k].name, values[k]);
+        else json_kstr(j, limits[k].name, NULL);
+    }
+    json_object_end(j);
+}
+
+int workspace_set(struct workspaces *w, const char *workspace, const char *setting, struct buf *out, struct err *e)
+{
+    size_t n = strcspn(setting, "=");
+    struct change c = {.w = {.apply = apply_limit}, .limit = limit_find(setting, n)};
+    if (!setting[n]) return err_set(e, ERR_INVALID, "42601", "KEY=VALUE is wanted, not \"%.100s\"", setting);
+    if (c.limit == WORKSPACE_LIMITS)
+        return err_set(e, ERR_INVALID, "42601", "unknown key \"%.*s\"; it is queue, slots, spool_bytes, rows or run_timeout", (int)(n < 100 ? n : 100), setting);
+    const char *value = setting + n + 1, *name = limits[c.limit].name;
+    bool away = strcmp(value, "default") == 0;
+    if (!away && (!config_number(limits[c.limit].type, value, &c.value) || c.value < 1 || c.value > limits[c.limit].most))
+        return err_set(e, ERR_INVALID, "22023", "%s must be 1 to %lld (or \"default\"), not \"%.100s\"", name, (long long)limits[c.limit].most, value);
+    int rc = find_workspace(w, workspace, &c.workspace, e);
+    if (!rc) rc = commit(w, &c, e);
+    if (rc) return rc;
+    log_event(LOG_INFO, "core", "workspace limit set", "workspace", workspace, "limit", name, "value", value, NULL);
+    int64_t values[WORKSPACE_LIMITS];
+    for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++) values[k] = workspace_limit(w, c.workspace, k);
+    struct json_write j = JSON_WRITE_INIT(out);
+    write_limits(&j, workspace, values);
+    return written(out, e);
+}
+
 /* Writes what `one` makes of each workspace (of that name; NULL all) into an array. */
 static int list(struct workspaces *w, const char *workspace, void (*one)(struct json_write *j, const struct workspace *x), struct buf *out, struct err *e)
 {
@@ -475,6 +558,10 @@ static void list_workspace(struct json_write *j, const struct workspace *x)
     json_kstr(j, "workspaceId", x->row.uuid);
     json_ki64(j, "datasets", (int64_t)x->ndatasets);
     json_ki64(j, "buckets", (int64_t)x->nbuckets);
+    for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++) {
+        if (x->limits[k]) json_ki64(j, limits[k].name, x->limits[k]);
+        else json_kstr(j, limits[k].name, NULL);
+    }
     json_time(j, "createdAt", x->row.created_ms);
     json_object_end(j);
 }

@@ -29,6 +29,13 @@ void workspace_each_dataset(struct workspaces *w, int64_t workspace, void (*fn)(
 /* Calls fn(id) for each workspace. */
 void workspaces_each(struct workspaces *w, void (*fn)(void *arg, int64_t id), void *arg);
 
+/* What an administrator set for one workspace ("workspace set W KEY=VALUE"); what is not set is limited by the configuration alone. */
+enum workspace_limit { LIMIT_QUEUE, LIMIT_SLOTS, LIMIT_SPOOL_BYTES, LIMIT_ROWS, LIMIT_RUN_TIMEOUT, WORKSPACE_LIMITS };
+/* 0 = not set (or no such workspace). run_timeout in ms. Never blocks. */
+int64_t workspace_limit(struct workspaces *w, int64_t workspace, enum workspace_limit key);
+/* As it is written: "queue", "slots", "spool_bytes", "rows", "run_timeout"; for messages. */
+const char *workspace_limit_name(enum workspace_limit key);
+
 /* ---- administration (blocking; durable on return; appends JSON) ---- */
 int workspace_bucket_create(struct workspaces *w, const char *workspace, const char *name, const char *url, bool read_only, bool is_default, struct buf *out,
                             struct err *e) MUST_USE;
@@ -39,5 +46,7 @@ int workspace_bucket_list(struct workspaces *w, const char *workspace, struct bu
 int workspace_dataset_list(struct workspaces *w, const char *workspace, struct buf *out, struct err *e) MUST_USE;
 int workspace_dataset_remove(struct workspaces *w, const char *workspace, const char *name, struct buf *out, struct err *e) MUST_USE;
 int workspace_list(struct workspaces *w, struct buf *out, struct err *e) MUST_USE;
+/* "KEY=VALUE": a number with an optional unit as in the configuration file (512 MiB, 30 min); "default" takes it away. Answers with all limits of the workspace. */
+int workspace_set(struct workspaces *w, const char *workspace, const char *setting, struct buf *out, struct err *e) MUST_USE;
 
 #endif
