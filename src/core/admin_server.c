@@ -190,7 +190,7 @@ void admin_server_stop(struct admin_server *s)
 {
     if (!s) return;
     uint64_t one = 1;
-    (void)sys_write_all(s->stop, &one, sizeof one);
+    while (write(s->stop, &one, sizeof one) < 0 && errno == EINTR) {} /* not sys: a stop must not fail */
     pthread_join(s->thread, NULL);
     (void)sys_unlinkat(s->dir, ADMIN_SOCKET, 0);
     server_free(s);
