@@ -200,6 +200,7 @@ int duck__error(const struct duck *d, const char *message, int type, const char 
         char *caret = strstr(e->text, "\n\nLINE ");
         if (caret) *caret = 0;
         char *advice = strstr(e->text, "\n\nPossible solutions:"); /* about settings that nobody here may change */
+        if (!advice) advice = strstr(e->text, "\nThis limit was set by the 'max_temp_directory");
         if (advice) *advice = 0;
         if (strcmp(state, "42501") == 0 && strstr(e->text, "single attached database"))
             err_set(e, code, state, "only tables, views and schemas of data_catalog may be changed");
