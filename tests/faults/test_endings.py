@@ -26,7 +26,7 @@ ROWS = {
                     r"canceled by query timeout: .*engine\.run_timeout", 408),
     "plan_timeout": ("FAILED", "57014", "EXCEEDED_TIME_LIMIT", 131075, "INSUFFICIENT_RESOURCES",
                      r"canceled by query timeout: .*engine\.plan_timeout", 408),
-    "memory": ("FAILED", "53200", "EXCEEDED_LOCAL_MEMORY_LIMIT", 131079, "INSUFFICIENT_RESOURCES", r"engine\.memory", 400),
+    "memory": ("FAILED", "53200", "EXCEEDED_LOCAL_MEMORY_LIMIT", 131079, "INSUFFICIENT_RESOURCES", r"engine\.(memory|spill)", 400),
     "result_limit": ("FAILED", "54000", "GENERIC_INSUFFICIENT_RESOURCES", 131072, "INSUFFICIENT_RESOURCES", r"result\.max_", 400),
     "engine_crashed": ("FAILED", "58000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR", r"engine", 500),
     "engine_hung": ("FAILED", "58000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR", r"engine stopped answering.*engine\.silence", 500),
