@@ -95,10 +95,9 @@ static int open_all(struct daemon *d, const char *data, const char *engine, stru
     if (!rc) rc = pool_open(&po, &d->pool, e);
     if (!rc) rc = check_sandbox(d, e);
     struct service_options so = {.registry = d->registry, .workspaces = d->workspaces, .pool = d->pool, .data_dir = data};
+    for (int i = 0; dialects[i]; i++) so.metadata[dialects[i]->id] = dialects[i]->metadata;
     if (!rc) rc = service_open(&so, &d->service, e);
     if (rc) return rc;
-    for (int i = 0; dialects[i]; i++)
-        if (dialects[i]->metadata) service_set_metadata(d->service, dialects[i]->id, dialects[i]->metadata);
     d->admin = (struct admin_context){.identities = d->identities, .workspaces = d->workspaces, .service = d->service};
     return admin_server_start(&d->admin, data, &d->admin_server, e);
 }

@@ -569,6 +569,7 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     s->registry = o->registry;
     s->workspaces = o->workspaces;
     s->pool = o->pool;
+    memcpy(s->metadata, o->metadata, sizeof s->metadata);
     pthread_mutex_init(&s->table_lock, NULL);
     make_metrics(s);
     int rc = spool_open(o->data_dir, &s->spool, e);
@@ -628,11 +629,6 @@ void service_close(struct service *s)
 int service_live(struct service *s)
 {
     return atomic_load(&s->live);
-}
-
-void service_set_metadata(struct service *s, enum dialect_id d, delivery_metadata_fn fn)
-{
-    s->metadata[d] = fn;
 }
 
 void service_pause(struct service *s, bool pause)

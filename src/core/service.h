@@ -16,7 +16,13 @@ struct workspaces;
 struct pool;
 
 /* ---- life ---- */
-struct service_options { struct registry *registry; struct workspaces *workspaces; struct pool *pool; const char *data_dir; };
+/* Text of a delivered result's metadata file, in the dialect's own form; main registers it. Appends to out. */
+typedef int (*delivery_metadata_fn)(const struct query_view *v, struct buf *out);
+/* metadata by dialect, NULL = no such file: there from the start, because deliveries that a restart interrupted go on inside service_open. */
+struct service_options {
+    struct registry *registry; struct workspaces *workspaces; struct pool *pool; const char *data_dir;
+    delivery_metadata_fn metadata[DIALECTS];
+};
 /* Opens the spool, recovers what an earlier run left (design.md decision 1), starts workers. Blocking. */
 int service_open(const struct service_options *o, struct service **ret, struct err *e) MUST_USE;
 /* From now on submits answer ERR_UNAVAILABLE. */
@@ -27,9 +33,6 @@ void service_close(struct service *s);
 /* Queries that have not ended; and those that hold a run slot or are being delivered. */
 int service_live(struct service *s);
 int service_running(struct service *s);
-/* Text of a delivered result's metadata file, in the dialect's own form; main registers it. Appends to out. */
-typedef int (*delivery_metadata_fn)(const struct query_view *v, struct buf *out);
-void service_set_metadata(struct service *s, enum dialect_id d, delivery_metadata_fn fn);
 /* No queued query starts while paused (bench, maintenance). */
 void service_pause(struct service *s, bool pause);
 
