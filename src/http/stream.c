@@ -192,7 +192,8 @@ size_t stream_take(struct stream *s, char *p, size_t n)
     size_t have = s->out.len - s->off;
     if (n > have)
         n = have;
-    memcpy(p, s->out.p + s->off, n);
+    if (n > 0)
+        memcpy(p, s->out.p + s->off, n);
     s->off += n;
     if (s->off == s->out.len)
         s->off = s->out.len = 0;
