@@ -352,7 +352,8 @@ static bool take_engine(struct run *r)
     }
     if (r->plan_only) return true;
     pthread_mutex_lock(&r->q->lock);
-    bool go = !query_state_ended(r->q->rec.state);
+    /* A stop that came before this looked for an engine to end and found none. */
+    bool go = !query_state_ended(r->q->rec.state) && !atomic_load(&r->s->stopping);
     if (go) r->q->engine = r->engine;
     pthread_mutex_unlock(&r->q->lock);
     return go;
