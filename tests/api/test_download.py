@@ -43,7 +43,7 @@ def test_csv_null_and_empty(q, small):
     lines = text.split("\n")
     assert lines[0].rstrip("\r") == "n,label,x,made"
     assert lines[1].rstrip("\r") == "1,plain,,2024-02-29 12:34:56.789"
-    assert lines[2].rstrip("\r").startswith('2,"",1.5,')
+    assert lines[2].rstrip("\r").startswith('2,"",1.50,')
     rows = list(csv.reader(io.StringIO(text)))
     assert rows[3][1] == 'a "quote", comma' and rows[5][1] == "two\nlines é😀"
     assert len(rows) == 6

@@ -64,7 +64,7 @@ def test_restart_with_queued_and_running(make_daemon):
 
 def draining(d):
     answer = d.http("GET", "/readyz", key=False)
-    return answer if answer.status_code == 503 else None
+    return answer.text if answer.status_code == 503 else None
 
 
 def test_sigterm_drains(make_daemon):
@@ -76,7 +76,7 @@ def test_sigterm_drains(make_daemon):
     queued = d.kakao_run("SELECT 9 AS nine")
     d.note_children()
     d.process.send_signal(signal.SIGTERM)
-    assert "drain" in wait_until("/readyz to say draining", lambda: draining(d)).text
+    assert "drain" in wait_until("/readyz to say draining", lambda: draining(d))
     answer = d.kakao_run("SELECT 1", check=False)
     assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0, answer.text
     answer = d.d360_submit("SELECT 1", check=False)
