@@ -24,6 +24,11 @@ _Static_assert(CRYPTO_KEY_LEN == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "k
 
 int crypto_init(void) { return sodium_init() < 0 ? ERR_INTERNAL : 0; }
 
+void crypto_digest(const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN])
+{
+    (void)crypto_generichash(out, CRYPTO_HASH_LEN, p, n, NULL, 0);
+}
+
 void crypto_hash(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN])
 {
     int r = crypto_generichash(out, CRYPTO_HASH_LEN, p, n, key, CRYPTO_KEY_LEN);

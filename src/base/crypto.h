@@ -17,6 +17,8 @@
 int crypto_init(void); /* once, before threads; 0 or ERR_INTERNAL */
 /* Keyed BLAKE2b-256: what is stored of a secret. */
 void crypto_hash(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN]);
+/* Plain BLAKE2b-256, as `b2sum -l 256`. */
+void crypto_digest(const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN]);
 bool crypto_equal(const void *a, const void *b, size_t n); /* constant time */
 void crypto_wipe(void *p, size_t n);
 /* n base62 characters of fresh randomness + NUL. */
