@@ -218,8 +218,8 @@ static int open_instance(struct duck *d, struct err *e)
     uint64_t wall = s->memory_wall ? s->memory_wall : 1024ull * MIB;
     snprintf(memory, sizeof memory, "%" PRIu64 "KiB", wall / 10 * 7 / 1024);
     snprintf(threads, sizeof threads, "%u", s->threads ? s->threads : 1);
-    const char *const settings[][2] = {{"threads", threads}, {"memory_limit", memory}, {"temp_directory", s->private_dir},
-                                       {"extension_directory", s->private_dir}, {"secret_directory", s->private_dir},
+    const char *const settings[][2] = {{"threads", threads}, {"memory_limit", memory}, {"temp_directory", "."},
+                                       {"extension_directory", "."}, {"secret_directory", "."},
                                        {"allow_unsigned_extensions", "false"}, {"errors_as_json", "true"}};
     bool ok = true;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) ok &= duckdb_set_config(config, settings[i][0], settings[i][1]) == DuckDBSuccess;

@@ -24,7 +24,8 @@ struct scan { const char *p; size_t n, at; };
 /* Functions that change the instance, reach outside, or hide other functions from this check. */
 static const char *const side_effects[] = {"query", "checkpoint", "force_checkpoint", "enable_logging", "disable_logging", "truncate_duckdb_logs",
     "write_log", "enable_profiling", "disable_profiling", "enable_peg_parser", "disable_peg_parser", "json_execute_serialized_sql", "arrow_scan",
-    "arrow_scan_dumb", "seq_scan", "read_duckdb", "duckdb_secrets", "which_secret"};
+    "arrow_scan_dumb", "seq_scan", "read_duckdb", "duckdb_secrets", "which_secret",
+    /* tell paths of the machine */ "duckdb_settings", "duckdb_databases", "duckdb_views", "duckdb_extensions", "pragma_database_list"};
 
 static bool word_start(unsigned char c) { return isalpha(c) || c == '_' || c >= 0x80; }
 static bool word_char(unsigned char c) { return word_start(c) || isdigit(c) || c == '$'; }
