@@ -290,9 +290,10 @@ static int apply(struct duck *d, struct session *s, struct err *e)
     (void)buf_char(&path, '.');
     duck__quote(&path, '"', none ? NOWHERE : s->schema[0] ? s->schema : "main");
     const char *p = buf_str(&path);
+    /* Progress is drawn on standard output, which is closed to the world; counting starts after two seconds (the library's default). */
     (void)buf_str_add(&b, "SET search_path=");
     duck__quote(&b, '\'', p ? p : "");
-    (void)buf_str_add(&b, ";SET enable_progress_bar=true;SET enable_progress_bar_print=false;SET progress_bar_time=0");
+    (void)buf_str_add(&b, ";SET enable_progress_bar=true");
     if (duck__exec(s->conn, buf_str(&b), NULL) < 0)
         return err_set(e, ERR_INVALID, "3F000", "default catalog and schema \"%s\".\"%s\" do not exist", s->catalog, s->schema);
     return 0;
@@ -324,6 +325,7 @@ int duck__session(struct duck *d, const struct wire_job *job, struct session *re
         return 0;
     }
     if (d->next.conn) duckdb_disconnect(&d->next.conn);
+    d->next = want; /* without a connection: what the one made ahead for the next job shall be like */
     int r = make(d, &want, e);
     if (r < 0) return r;
     *ret = want;
