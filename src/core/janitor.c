@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/observe.h"
 #include "core/service_int.h"
 
 #define TICK_MS 1000
@@ -74,9 +75,13 @@ static void expire_one(struct service *s, const struct qid *id, int64_t now)
     if (!q && service__load(s, id, &q, &e)) return;
     struct id_write w = {.w = {.apply = apply_expire}, .id = *id, .at_ms = now};
     pthread_mutex_lock(&q->lock);
-    q->rec.gone_ms = q->rec.gone_ms ? q->rec.gone_ms : now;
+    bool first = q->rec.gone_ms == 0;
+    q->rec.gone_ms = first ? now : q->rec.gone_ms;
     pthread_mutex_unlock(&q->lock);
-    if (registry_do(s->registry, &w.w, &e) == 0) service__drop_result(s, q);
+    if (registry_do(s->registry, &w.w, &e) == 0) {
+        service__drop_result(s, q);
+        if (first) observe_retention(id, q->rec.workspace_name, "result");
+    }
     query_unref(q);
 }
 
@@ -107,7 +112,7 @@ static void sweep(struct service *s, int64_t now)
         for (size_t i = 0; i < n; i++) {
             expire_one(s, &ids[i], now);
             struct id_write w = {.w = {.apply = apply_forget}, .id = ids[i]};
-            (void)!registry_do(s->registry, &w.w, &e);
+            if (registry_do(s->registry, &w.w, &e) == 0) observe_retention(&ids[i], NULL, "history");
         }
     }
     arena_free(a);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/sys.h"
+#include "core/observe.h"
 #include "core/query_int.h"
 
 /* Rows: from; columns: to. QUEUED -> FINISHED is a reuse hit; RUNNING -> QUEUED is a restart. */
@@ -149,6 +150,7 @@ const struct qid *query_id(const struct query *q)
 bool query_move(struct query *q, enum query_state to)
 {
     if (!query_move_legal(q->rec.state, to)) return false;
+    observe_move(&q->rec, q->rec.state, to);
     q->rec.state = (uint8_t)to;
     if (!query_state_ended(to)) q->shown = to;
     return true;

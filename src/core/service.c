@@ -12,6 +12,8 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/audit.h"
+#include "core/observe.h"
 #include "core/service_int.h"
 
 /* How long an accept may wait for its query's end, so that both share one transaction (design.md decision 1). */
@@ -42,6 +44,7 @@ void service__table_add(struct service *s, struct query *q)
     *slot = query_ref(q);
     q->in_table = true;
     pthread_mutex_unlock(&s->table_lock);
+    observe_alive(&q->rec);
 }
 
 static bool table_remove_locked(struct service *s, struct query *q)
@@ -115,6 +118,7 @@ static void end_shown(struct query *q)
     atomic_fetch_sub(&s->live, 1);
     metric_add(s->m_ended[ending], 1);
     metric_observe_ns(s->m_seconds, elapsed);
+    if (!q->refused) observe_end(&q->rec);
     table_retire(s, q);
 }
 
@@ -248,6 +252,7 @@ static void insert_done(struct registry_write *w, int rc, const struct err *e)
     if (rc) {
         refuse(q, e);
     } else {
+        observe_submit(&q->rec);
         /* With an idempotency key nothing starts before it is known that no earlier query has the key. */
         if (q->idempotency_key) dispatch(q->service, q);
         pthread_mutex_lock(&q->lock);
@@ -354,11 +359,15 @@ static int fill_record(struct query *q, const struct identity *who, const struct
 
 int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret, struct err *e)
 {
-    if (who->role < ROLE_MEMBER) return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not run queries");
+    if (who->role < ROLE_MEMBER) {
+        observe_denied(who, "submit", NULL);
+        return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not run queries");
+    }
     if (atomic_load(&s->draining)) return err_set(e, ERR_UNAVAILABLE, "57P03", "the server is draining: it accepts no new queries");
     if (in->sql_len == 0) return err_set(e, ERR_INVALID, "42601", "the SQL text is empty");
     if (memchr(in->sql, 0, in->sql_len)) return err_set(e, ERR_INVALID, "22021", "the SQL text contains a NUL character");
-    int rc = scheduler_room(s->scheduler, who->workspace, e);
+    int rc = audit_admit(e);
+    if (!rc) rc = scheduler_room(s->scheduler, who->workspace, e);
     if (rc) return rc;
     struct query *q = query_new(s);
     if (!q) return err_set(e, ERR_NOMEM, "53200", "out of memory");
@@ -463,6 +472,7 @@ int service_find(struct service *s, const struct identity *who, const char *text
         if (rc) return rc;
     }
     if (!visible(who, q)) {
+        observe_denied(who, "see", &q->rec);
         query_unref(q);
         return not_found(e);
     }
@@ -474,9 +484,10 @@ int service_find(struct service *s, const struct identity *who, const char *text
 
 static int may_change(const struct identity *who, const struct query *q, struct err *e)
 {
+    if (who->role >= ROLE_MEMBER && owner_or_admin(who, q)) return 0;
+    observe_denied(who, "change", &q->rec);
     if (who->role < ROLE_MEMBER) return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not change queries");
-    if (!owner_or_admin(who, q)) return err_set(e, ERR_DENIED, "42501", "only the query's owner or an admin may do this");
-    return 0;
+    return err_set(e, ERR_DENIED, "42501", "only the query's owner or an admin may do this");
 }
 
 static void interrupt(struct query *q)
@@ -498,6 +509,7 @@ int service_cancel(struct service *s, const struct identity *who, struct query *
     enum ending ending = q->rec.state == QUERY_QUEUED ? END_CANCELED_QUEUED : END_CANCELED_RUNNING;
     pthread_mutex_unlock(&q->lock);
     if (!service__end(q, ending, NULL, NULL, 0)) return err_set(e, ERR_CONFLICT, "55000", "the query has ended already");
+    observe_cancel(who, &q->rec);
     interrupt(q);
     return 0;
 }
@@ -527,7 +539,9 @@ int service_delete(struct service *s, const struct identity *who, struct query *
     if (first) q->rec.gone_ms = now;
     q->version++;
     pthread_mutex_unlock(&q->lock);
-    if (first) service__write(q, apply_gone, gone_done, 0, now, 0);
+    if (!first) return 0;
+    observe_delete(who, &q->rec);
+    service__write(q, apply_gone, gone_done, 0, now, 0);
     return 0;
 }
 
@@ -539,12 +553,14 @@ void service__drop_result(struct service *s, struct query *q)
     uint32_t n = q->rec.nresults;
     pthread_mutex_unlock(&q->lock);
     segment_unref(old);
+    pthread_mutex_lock(&s->files_lock);
     for (uint32_t i = 0; i < n; i++) {
         struct err e;
         err_clear(&e);
         if (!q->rec.results[i].sealed) continue;
         if (spool_remove(s->spool, &q->rec.id, q->rec.results[i].ordinal, &e)) log_event(LOG_WARN, "core", "a stored result could not be removed", "error", e.text, NULL);
     }
+    pthread_mutex_unlock(&s->files_lock);
 }
 
 /* ---- life ---- */
@@ -571,6 +587,7 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     s->pool = o->pool;
     memcpy(s->metadata, o->metadata, sizeof s->metadata);
     pthread_mutex_init(&s->table_lock, NULL);
+    pthread_mutex_init(&s->files_lock, NULL);
     make_metrics(s);
     int rc = spool_open(o->data_dir, &s->spool, e);
     if (!rc) rc = janitor_start(s, &s->janitor, e);
@@ -590,6 +607,17 @@ void service_drain(struct service *s)
 {
     atomic_store(&s->draining, true);
     scheduler_pause(s->scheduler, true);
+}
+
+void service_undrain(struct service *s)
+{
+    atomic_store(&s->draining, false);
+    scheduler_pause(s->scheduler, atomic_load(&s->paused));
+}
+
+bool service_draining(struct service *s)
+{
+    return atomic_load(&s->draining);
 }
 
 int service_running(struct service *s)
@@ -623,6 +651,7 @@ void service_close(struct service *s)
     table_clear(s);
     spool_close(s->spool);
     pthread_mutex_destroy(&s->table_lock);
+    pthread_mutex_destroy(&s->files_lock);
     free(s);
 }
 
@@ -633,7 +662,8 @@ int service_live(struct service *s)
 
 void service_pause(struct service *s, bool pause)
 {
-    scheduler_pause(s->scheduler, pause);
+    atomic_store(&s->paused, pause);
+    scheduler_pause(s->scheduler, pause || atomic_load(&s->draining));
 }
 
 bool service_ready(struct service *s, struct err *e)

@@ -27,6 +27,9 @@ struct service_options {
 int service_open(const struct service_options *o, struct service **ret, struct err *e) MUST_USE;
 /* From now on submits answer ERR_UNAVAILABLE. */
 void service_drain(struct service *s);
+/* Takes submits again. */
+void service_undrain(struct service *s);
+bool service_draining(struct service *s);
 /* Starts no queued query any more, ends running engines (their queries are queued again or failed by the next start), joins all threads. The caller drained before:
  * service_drain, then waited for service_running() to reach 0 or its deadline. No call into the service may be under way. */
 void service_close(struct service *s);

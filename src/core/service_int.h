@@ -33,7 +33,9 @@ struct service {
     struct janitor *janitor;
     struct reuse *reuse;
     atomic_bool draining;
+    atomic_bool paused;           /* by an administrator */
     atomic_bool stopping;         /* the drain is over: runners leave their records as they are */
+    pthread_mutex_t files_lock;   /* held while sealed files of recorded results are removed: a backup holds it from its snapshot until it has them */
     pthread_mutex_t table_lock;   /* guards the four below */
     struct query *table[TABLE_BUCKETS];
     struct query *recent[RECENT_KEPT]; /* references; ring */
