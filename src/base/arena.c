@@ -15,7 +15,7 @@
 
 #include "base/err.h"
 
-#define FIRST_BLOCK 4096
+#define FIRST_BLOCK 1024 /* what a parked request needs: ten thousand of them wait at once */
 #define LARGEST_BLOCK (256 * 1024)
 #define ALIGN 16
 
