@@ -18,6 +18,7 @@
 #include "base/metrics.h"
 #include "base/sys.h"
 #include "core/admin.h"
+#include "core/audit.h"
 #include "core/registry.h"
 #include "core/service.h"
 #include "core/workspace.h"
@@ -90,6 +91,8 @@ static int open_all(struct daemon *d, const char *data, const char *engine, stru
     int rc = data_dir_lock(data, &d->lock, e);
     if (!rc) rc = registry_open(data, &d->registry, e);
     if (!rc) rc = identities_open(d->registry, data, &d->identities, e);
+    if (!rc) rc = audit_open(data, e);
+    if (!rc) audit_event("sys_startup", "version", QUERN_VERSION, "previous", audit_previous(), NULL);
     if (!rc) rc = workspaces_open(d->registry, data, &d->workspaces, e);
     struct pool_options po = {.data_dir = data, .engine_path = engine};
     if (!rc) rc = pool_open(&po, &d->pool, e);
@@ -116,6 +119,8 @@ static void close_all(struct daemon *d)
     server_stop(d->server);
     admin_server_stop(d->admin_server);
     service_close(d->service);
+    audit_event("sys_shutdown", NULL);
+    audit_close();
     pool_close(d->pool);
     workspaces_close(d->workspaces);
     identities_close(d->identities);
@@ -129,10 +134,12 @@ static void reload(const struct options *o)
     err_clear(&e);
     if (config_load(o->config_file, true, &e)) {
         log_line(LOG_ERROR, "main", "reload refused, the old configuration stays: %s", e.text);
+        audit_event("sys_config_refused", "error", e.text, NULL);
         return;
     }
     log_set_level((enum log_level)config.log_level);
     log_event(LOG_INFO, "main", "configuration reloaded", NULL);
+    audit_event("sys_config_reload", "file", o->config_file, NULL);
 }
 
 static void wait_for_stop(const struct options *o, const sigset_t *set)
@@ -148,6 +155,7 @@ static void wait_for_stop(const struct options *o, const sigset_t *set)
 static void drain(struct daemon *d, const sigset_t *set)
 {
     log_line(LOG_INFO, "main", "draining: %d running, up to %lld ms (server.drain)", service_running(d->service), (long long)config.server_drain);
+    audit_event("sys_drain", "by", "signal", NULL);
     server_drain(d->server);
     service_drain(d->service);
     int64_t until = sys_mono_ns() + config.server_drain * 1000000;

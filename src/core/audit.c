@@ -314,7 +314,7 @@ static void *trail_main(void *arg)
     for (;;) {
         if (!list) {
             tell("audit_dropped", &trail.dropped);
-            if (sys_mono_ns() / 1000000000 != trail.second) tell("authn_login_fail_max", &trail.left_out);
+            if (sys_mono_ns() / 1000000000 != trail.second) tell("refusals_left_out", &trail.left_out);
             list = trail.head;
             trail.head = NULL;
             trail.tail = &trail.head;

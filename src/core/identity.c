@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "base/utf8.h"
+#include "core/audit.h"
 #include "core/keyring.h"
 #include "core/limiter.h"
 #include "core/registry.h"
@@ -272,7 +273,12 @@ int identity_check(struct identities *ids, const char *key_id, size_t key_id_len
 {
     struct credential c;
     if (credential_parse(key_id, key_id_len, secret, secret_len, &c) && credential_right(ids, &c, ret)) return 0;
+    /* Not what might be a secret in the wrong place: only what has the shape of a key id. */
+    char shown[KEY_ID_LEN + 1] = "";
+    bool shaped = c.key_id_len == KEY_ID_LEN && utf8_valid(c.key_id, c.key_id_len);
+    if (shaped) memcpy(shown, c.key_id, KEY_ID_LEN);
     int64_t wait_ms = limiter_failure(ids->limiter, c.key_id, c.key_id_len, peer, config.auth_max_failures, sys_mono_ns());
+    audit_refusal(wait_ms ? "authn_login_lock" : "authn_login_fail", "key", shaped ? shown : NULL, "peer", peer, NULL);
     if (wait_ms == 0) return err_set(e, ERR_UNAUTH, "28000", "the credential is not valid");
     return err_set(e, ERR_LIMIT, "28000", "too many wrong credentials for this key from this address (auth.max_failures = %lld a minute); try again in %lld s",
                    (long long)config.auth_max_failures, (long long)(wait_ms + 999) / 1000);

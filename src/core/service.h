@@ -89,6 +89,7 @@ struct rows;
  * exposed durably first. ERR_GONE (deleted, expired), ERR_CONFLICT (no rows yet, or ended without a result; use the view), ERR_CORRUPT, ERR_IO. */
 int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows **ret, struct err *e) MUST_USE;
 void rows_close(struct rows *r); /* (any) */
+const struct qid *rows_query_id(const struct rows *r);
 struct segment *rows_segment(struct rows *r);   /* borrowed; row and batch counts grow while the query runs */
 bool rows_complete(const struct rows *r);       /* opened on a finished result: counts are final */
 

@@ -215,3 +215,8 @@ void list_free(struct list *l)
     free(l->queries);
     *l = (struct list){NULL, 0, 0};
 }
+
+const struct qid *rows_query_id(const struct rows *r)
+{
+    return &r->q->rec.id;
+}

@@ -20,6 +20,7 @@
 #include "base/json_write.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/audit.h"
 #include "core/dataset.h"
 #include "core/identity.h"
 #include "core/registry.h"
@@ -451,6 +452,7 @@ int workspace_bucket_create(struct workspaces *w, const char *workspace, const c
     if (!rc && !read_only) rc = bucket_prepare(url, e);
     if (!rc) rc = commit(w, &c, e);
     if (rc) return rc;
+    audit_event("bucket_created", "workspace", workspace, "bucket", name, "by", "admin", NULL);
     log_event(LOG_INFO, "core", "bucket created", "workspace", workspace, "bucket", name, NULL);
     struct json_write j = JSON_WRITE_INIT(out);
     write_bucket(&j, workspace, &c.bucket);
@@ -470,6 +472,7 @@ int workspace_dataset_add(struct workspaces *w, const char *workspace, const cha
     c.dataset.folder = place.folder;
     rc = commit(w, &c, e);
     if (rc) return rc;
+    audit_event("dataset_added", "workspace", workspace, "dataset", name, "by", "admin", NULL);
     log_event(LOG_INFO, "core", "dataset added", "workspace", workspace, "dataset", name, "format", place.format, NULL);
     struct json_write j = JSON_WRITE_INIT(out);
     write_dataset(&j, workspace, &c.dataset);
@@ -482,6 +485,7 @@ int workspace_dataset_remove(struct workspaces *w, const char *workspace, const 
     int rc = find_workspace(w, workspace, &c.dataset.workspace, e);
     if (!rc) rc = commit(w, &c, e);
     if (rc) return rc;
+    audit_event("dataset_removed", "workspace", workspace, "dataset", name, "by", "admin", NULL);
     log_event(LOG_INFO, "core", "dataset removed", "workspace", workspace, "dataset", name, NULL);
     struct json_write j = JSON_WRITE_INIT(out);
     json_object_begin(&j);
@@ -517,6 +521,7 @@ int workspace_set(struct workspaces *w, const char *workspace, const char *setti
     int rc = find_workspace(w, workspace, &c.workspace, e);
     if (!rc) rc = commit(w, &c, e);
     if (rc) return rc;
+    audit_event("workspace_limit_set", "workspace", workspace, "limit", name, "value", value, "by", "admin", NULL);
     log_event(LOG_INFO, "core", "workspace limit set", "workspace", workspace, "limit", name, "value", value, NULL);
     int64_t values[WORKSPACE_LIMITS];
     for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++) values[k] = workspace_limit(w, c.workspace, k);

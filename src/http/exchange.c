@@ -17,6 +17,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/audit.h"
 #include "http/http_int.h"
 
 #define TURNS_MAX 100000
@@ -208,6 +209,8 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
             return next;
         }
         if (rq->who.role < m.route->role) {
+            audit_refusal("authz_fail", "workspace", rq->who.workspace_name, "user", rq->who.user_name, "key", rq->who.key_id, "peer", x->conn->peer, "what", m.route->name,
+                          NULL);
             err_set(&e, ERR_DENIED, "42501", "the key's role (%s) does not allow this; it needs %s", role_name(rq->who.role), role_name(m.route->role));
             return refuse(x, 403, false, &e);
         }
@@ -303,6 +306,8 @@ static void start_stream(struct exchange *x, struct segment_scratch *scratch)
     struct err e;
     err_clear(&e);
     struct reply *r = &x->rq.reply;
+    x->rows_format = r->rows.encoder ? r->rows.encoder->name : NULL;
+    x->rows_id = *rows_query_id(r->rows.rows);
     int rc = r->rows.raw ? open_raw(x, &e) : 0;
     if (!rc && x->send_fd < 0) {
         stream_begin(&x->stream, &x->rq);

@@ -64,6 +64,9 @@ struct exchange {
     bool queued;                    /* a response was handed to the library */
     int send_fd;                    /* raw stored stream: descriptor, -1 none */
     uint64_t send_off, send_len;
+    uint64_t out_bytes;             /* of the body, given to the library */
+    const char *rows_format;        /* the reply holds rows of `rows_id` in this format; NULL: none */
+    struct qid rows_id;
     uint32_t route_number;          /* UINT32_MAX none */
     uint32_t turns;                 /* handler calls, against endless loops */
     int64_t begun_ns;

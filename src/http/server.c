@@ -26,6 +26,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/audit.h"
 #include "dialects/neutral.h"
 #include "http/http_int.h"
 #include "http/peers.h"
@@ -193,6 +194,7 @@ static ssize_t pull(void *cls, uint64_t pos, char *p, size_t n)
         int64_t now = sys_mono_ns();
         atomic_store_explicit(&x->conn->watch.deadline_ns, now + config.download_stall * 1000000, memory_order_relaxed);
         metric_add(x->server->sent_bytes, (int64_t)got);
+        x->out_bytes += got;
         return (ssize_t)got;
     }
     if (x->stream.failed)
@@ -242,6 +244,7 @@ static struct MHD_Response *make_response(struct exchange *x, char content_range
         if (m) {
             x->send_fd = -1; /* the library closes it */
             metric_add(x->server->sent_bytes, (int64_t)len);
+            x->out_bytes = len;
         }
         return m;
     }
@@ -260,6 +263,7 @@ static struct MHD_Response *make_response(struct exchange *x, char content_range
     if (r->etag)
         choose_range(x, r->body.len, &off, &len, content_range);
     metric_add(x->server->sent_bytes, (int64_t)len);
+    x->out_bytes = len;
     /* The body lives in the exchange, which outlives the response. */
     return MHD_create_response_from_buffer((size_t)len, len ? r->body.p + off : NULL, MHD_RESPMEM_PERSISTENT);
 }
@@ -390,15 +394,29 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     return act(x, exchange_run(x));
 }
 
+/* Who read which rows (audit.reads). Bytes are those that went to the socket; a client that left in the middle has complete=no. */
+static void audit_read(const struct exchange *x, bool complete)
+{
+    char id[ID_TEXT_MAX], bytes[32];
+    const struct request *rq = &x->rq;
+    bool download = rq->dialect && rq->dialect->id == DIALECT_NEUTRAL;
+    if (!x->rows_format || !x->queued || rq->reply.status >= 300 || config.audit_reads == 2 || (config.audit_reads == 0 && !download))
+        return;
+    snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)(rq->method[0] == 'H' ? 0 : x->out_bytes));
+    audit_event(download ? "result_download" : "result_read", "query", id_uuid(&x->rows_id, id), "workspace", rq->who.workspace_name, "user", rq->who.user_name,
+                "key", rq->who.key_id, "peer", x->conn->peer, "dialect", rq->dialect->name, "format", x->rows_format, "bytes", bytes, "complete",
+                complete ? "yes" : "no", "request", x->request_id, NULL);
+}
+
 static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode why)
 {
     struct server *s = cls;
     struct exchange *x = *context;
     (void)mhd;
-    (void)why;
     *context = NULL;
     if (!x)
         return;
+    audit_read(x, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     int64_t now = sys_mono_ns();
     timing(x->conn, now + config.http_idle * 1000000, 0, 0);
     uint32_t n = x->route_number == UINT32_MAX ? router_routes(s->router) : x->route_number;

@@ -164,6 +164,11 @@ struct segment *rows_segment(struct rows *r)
     return r->segment;
 }
 
+const struct qid *rows_query_id(const struct rows *r)
+{
+    return query_id(r->q);
+}
+
 bool rows_complete(const struct rows *r)
 {
     (void)r;
