@@ -114,6 +114,18 @@ static void prewarm(void *arg, int64_t workspace)
     arena_free(a);
 }
 
+/* The part of /readyz that only main knows. */
+static void status(void *arg, struct json_write *w)
+{
+    const struct daemon *d = arg;
+    json_key(w, "sandbox");
+    json_object_begin(w);
+    json_ki64(w, "landlockAbi", d->level.landlock_abi);
+    json_kbool(w, "seccomp", d->level.seccomp);
+    json_kstr(w, "library", d->level.library);
+    json_object_end(w);
+}
+
 static void close_all(struct daemon *d)
 {
     server_stop(d->server);
@@ -128,25 +140,27 @@ static void close_all(struct daemon *d)
     if (d->lock >= 0) close(d->lock);
 }
 
-static void reload(const struct options *o)
+static void reload(const struct options *o, struct daemon *d)
 {
     struct err e;
     err_clear(&e);
     if (config_load(o->config_file, true, &e)) {
         log_line(LOG_ERROR, "main", "reload refused, the old configuration stays: %s", e.text);
         audit_event("sys_config_refused", "error", e.text, NULL);
-        return;
+    } else {
+        log_set_level((enum log_level)config.log_level);
+        log_event(LOG_INFO, "main", "configuration reloaded", NULL);
+        audit_event("sys_config_reload", "file", o->config_file, NULL);
     }
-    log_set_level((enum log_level)config.log_level);
-    log_event(LOG_INFO, "main", "configuration reloaded", NULL);
-    audit_event("sys_config_reload", "file", o->config_file, NULL);
+    err_clear(&e);
+    if (server_reload(d->server, &e)) log_line(LOG_ERROR, "main", "the TLS certificate in use stays: %s", e.text);
 }
 
-static void wait_for_stop(const struct options *o, const sigset_t *set)
+static void wait_for_stop(const struct options *o, struct daemon *d, const sigset_t *set)
 {
     for (;;) {
         int sig = sigwaitinfo(set, NULL);
-        if (sig == SIGHUP) reload(o);
+        if (sig == SIGHUP) reload(o, d);
         else if (sig == SIGTERM || sig == SIGINT) return;
     }
 }
@@ -183,16 +197,17 @@ static int serve(const struct options *o)
     struct err e;
     err_clear(&e);
     struct daemon d = {.lock = -1};
-    char *engine = engine_path(), address[128];
+    char *engine = engine_path(), address[320];
     int rc = engine ? open_all(&d, o->data, engine, &e) : err_set(&e, ERR_INTERNAL, NULL, "cannot find quern-engine beside quernd");
-    struct server_options so = {.service = d.service, .identities = d.identities, .listen = o->listen ? o->listen : config.http_listen};
+    struct server_options so = {.service = d.service, .identities = d.identities, .listen = o->listen ? o->listen : config.http_listen,
+                                .status = status, .status_arg = &d};
     if (!rc) rc = server_start(&so, &d.server, address, sizeof address, &e);
     if (rc) {
         fprintf(stderr, "quernd: %s\n", e.text);
     } else {
         workspaces_each(d.workspaces, prewarm, &d);
-        fprintf(stderr, "quernd: listening on http://%s\n", address);
-        wait_for_stop(o, &set);
+        fprintf(stderr, "quernd: listening on %s\n", address);
+        wait_for_stop(o, &d, &set);
         drain(&d, &set);
     }
     close_all(&d);

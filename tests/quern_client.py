@@ -6,6 +6,7 @@ Nothing here asserts on time; every wait has a generous limit whose end is an er
 import json as jsonlib
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -84,7 +85,7 @@ def wait_until(what, probe, limit=PATIENCE, pause=0.02):
 class Daemon:
     """One daemon on a free port with a data folder of its own. start, stop (SIGTERM, exit 0 wanted), kill (SIGKILL), restart."""
 
-    def __init__(self, env=None, build=None, data=None, folder=None, args=()):
+    def __init__(self, env=None, build=None, data=None, folder=None, args=(), listen="127.0.0.1:0", limits=None):
         self.build = build or BUILD
         self.own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="quern-test-")
@@ -93,8 +94,11 @@ class Daemon:
         self.env = dict(os.environ)
         self.env.update(env or {})
         self.args = list(args)
+        self.listen = listen
+        self.limits = limits or {}  # {resource.RLIMIT_...: (soft, hard)} of the daemon
         self.process = None
         self.port = None
+        self.scheme = "http"
         self.key = None
         self.bucket_dir = None
         self.exit_codes = []
@@ -136,20 +140,25 @@ class Daemon:
         mark = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(self.build, "quernd"), "serve", "--data", self.data, "--listen", "127.0.0.1:0", *self.args],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=use)
+                [os.path.join(self.build, "quernd"), "serve", "--data", self.data, "--listen", self.listen, *self.args],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=use, preexec_fn=self.set_limits if self.limits else None)
         self.local = threading.local()
         if wait:
             self.wait_ready(mark)
         return self
 
+    def set_limits(self):
+        for which, pair in self.limits.items():
+            resource.setrlimit(which, pair)
+
     def wait_ready(self, mark=0):
         def probe():
             with open(self.log_path, "rb") as f:
                 f.seek(mark)
-                found = re.search(rb"listening on http://[^:\s]+:(\d+)", f.read())
+                found = re.search(rb"listening on (https?)://[^\s]+:(\d+)", f.read())
             if found:
-                return int(found.group(1))
+                self.scheme = found.group(1).decode()
+                return int(found.group(2))
             if self.process.poll() is not None:
                 code = self.process.returncode
                 self.process = None
@@ -225,7 +234,7 @@ class Daemon:
     # -- HTTP
 
     def url(self, path):
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.port}{path}"
 
     def session(self):
         session = getattr(self.local, "session", None)

@@ -87,6 +87,7 @@ struct request {
     struct identity who;             /* filled unless CREDENTIAL_NONE */
     const char *method, *path;       /* path percent-encoded as sent, without query string */
     const char *request_id;
+    const char *peer;        /* address of the client as text: the connection's, or the one that a trusted proxy names */
     struct slice params[PATH_PARAMS_MAX]; /* in pattern order, percent-decoded, NUL-terminated */
     uint32_t nparams;
     const char *body; size_t body_len;
@@ -106,7 +107,7 @@ const char *request_header(struct request *rq, const char *name);
 const char *request_query(struct request *rq, const char *name, uint32_t i);
 /* Calls fn for each query parameter in order. */
 void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg);
-/* The peer is on this machine and no forwarding header says that it speaks for somebody else. */
+/* The peer is on this machine and no forwarding header says that it speaks for somebody else; or it came by the admin listener. */
 bool request_is_local(struct request *rq);
 
 /* ---- helpers for all dialects (dialects.c) ---- */

@@ -19,6 +19,7 @@
 #include "base/sys.h"
 #include "core/audit.h"
 #include "http/http_int.h"
+#include "http/peers.h"
 
 #define TURNS_MAX 100000
 #define VERIFY_PIECE (8u << 20)
@@ -61,6 +62,7 @@ struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_
     x->rq.arena = arena;
     x->rq.service = s->service;
     x->rq.http = x;
+    x->rq.peer = c->peer;
     x->rq.reply.length = -1;
     buf_init(&x->rq.reply.body, REPLY_CEILING);
     return x;
@@ -74,6 +76,8 @@ void exchange_free(struct exchange *x)
         park_end(x->park);
         metric_add(x->server->parked, -1);
     }
+    if (x->peer_counted)
+        peers_remove(x->server->peers, x->address);
     if (x->streaming)
         stream_free(&x->stream);
     else if (x->rq.reply.streaming && x->rq.reply.rows.rows)
@@ -143,11 +147,65 @@ static int authenticate(struct exchange *x, int *ret_status, struct err *e)
     if (auth_parse(kind, &h, &parts) != AUTH_PARSED)
         return err_set(e, ERR_UNAUTH, "28000", "%s", h.authorization || h.credential_id ? "the credential is malformed" : "a credential is required");
     int rc = identity_check(x->server->identities, parts.text, parts.key_len, parts.has_secret ? parts.text + parts.key_len : NULL, parts.secret_len,
-                            x->conn->peer, &x->rq.who, e);
+                            x->rq.peer, &x->rq.who, e);
     crypto_wipe(parts.text, parts.key_len + parts.secret_len);
     if (rc)
         *ret_status = rc == ERR_LIMIT ? 429 : rc == ERR_UNAUTH ? 401 : reply_status_of(rc);
     return rc;
+}
+
+#define FORWARD_LINES 16
+
+struct lines { const char *all[FORWARD_LINES]; uint32_t n; };
+
+static void one_line(void *arg, const char *name, const char *value)
+{
+    struct lines *l = arg;
+    (void)name;
+    if (l->n < FORWARD_LINES)
+        l->all[l->n++] = value;
+    else /* what is nearest to us counts */
+        memmove(l->all, l->all + 1, sizeof l->all - sizeof l->all[0]), l->all[FORWARD_LINES - 1] = value;
+}
+
+/* Of a trusted proxy: for whom it speaks. Headers of both kinds must agree, since a proxy may write one and pass on what a client sent as the other. */
+static int find_client(struct exchange *x, int *ret_status, struct err *e)
+{
+    struct lines forwarded = {.n = 0}, x_forwarded = {.n = 0};
+    unsigned char a[16], b[16];
+    server__headers(x, "Forwarded", one_line, &forwarded);
+    server__headers(x, "X-Forwarded-For", one_line, &x_forwarded);
+    bool one = forwarded_client(x->server->proxies, FORWARD_RFC7239, forwarded.all, forwarded.n, a);
+    bool other = forwarded_client(x->server->proxies, FORWARD_X, x_forwarded.all, x_forwarded.n, b);
+    *ret_status = 400;
+    if (forwarded.n && x_forwarded.n && (one != other || (one && memcmp(a, b, sizeof a) != 0)))
+        return err_set(e, ERR_INVALID, "08P01", "Forwarded and X-Forwarded-For name different clients");
+    if (!one && !other)
+        return 0;
+    memcpy(x->address, one ? a : b, sizeof x->address);
+    address_text(x->address, x->peer, sizeof x->peer);
+    x->rq.peer = x->peer;
+    if (!config.http_per_peer || proxies_has(x->server->proxies, x->address))
+        return 0;
+    x->peer_counted = peers_add(x->server->peers, x->address, config.http_per_peer);
+    *ret_status = 429;
+    return x->peer_counted ? 0 : err_set(e, ERR_LIMIT, "53300", "too many requests at a time from this address (http.per_peer = %lld)", (long long)config.http_per_peer);
+}
+
+/* A browser asks before it sends a page's request to another origin. True: answered. */
+static bool preflight(struct exchange *x, const struct route_match *m)
+{
+    const struct cors *c = x->server->cors;
+    if (!c || x->conn->admin || strcmp(x->rq.method, "OPTIONS") != 0 || !cors_allows(c, server__header(x, "Origin")) ||
+        !server__header(x, "Access-Control-Request-Method"))
+        return false;
+    const char *wanted = server__header(x, "Access-Control-Request-Headers");
+    x->rq.reply.status = 204;
+    reply_header(&x->rq, "Access-Control-Allow-Methods", m->allow);
+    if (wanted && cors_headers_ok(wanted))
+        reply_header(&x->rq, "Access-Control-Allow-Headers", wanted);
+    reply_header(&x->rq, "Access-Control-Max-Age", CORS_MAX_AGE);
+    return true;
 }
 
 static bool take_params(struct exchange *x, const struct route_match *m)
@@ -187,9 +245,22 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
         too_large(&e);
         return refuse(x, 413, true, &e);
     }
+    if (x->conn->proxy && x->guard.forwarded) {
+        int status;
+        if (find_client(x, &status, &e))
+            return refuse(x, status, status == 400, &e);
+    }
+    if (x->conn->admin && (v != ROUTE_FOUND || m.route->role))
+        v = ROUTE_NONE;
     if (v == ROUTE_NONE || (v == ROUTE_FOUND && !take_params(x, &m))) {
         err_set(&e, ERR_NOTFOUND, "02000", "no such path");
         return refuse(x, 404, false, &e);
+    }
+    if (v == ROUTE_METHOD && preflight(x, &m)) {
+        if (x->guard.expect_continue)
+            x->early = true;
+        x->stage = x->early ? STAGE_REPLY : STAGE_DISCARD;
+        return x->early ? EXCHANGE_SEND : EXCHANGE_BODY;
     }
     if (v == ROUTE_METHOD) {
         err_set(&e, ERR_INVALID, "0A000", "the method is not allowed here; allowed: %s", m.allow);
@@ -209,7 +280,7 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
             return next;
         }
         if (rq->who.role < m.route->role) {
-            audit_refusal("authz_fail", "workspace", rq->who.workspace_name, "user", rq->who.user_name, "key", rq->who.key_id, "peer", x->conn->peer, "what", m.route->name,
+            audit_refusal("authz_fail", "workspace", rq->who.workspace_name, "user", rq->who.user_name, "key", rq->who.key_id, "peer", x->rq.peer, "what", m.route->name,
                           NULL);
             err_set(&e, ERR_DENIED, "42501", "the key's role (%s) does not allow this; it needs %s", role_name(rq->who.role), role_name(m.route->role));
             return refuse(x, 403, false, &e);

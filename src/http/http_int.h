@@ -9,12 +9,16 @@
 
 #include "base/metrics.h"
 #include "dialects/dialect.h"
+#include "http/accept.h"
 #include "http/auth.h"
+#include "http/cors.h"
 #include "http/guard.h"
 #include "http/park.h"
+#include "http/proxy.h"
 #include "http/router.h"
 #include "http/server.h"
 #include "http/stream.h"
+#include "http/tls.h"
 #include "http/watch.h"
 #include "http/worker.h"
 
@@ -31,6 +35,9 @@ struct http_conn {
     char peer[PEER_MAX];            /* address text */
     unsigned char address[16];
     bool loopback;
+    bool proxy;                     /* one of http.trusted_proxies */
+    bool admin;                     /* came by http.admin_listen */
+    bool counted;                   /* in server.peers */
 };
 
 enum stage {
@@ -53,6 +60,9 @@ struct exchange {
     struct http_conn *conn;
     struct MHD_Connection *mhd;
     struct guard guard;
+    char peer[PEER_MAX];            /* of the client that a trusted proxy names; "" else */
+    unsigned char address[16];      /* likewise */
+    bool peer_counted;              /* in server.peers */
     struct buf body;
     uint64_t discarded;
     struct park *park;
@@ -79,6 +89,8 @@ struct exchange {
 
 struct route_stats { struct metric *classes[5]; struct metric *seconds; };
 
+struct listener { struct server *server; struct MHD_Daemon *daemon; int fd; bool admin; };
+
 struct server {
     struct service *service;
     struct identities *identities;
@@ -86,13 +98,20 @@ struct server {
     struct route_stats *stats;      /* by route number, one more for "none" at the end */
     struct watch *watch;
     struct workers *workers;
-    struct MHD_Daemon *daemon;
+    struct listener listeners[ACCEPT_LISTENERS]; /* the main one, the admin one */
+    uint32_t nlisteners;
+    struct acceptor *acceptor;
+    struct tls *tls;                /* NULL: plain HTTP */
+    struct proxies *proxies;
+    struct cors *cors;              /* NULL: no other origin may read answers */
     struct peers *peers;
+    int64_t most_connections;
+    _Atomic int64_t open, started;  /* connections: now, ever */
+    int64_t handed, handed_ns;      /* acceptor's: given to the library, when the last */
     _Atomic bool stopping;
     _Atomic bool draining;
     _Atomic int64_t suspended;      /* connections handed away and not yet resumed */
     struct metric *parked, *streams, *connections, *sent_bytes, *client_gone, *cut_streams;
-    int listener;
 };
 
 /* ---- exchange.c ---- */
@@ -113,6 +132,7 @@ void exchange_refuse(struct exchange *x, int status, const struct err *e);
 /* ---- server.c: the library, for the files that may not see it ---- */
 const char *server__header(struct exchange *x, const char *name);
 void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg); /* not decoded; value may be NULL */
+void server__headers(struct exchange *x, const char *name, void (*fn)(void *arg, const char *name, const char *value), void *arg); /* every line of that name, in order */
 bool server__suspend(struct exchange *x); /* false: stopping, not suspended */
 void server__trim(const struct exchange *x); /* owner, about to park: gives memory back that holds nothing */
 void server__resume(void *exchange);      /* any thread; the exchange is not the caller's afterwards */

@@ -56,15 +56,17 @@ bool peers_full(struct peers *p, const unsigned char address[16], int64_t most)
     return full;
 }
 
-void peers_add(struct peers *p, const unsigned char address[16])
+bool peers_add(struct peers *p, const unsigned char address[16], int64_t most)
 {
     pthread_mutex_lock(&p->lock);
     struct peer **at = find(p, address);
     if (!*at && (*at = calloc(1, sizeof **at)))
         memcpy((*at)->address, address, 16);
-    if (*at)
+    bool room = *at && (!most || (*at)->count < most);
+    if (room)
         (*at)->count++;
     pthread_mutex_unlock(&p->lock);
+    return room;
 }
 
 void peers_remove(struct peers *p, const unsigned char address[16])

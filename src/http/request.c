@@ -80,5 +80,5 @@ void request_query_each(struct request *rq, void (*fn)(void *arg, const char *na
 bool request_is_local(struct request *rq)
 {
     struct exchange *x = exchange_of(rq);
-    return x->conn->loopback && !x->guard.forwarded;
+    return x->conn->admin || (x->conn->loopback && !x->guard.forwarded);
 }

@@ -33,6 +33,7 @@
 
 #define BODY_RATE 1024 /* bytes a second that a body must keep up, beyond http.body_timeout */
 #define PAGE 4096u
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
 
 /* ---- for the files that do not see the library ---- */
 
@@ -55,6 +56,23 @@ void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, co
 {
     struct args_call c = {fn, arg};
     MHD_get_connection_values(x->mhd, MHD_GET_ARGUMENT_KIND, one_arg, &c);
+}
+
+struct headers_call { const char *name; struct args_call call; };
+
+static enum MHD_Result one_named(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    struct headers_call *c = cls;
+    (void)kind;
+    if (value && strcasecmp(key, c->name) == 0)
+        c->call.fn(c->call.arg, key, value);
+    return MHD_YES;
+}
+
+void server__headers(struct exchange *x, const char *name, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+    struct headers_call c = {name, {fn, arg}};
+    MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, one_named, &c);
 }
 
 bool server__suspend(struct exchange *x)
@@ -92,20 +110,45 @@ static struct http_conn *conn_of(struct MHD_Connection *mhd)
     return i ? i->socket_context : NULL;
 }
 
-static enum MHD_Result on_accept(void *cls, const struct sockaddr *sa, socklen_t n)
+/* ---- the acceptor's thread ---- */
+
+static bool room(void *arg)
 {
-    struct server *s = cls;
-    unsigned char address[16];
-    (void)n;
-    bool loopback = peers_address(sa, address, NULL, 0);
-    return config.http_per_peer && !loopback && peers_full(s->peers, address, config.http_per_peer) ? MHD_NO : MHD_YES;
+    struct server *s = arg;
+    int64_t pending = s->handed - atomic_load(&s->started);
+    if (pending > 0 && sys_mono_ns() - s->handed_ns > 1000000000) { /* the library dropped some for lack of memory */
+        s->handed -= pending;
+        pending = 0;
+    }
+    return atomic_load(&s->open) + pending < s->most_connections;
 }
+
+static void take(void *arg, uint32_t listener, int fd, const struct sockaddr *sa, socklen_t n)
+{
+    struct server *s = arg;
+    struct listener *l = &s->listeners[listener];
+    unsigned char address[16];
+    bool loopback = peers_address(sa, address, NULL, 0);
+    if (!l->admin && config.http_per_peer && !loopback && !proxies_has(s->proxies, address) && peers_full(s->peers, address, config.http_per_peer)) {
+        close(fd);
+        return;
+    }
+    if (MHD_add_connection(l->daemon, fd, sa, n) == MHD_YES) { /* else it closed it */
+        s->handed++;
+        s->handed_ns = sys_mono_ns();
+    }
+}
+
+/* ---- connections of the library's threads ---- */
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code)
 {
-    struct server *s = cls;
+    struct listener *l = cls;
+    struct server *s = l->server;
     struct http_conn *c = *context;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        atomic_fetch_add(&s->open, 1);
+        atomic_fetch_add(&s->started, 1);
         const union MHD_ConnectionInfo *fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
         const union MHD_ConnectionInfo *peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
         c = calloc(1, sizeof *c);
@@ -115,15 +158,23 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         }
         c->watch.fd = fd->connect_fd;
         c->loopback = peers_address(peer ? peer->client_addr : NULL, c->address, c->peer, sizeof c->peer);
+        c->admin = l->admin;
+        c->proxy = proxies_has(s->proxies, c->address);
         timing(c, sys_mono_ns() + config.http_header_timeout * 1000000, 0, 0);
-        if (!c->loopback)
-            peers_add(s->peers, c->address);
+        if (!c->loopback && !c->proxy && !c->admin && config.http_per_peer) {
+            c->counted = peers_add(s->peers, c->address, config.http_per_peer);
+            if (!c->counted)
+                shutdown(c->watch.fd, SHUT_RDWR);
+        }
         watch_conn_add(s->watch, &c->watch);
         metric_add(s->connections, 1);
         *context = c;
-    } else if (c) {
+        return;
+    }
+    atomic_fetch_sub(&s->open, 1);
+    if (c) {
         watch_conn_remove(s->watch, &c->watch);
-        if (!c->loopback)
+        if (c->counted)
             peers_remove(s->peers, c->address);
         metric_add(s->connections, -1);
         free(c);
@@ -268,6 +319,23 @@ static struct MHD_Response *make_response(struct exchange *x, char content_range
     return MHD_create_response_from_buffer((size_t)len, len ? r->body.p + off : NULL, MHD_RESPMEM_PERSISTENT);
 }
 
+/* What lets a web page of another origin read the answer. Pages that are for this machine only are for nobody else. */
+static void origin_headers(struct exchange *x, struct MHD_Response *m)
+{
+    const struct cors *c = x->server->cors;
+    if (x->conn->admin || (x->rq.route && !x->rq.route->role))
+        return;
+    if (!cors_any(c))
+        header(m, "Vary", "Origin");
+    const char *origin = server__header(x, "Origin");
+    if (!cors_allows(c, origin))
+        return;
+    header(m, "Access-Control-Allow-Origin", cors_any(c) ? "*" : origin);
+    if (!cors_any(c)) /* never together with "*" */
+        header(m, "Access-Control-Allow-Credentials", "true");
+    header(m, "Access-Control-Expose-Headers", CORS_EXPOSED);
+}
+
 static enum MHD_Result send_reply(struct exchange *x)
 {
     struct reply *r = &x->rq.reply;
@@ -297,6 +365,8 @@ static enum MHD_Result send_reply(struct exchange *x)
         header(m, "Accept-Ranges", "bytes");
     if (content_range[0])
         header(m, "Content-Range", content_range);
+    if (x->server->cors)
+        origin_headers(x, m);
     bool retry = false;
     for (uint32_t i = 0; i < r->nheaders; i++) {
         header(m, r->headers[i].name, r->headers[i].value);
@@ -324,7 +394,15 @@ static void send_raw(struct exchange *x)
     char head[512];
     int n = snprintf(head, sizeof head, "HTTP/1.1 %d Content Too Large\r\nContent-Type: %s\r\nContent-Length: %zu\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n",
                      r->status, r->content_type ? r->content_type : "text/plain", r->body.len, x->request_id);
-    if (n > 0 && (size_t)n < sizeof head) {
+    if (n <= 0 || (size_t)n >= sizeof head)
+        return;
+    if (x->server->tls && !x->conn->admin) {
+        const union MHD_ConnectionInfo *i = MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+        if (i && i->tls_session) {
+            tls_send(i->tls_session, head, (size_t)n);
+            tls_send(i->tls_session, r->body.p, r->body.len);
+        }
+    } else {
         struct iovec iov[2] = {{head, (size_t)n}, {r->body.p, r->body.len}};
         struct msghdr msg = {.msg_iov = iov, .msg_iovlen = r->body.len ? 2 : 1};
         ssize_t sent = sendmsg(x->conn->watch.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -404,7 +482,7 @@ static void audit_read(const struct exchange *x, bool complete)
         return;
     snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)(rq->method[0] == 'H' ? 0 : x->out_bytes));
     audit_event(download ? "result_download" : "result_read", "query", id_uuid(&x->rows_id, id), "workspace", rq->who.workspace_name, "user", rq->who.user_name,
-                "key", rq->who.key_id, "peer", x->conn->peer, "dialect", rq->dialect->name, "format", x->rows_format, "bytes", bytes, "complete",
+                "key", rq->who.key_id, "peer", x->rq.peer, "dialect", rq->dialect->name, "format", x->rows_format, "bytes", bytes, "complete",
                 complete ? "yes" : "no", "request", x->request_id, NULL);
 }
 
@@ -436,24 +514,25 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, 
 
 /* ---- start and stop ---- */
 
-static int open_listener(const char *listen_at, int *ret_fd, char *address, size_t n, struct err *e)
+static int open_listener(const char *key, const char *listen_at, bool plain, int *ret_fd, char *address, size_t n, struct err *e)
 {
     char host[256];
     const char *colon = strrchr(listen_at, ':');
     size_t hn = colon ? (size_t)(colon - listen_at) : 0;
     if (!colon || hn == 0 || hn >= sizeof host)
-        return err_set(e, ERR_INVALID, NULL, "http.listen: \"%s\" is not HOST:PORT", listen_at);
+        return err_set(e, ERR_INVALID, NULL, "%s: \"%s\" is not HOST:PORT", key, listen_at);
     bool brackets = listen_at[0] == '[' && listen_at[hn - 1] == ']';
     memcpy(host, listen_at + brackets, hn - 2 * (size_t)brackets);
     host[hn - 2 * (size_t)brackets] = '\0';
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
     if (getaddrinfo(host, colon + 1, &hints, &found) != 0 || !found)
-        return err_set(e, ERR_INVALID, NULL, "http.listen: \"%s\" is no address with a port number", listen_at);
+        return err_set(e, ERR_INVALID, NULL, "%s: \"%s\" is no address with a port number", key, listen_at);
     unsigned char bytes[16];
     bool loopback = peers_address(found->ai_addr, bytes, NULL, 0);
     int rc = 0, one = 1, fd = -1;
-    if (!loopback && !config.http_plain_non_loopback)
-        rc = err_set(e, ERR_INVALID, NULL, "http.listen: plain HTTP on an address that is not loopback needs http.plain_non_loopback = yes");
+    if (!loopback && plain && !config.http_plain_non_loopback)
+        rc = err_set(e, ERR_INVALID, NULL, "http.listen: plain HTTP on an address that is not loopback needs http.plain_non_loopback = yes, or TLS "
+                     "(http.tls_certificate, http.tls_key)");
     if (!rc) {
         fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) ||
@@ -474,6 +553,17 @@ static int open_listener(const char *listen_at, int *ret_fd, char *address, size
     snprintf(address, n, brackets ? "[%s]:%u" : "%s:%u", host, port);
     *ret_fd = fd;
     return 0;
+}
+
+/* Connections leave descriptors to engines, the spool and the registry: a quarter of the limit, 64 to 1024. */
+static int64_t connections_limit(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur > (rlim_t)1 << 30)
+        return config.http_max_connections;
+    int64_t all = (int64_t)l.rlim_cur, spare = all / 4 < 64 ? 64 : all / 4 > 1024 ? 1024 : all / 4;
+    int64_t most = all > spare + 16 ? all - spare : 16;
+    return most < config.http_max_connections ? most : config.http_max_connections;
 }
 
 static void raise_descriptor_limit(void)
@@ -517,33 +607,95 @@ static void destroy(struct server *s)
 {
     workers_stop(s->workers);
     watch_stop(s->watch);
-    if (s->listener >= 0)
-        close(s->listener);
+    for (uint32_t i = 0; i < s->nlisteners; i++)
+        close(s->listeners[i].fd);
+    tls_close(s->tls);
+    proxies_free(s->proxies);
+    cors_free(s->cors);
     peers_free(s->peers);
     router_free(s->router);
     free(s->stats);
     free(s);
 }
 
+/* What the configuration says, before anything is bound. */
+static int read_settings(struct server *s, struct err *e)
+{
+    bool certificate = config.http_tls_certificate[0], key = config.http_tls_key[0];
+    if (certificate != key)
+        return err_set(e, ERR_INVALID, NULL, "http.tls_certificate and http.tls_key come together");
+    int rc = certificate ? tls_open(config.http_tls_certificate, config.http_tls_key, &s->tls, e) : 0;
+    if (!rc)
+        rc = proxies_parse(config.http_trusted_proxies, &s->proxies, e);
+    if (!rc)
+        rc = cors_parse(config.http_cors_origins, &s->cors, e);
+    return rc;
+}
+
+static int add_listener(struct server *s, const char *key, const char *at, bool admin, char *address, size_t n, struct err *e)
+{
+    struct listener *l = &s->listeners[s->nlisteners];
+    *l = (struct listener){s, NULL, -1, admin};
+    int rc = open_listener(key, at, !admin && !s->tls, &l->fd, address, n, e);
+    if (!rc)
+        s->nlisteners++;
+    return rc;
+}
+
+static int start_daemon(struct server *s, struct listener *l, struct err *e)
+{
+    bool tls = s->tls && !l->admin, pool = config.http_threads > 1 && !l->admin;
+    struct MHD_OptionItem options[8] = {
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)config.http_max_header, NULL},
+        /* the acceptor keeps to the limit; what it hands over at once may pass it by a little */
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(config.http_max_connections + 128 * config.http_threads), NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, 0, NULL},
+        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL}};
+    uint32_t n = 4;
+    if (pool)
+        options[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)config.http_threads, NULL};
+    if (tls) {
+        options[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()};
+        options[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, TLS_PRIORITIES};
+    }
+    options[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    l->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET | (tls ? MHD_USE_TLS : 0), 0, NULL, NULL,
+                                 on_request, s, MHD_OPTION_ARRAY, options, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+                                 on_connection, l, MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, s, MHD_OPTION_END);
+    return l->daemon ? 0 : err_set(e, ERR_INTERNAL, NULL, "the HTTP library did not start");
+}
+
+static void stop_daemons(struct server *s)
+{
+    for (uint32_t i = 0; i < s->nlisteners; i++)
+        if (s->listeners[i].daemon)
+            MHD_stop_daemon(s->listeners[i].daemon);
+}
+
 int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n, struct err *e)
 {
     struct server *s = calloc(1, sizeof *s);
+    char address[300], admin_address[300];
     if (!s)
         return err_set(e, ERR_NOMEM, NULL, "out of memory");
     s->service = o->service;
     s->identities = o->identities;
-    s->listener = -1;
     s->peers = peers_new();
     raise_descriptor_limit();
+    s->most_connections = connections_limit();
     int rc = s->peers ? router_new(dialects, &s->router, e) : err_set(e, ERR_NOMEM, NULL, "out of memory");
     if (!rc && make_stats(s))
         rc = err_set(e, ERR_NOMEM, NULL, "out of memory");
+    if (!rc)
+        rc = read_settings(s, e);
     if (!rc)
         rc = watch_start(&s->watch, e);
     if (!rc)
         rc = workers_start((uint32_t)config.http_workers, &s->workers, e);
     if (!rc)
-        rc = open_listener(o->listen, &s->listener, ret_address, n, e);
+        rc = add_listener(s, "http.listen", o->listen, false, address, sizeof address, e);
+    if (!rc && config.http_admin_listen[0])
+        rc = add_listener(s, "http.admin_listen", config.http_admin_listen, true, admin_address, sizeof admin_address, e);
     if (rc) {
         destroy(s);
         return rc;
@@ -551,24 +703,28 @@ int server_start(const struct server_options *o, struct server **ret, char *ret_
     if (o->status)
         neutral_status_set(o->status, o->status_arg);
     neutral_draining_set(false);
-    struct MHD_OptionItem options[] = {
-        {MHD_OPTION_LISTEN_SOCKET, s->listener, NULL},
-        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)config.http_max_header, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)config.http_max_connections, NULL},
-        {MHD_OPTION_CONNECTION_TIMEOUT, 0, NULL},
-        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
-        {config.http_threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, (intptr_t)config.http_threads, NULL},
-        {MHD_OPTION_END, 0, NULL}};
-    s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, s, on_request, s, MHD_OPTION_ARRAY, options,
-                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-                                 MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, s, MHD_OPTION_END);
-    if (!s->daemon) {
-        destroy(s);
-        return err_set(e, ERR_INTERNAL, NULL, "the HTTP library did not start");
+    struct accept_options accept = {.n = s->nlisteners, .room = room, .take = take, .arg = s};
+    for (uint32_t i = 0; i < s->nlisteners && !rc; i++) {
+        accept.listeners[i] = s->listeners[i].fd;
+        rc = start_daemon(s, &s->listeners[i], e);
     }
-    s->listener = -1; /* the library closes it */
+    if (!rc)
+        rc = acceptor_start(&accept, &s->acceptor, e);
+    if (rc) {
+        stop_daemons(s);
+        destroy(s);
+        return rc;
+    }
+    if (s->nlisteners > 1)
+        log_event(LOG_INFO, "http", "admin listener", "url", admin_address, NULL);
+    snprintf(ret_address, n, "%s://%s", s->tls ? "https" : "http", address);
     *ret = s;
     return 0;
+}
+
+int server_reload(struct server *s, struct err *e)
+{
+    return s->tls ? tls_reload(s->tls, e) : 0;
 }
 
 void server_drain(struct server *s)
@@ -582,14 +738,12 @@ void server_stop(struct server *s)
     if (!s)
         return;
     atomic_store(&s->stopping, true);
-    int listener = MHD_quiesce_daemon(s->daemon);
+    acceptor_stop(s->acceptor);
     while (atomic_load(&s->suspended) > 0) { /* workers finish what they have; parked ones are woken, again until none is left */
         watch_fire_all(s->watch, PARK_STOP);
         sys_sleep_ms(1);
     }
-    MHD_stop_daemon(s->daemon);
-    if (listener >= 0)
-        close(listener);
+    stop_daemons(s);
     destroy(s);
 }
 

@@ -24,8 +24,11 @@ struct server_options {
     void *status_arg;
 };
 
-/* Binds and serves. *ret_port is the real port. ERR_INVALID for a bad address or plain HTTP on a non-loopback one without http.plain_non_loopback. */
+/* Binds and serves. ret_address is filled with the URL (https:// with TLS). ERR_INVALID for a bad address, certificate or list in the configuration, or plain
+ * HTTP on an address that is not loopback without http.plain_non_loopback. */
 int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n, struct err *e) MUST_USE;
+/* Reads the certificate again; on error the one in use stays. Blocks on files. */
+int server_reload(struct server *s, struct err *e) MUST_USE;
 /* Submits answer 503 + Retry-After and /readyz says draining; polls and downloads go on. */
 void server_drain(struct server *s);
 /* Wakes and ends everything, joins all threads. */
