@@ -103,7 +103,12 @@ static struct query *write_query(struct registry_write *w)
 
 static int apply_end(struct registry *r, struct registry_write *w, struct err *e)
 {
-    return registry_put_end(r, &write_query(w)->rec, e);
+    /* A copy: the run worker of a query that somebody else ended may still be learning its kind and times. */
+    struct query *q = write_query(w);
+    pthread_mutex_lock(&q->lock);
+    struct query_record rec = q->rec;
+    pthread_mutex_unlock(&q->lock);
+    return registry_put_end(r, &rec, e);
 }
 
 static void end_shown(struct query *q)
