@@ -101,7 +101,7 @@ static int open_all(struct daemon *d, const char *data, const char *engine, stru
     for (int i = 0; dialects[i]; i++) so.metadata[dialects[i]->id] = dialects[i]->metadata;
     if (!rc) rc = service_open(&so, &d->service, e);
     if (rc) return rc;
-    d->admin = (struct admin_context){.identities = d->identities, .workspaces = d->workspaces, .service = d->service};
+    d->admin = (struct admin_context){.identities = d->identities, .workspaces = d->workspaces, .service = d->service, .registry = d->registry, .data_dir = data};
     return admin_server_start(&d->admin, data, &d->admin_server, e);
 }
 
@@ -170,6 +170,7 @@ static void drain(struct daemon *d, const sigset_t *set)
 {
     log_line(LOG_INFO, "main", "draining: %d running, up to %lld ms (server.drain)", service_running(d->service), (long long)config.server_drain);
     audit_event("sys_drain", "by", "signal", NULL);
+    admin_server_stopping(d->admin_server);
     server_drain(d->server);
     service_drain(d->service);
     int64_t until = sys_mono_ns() + config.server_drain * 1000000;

@@ -10,9 +10,19 @@
 #include "core/identity.h"
 #include "core/workspace.h"
 
+#include <stdatomic.h>
+
+struct registry;
 struct service;
 
-struct admin_context { struct identities *identities; struct workspaces *workspaces; struct service *service; /* NULL when no daemon runs */ };
+struct admin_context {
+    struct registry *registry;
+    struct identities *identities;
+    struct workspaces *workspaces;
+    struct service *service;   /* NULL when no daemon runs */
+    const char *data_dir;
+    const atomic_bool *stopping; /* set when a command that waits should end; NULL: never */
+};
 
 /* Runs one command (argv without "quernd admin --data DIR"; --json anywhere). Appends what is to be printed. A wrong command line is ERR_INVALID
  * with SQLSTATE 42601 (exit code 2), anything else that fails is exit code 1. */
@@ -21,8 +31,11 @@ int admin_run(struct admin_context *c, int argc, char *const argv[], struct buf 
 const char *admin_usage(void);
 
 struct admin_server;
-/* Listens on DIR/admin.sock with one thread. */
+/* Listens on DIR/admin.sock; a thread for each command under way, a few at a time. */
 int admin_server_start(struct admin_context *c, const char *data_dir, struct admin_server **ret, struct err *e) MUST_USE;
+/* The daemon will stop: commands that wait end, and what would let queries in again is refused. */
+void admin_server_stopping(struct admin_server *s);
+/* Waits for commands that are under way. */
 void admin_server_stop(struct admin_server *s);
 
 /* The command line program: takes DIR/lock and opens the registry itself, or speaks to the socket. Returns the exit code; prints to stdout and stderr. */

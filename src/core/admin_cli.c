@@ -22,11 +22,13 @@
 #include "base/json_write.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/config.h"
 #include "core/admin_int.h"
+#include "core/audit.h"
 #include "core/registry.h"
 
 #define WAIT_MS 15000
-#define ANSWER_SECONDS 60
+#define ANSWER_SECONDS (24 * 3600) /* a drain or a backup takes its time; a daemon that dies closes the socket */
 
 int data_dir_lock(const char *data_dir, int *ret_fd, struct err *e)
 {
@@ -46,15 +48,19 @@ int data_dir_lock(const char *data_dir, int *ret_fd, struct err *e)
 
 /* ---- without a daemon ---- */
 
-static int run_here(const char *data_dir, int argc, char *const argv[], struct buf *out, struct err *e)
+static int run_here(const char *data_dir, const char *config_file, int argc, char *const argv[], struct buf *out, struct err *e)
 {
     struct registry *r = NULL;
-    struct admin_context c = {0};
-    int rc = registry_open(data_dir, &r, e);
+    struct admin_context c = {.data_dir = data_dir};
+    int rc = config_load(config_file, false, e);
+    if (!rc) rc = registry_open(data_dir, &r, e);
+    c.registry = r;
     if (!rc) rc = identities_open(r, data_dir, &c.identities, e);
+    if (!rc) rc = audit_open(data_dir, e);
     if (!rc) rc = workspaces_open(r, data_dir, &c.workspaces, e);
     if (!rc) rc = admin_run(&c, argc, argv, out, e);
     workspaces_close(c.workspaces);
+    audit_close();
     identities_close(c.identities);
     registry_close(r);
     return rc;
@@ -117,13 +123,13 @@ static int run_there(int fd, int argc, char *const argv[], struct buf *out, stru
     return read_answer(&in, out, e);
 }
 
-static int run_where_possible(const char *data_dir, int argc, char *const argv[], struct buf *out, struct err *e)
+static int run_where_possible(const char *data_dir, const char *config_file, int argc, char *const argv[], struct buf *out, struct err *e)
 {
     int64_t until = sys_mono_ns() + WAIT_MS * 1000000LL;
     do {
         CLEANUP_FD int lock = -1;
         int rc = data_dir_lock(data_dir, &lock, e);
-        if (rc == 0) return run_here(data_dir, argc, argv, out, e);
+        if (rc == 0) return run_here(data_dir, config_file, argc, argv, out, e);
         if (rc != ERR_BUSY) return rc;
         err_clear(e);
         CLEANUP_FD int fd = speak_to(data_dir);
@@ -148,8 +154,8 @@ static int finish(int rc, const struct buf *out, const struct err *e)
     return strcmp(e->sqlstate, ADMIN_USAGE) == 0 ? 2 : 1;
 }
 
-/* Takes --data and --help out of argv, the rest stays in rest. */
-static int split(int argc, char **argv, const char **ret_data, bool *ret_help, char **rest, struct err *e)
+/* Takes --data, --config and --help out of argv, the rest stays in rest. */
+static int split(int argc, char **argv, const char **ret_data, const char **ret_config, bool *ret_help, char **rest, struct err *e)
 {
     int n = 0;
     for (int i = 1; i < argc; i++) {
@@ -160,6 +166,9 @@ static int split(int argc, char **argv, const char **ret_data, bool *ret_help, c
         } else if (strcmp(argv[i], "--data") == 0) {
             if (i + 1 == argc) return err_set(e, ERR_INVALID, ADMIN_USAGE, "a folder must follow \"--data\"");
             *ret_data = argv[++i];
+        } else if (strcmp(argv[i], "--config") == 0) {
+            if (i + 1 == argc) return err_set(e, ERR_INVALID, ADMIN_USAGE, "a file must follow \"--config\"");
+            *ret_config = argv[++i];
         } else {
             rest[n++] = argv[i];
         }
@@ -174,20 +183,20 @@ int admin_main(int argc, char **argv)
     log_init(LOG_WARN, false);
     signal(SIGPIPE, SIG_IGN);
     umask(077);
-    const char *data = NULL;
+    const char *data = NULL, *config_file = NULL;
     bool help = false;
     char **rest = calloc((size_t)argc + 1, sizeof *rest);
     if (!rest) return 1;
     CLEANUP_BUF struct buf out = BUF_INIT(ADMIN_ANSWER_MAX);
     struct admin_args args;
-    int n = split(argc, argv, &data, &help, rest, &e), rc = n < 0 ? n : 0;
+    int n = split(argc, argv, &data, &config_file, &help, rest, &e), rc = n < 0 ? n : 0;
     if (help) {
         free(rest);
         return fputs(admin_usage(), stdout) < 0;
     }
     if (!rc) rc = admin__parse(n, rest, &args, &e);
     if (!rc && (!data || !data[0])) rc = err_set(&e, ERR_INVALID, ADMIN_USAGE, "\"--data DIR\" is missing");
-    if (!rc) rc = run_where_possible(data, n, rest, &out, &e);
+    if (!rc) rc = run_where_possible(data, config_file, n, rest, &out, &e);
     free(rest);
     return finish(rc, &out, &e);
 }

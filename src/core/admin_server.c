@@ -1,5 +1,6 @@
 /*
- * admin_server: DIR/admin.sock of a running daemon, one thread, one command at a time.
+ * admin_server: DIR/admin.sock of a running daemon: one thread that listens, one for each command under way (CLIENTS_MAX), so that a long one (drain, backup)
+ * does not keep others out.
  *
  * Invariants: only the daemon's own user and root are listened to (the socket is 0600, and the peer's uid is looked up); a client has ten seconds to
  * say what it wants and ten more to take the answer; DIR/lock is held, so that a socket file that is there already is a dead one.
@@ -27,12 +28,19 @@
 
 #define CLIENT_SECONDS 10
 #define ARGS_MAX 64u
+#define CLIENTS_MAX 8
 
 struct admin_server {
     struct admin_context context;
     int dir, listener, stop; /* stop: eventfd */
     pthread_t thread;
+    atomic_bool stopping;
+    pthread_mutex_t lock;
+    pthread_cond_t fewer;
+    int clients; /* guarded by lock */
 };
+
+struct client { struct admin_server *server; int fd; };
 
 static bool may_speak(int fd)
 {
@@ -124,6 +132,42 @@ static void serve_one(struct admin_server *s, int fd)
     if (!buf_failed(&reply)) send_all(fd, reply.p, reply.len);
 }
 
+static void *client_main(void *arg)
+{
+    struct client *c = arg;
+    struct admin_server *s = c->server;
+    pthread_setname_np(pthread_self(), "q-admin-cmd");
+    serve_one(s, c->fd);
+    close(c->fd);
+    free(c);
+    pthread_mutex_lock(&s->lock);
+    s->clients--;
+    pthread_cond_signal(&s->fewer);
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* Waits while CLIENTS_MAX commands are under way: more stay in the listener's backlog. */
+static void hand_over(struct admin_server *s, int fd)
+{
+    pthread_t thread;
+    struct client *c = malloc(sizeof *c);
+    pthread_mutex_lock(&s->lock);
+    while (s->clients >= CLIENTS_MAX) pthread_cond_wait(&s->fewer, &s->lock);
+    s->clients++;
+    pthread_mutex_unlock(&s->lock);
+    if (c) *c = (struct client){s, fd};
+    if (c && pthread_create(&thread, NULL, client_main, c) == 0) {
+        pthread_detach(thread);
+        return;
+    }
+    free(c);
+    close(fd);
+    pthread_mutex_lock(&s->lock);
+    s->clients--;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void *server_main(void *arg)
 {
     struct admin_server *s = arg;
@@ -135,8 +179,7 @@ static void *server_main(void *arg)
         if (!(p[1].revents & POLLIN)) continue;
         int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
-            serve_one(s, fd);
-            close(fd);
+            hand_over(s, fd);
         } else if (errno != EINTR && errno != ECONNABORTED && errno != EAGAIN) {
             sys_sleep_ms(100); /* out of descriptors: not a reason to spin */
         }
@@ -163,6 +206,8 @@ static void server_free(struct admin_server *s)
     if (s->listener >= 0) close(s->listener);
     if (s->dir >= 0) close(s->dir);
     if (s->stop >= 0) close(s->stop);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->fewer);
     free(s);
 }
 
@@ -171,6 +216,9 @@ int admin_server_start(struct admin_context *c, const char *data_dir, struct adm
     struct admin_server *s = calloc(1, sizeof *s);
     if (!s) return err_set(e, ERR_NOMEM, "53200", "out of memory");
     s->context = *c;
+    s->context.stopping = &s->stopping;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->fewer, NULL);
     s->dir = s->listener = -1;
     s->stop = eventfd(0, EFD_CLOEXEC);
     int rc = s->stop < 0 ? err_errno(e, errno, "the admin thread") : listen_at(s, data_dir, e);
@@ -186,12 +234,21 @@ int admin_server_start(struct admin_context *c, const char *data_dir, struct adm
     return 0;
 }
 
+void admin_server_stopping(struct admin_server *s)
+{
+    if (s) atomic_store(&s->stopping, true);
+}
+
 void admin_server_stop(struct admin_server *s)
 {
     if (!s) return;
+    admin_server_stopping(s);
     uint64_t one = 1;
     while (write(s->stop, &one, sizeof one) < 0 && errno == EINTR) {} /* not sys: a stop must not fail */
     pthread_join(s->thread, NULL);
+    pthread_mutex_lock(&s->lock);
+    while (s->clients > 0) pthread_cond_wait(&s->fewer, &s->lock);
+    pthread_mutex_unlock(&s->lock);
     (void)sys_unlinkat(s->dir, ADMIN_SOCKET, 0);
     server_free(s);
 }

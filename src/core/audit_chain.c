@@ -249,3 +249,20 @@ int audit_verify(const char *data_dir, struct buf *out, struct err *e)
     json_object_end(&j);
     return buf_failed(out) ? err_set(e, out->why, "54000", "the answer does not fit") : 0;
 }
+
+int audit_each_file(const char *data_dir, int (*fn)(void *arg, const char *name, struct err *e), void *arg, struct err *e)
+{
+    char path[4096], **names = NULL;
+    size_t n = 0;
+    if (snprintf(path, sizeof path, "%s/audit", data_dir) >= (int)sizeof path) return err_set(e, ERR_INVALID, NULL, "the name of the data folder is too long");
+    CLEANUP_FD int dir = sys_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (dir < 0) return errno == ENOENT ? 0 : err_errno(e, errno, "the audit folder");
+    audit__files_lock();
+    int rc = audit__names(dir, &names, &n, e);
+    if (!rc && faccessat(dir, AUDIT_HEAD, F_OK, 0) == 0) rc = fn(arg, AUDIT_HEAD, e);
+    for (size_t i = 0; i < n && !rc; i++) rc = fn(arg, names[i], e);
+    if (!rc && faccessat(dir, AUDIT_CURRENT, F_OK, 0) == 0) rc = fn(arg, AUDIT_CURRENT, e);
+    audit__files_unlock();
+    audit__names_free(names, n);
+    return rc;
+}

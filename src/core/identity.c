@@ -289,6 +289,7 @@ int identity_check(struct identities *ids, const char *key_id, size_t key_id_len
 struct key_write {
     struct registry_write w;
     const char *workspace, *user;
+    const char *old; int64_t old_expires_ms; /* the key that this one takes the place of; 0: revoked at once */
     struct key_row row;
 };
 
@@ -370,30 +371,100 @@ static void write_created(struct buf *out, const struct identity *who, const cha
     crypto_wipe(token, sizeof token);
 }
 
-int identity_key_create(struct identities *ids, const char *workspace, const char *user, enum role role, struct buf *out, struct err *e)
+/* Live keys of the user in the workspace, `but` not counted; whether the user and the workspace are known at all. `admin` held. */
+static int64_t live_keys(struct identities *ids, const char *workspace, const char *user, const char *but, bool *ret_user, bool *ret_workspace)
+{
+    int64_t n = 0;
+    pthread_rwlock_rdlock(&ids->lock);
+    for (size_t i = 0; i < ids->table.n; i++) {
+        const struct key_entry *k = &ids->table.entries[i];
+        bool same_user = strcmp(k->who.user_name, user) == 0, same_workspace = strcmp(k->who.workspace_name, workspace) == 0;
+        *ret_user = *ret_user || same_user;
+        *ret_workspace = *ret_workspace || same_workspace;
+        n += same_user && same_workspace && active(k) && !(but && strcmp(but, k->who.key_id) == 0);
+    }
+    pthread_rwlock_unlock(&ids->lock);
+    return n;
+}
+
+static int too_many(const char *workspace, const char *user, int64_t n, struct err *e)
+{
+    return err_set(e, ERR_LIMIT, "53400", "the user \"%.255s\" has %lld live keys in the workspace \"%.255s\" already (auth.keys_per_user = %lld): revoke one first", user,
+                   (long long)n, workspace, (long long)config.auth_keys_per_user);
+}
+
+/* Makes the secret, commits with `k`'s apply, answers. `admin` held. */
+static int make_key(struct identities *ids, struct key_write *k, struct buf *out, struct err *e)
+{
+    char key_id[KEY_ID_LEN + 1], secret[SECRET_LEN + 1];
+    crypto_random_text(key_id, KEY_ID_LEN);
+    crypto_random_text(secret, SECRET_LEN);
+    k->row.key_id = key_id;
+    k->row.created_ms = sys_wall_ms();
+    struct credential c = {key_id, secret, KEY_ID_LEN, SECRET_LEN};
+    secret_hash(ids, &c, k->row.hash);
+    int rc = registry_do(ids->registry, &k->w, e);
+    if (!rc) rc = load(ids, e);
+    struct identity who;
+    if (!rc && !credential_right(ids, &c, &who)) rc = err_set(e, ERR_INTERNAL, "XX000", "the new key cannot be read back");
+    if (!rc) {
+        const char *role = role_name((enum role)k->row.role);
+        write_created(out, &who, secret);
+        log_event(LOG_INFO, "core", "key created", "key", key_id, "workspace", k->workspace, "user", k->user, "role", role, NULL);
+        audit_event("authn_token_created", "key", key_id, "workspace", k->workspace, "user", k->user, "role", role, "in_place_of", k->old, "by", "admin", NULL);
+    }
+    crypto_wipe(secret, sizeof secret);
+    k->row.key_id = NULL;
+    return rc ? rc : buf_failed(out) ? err_set(e, out->why, "54000", "the answer does not fit") : 0;
+}
+
+int identity_key_create(struct identities *ids, const char *workspace, const char *user, enum role role, int64_t expires_ms, struct buf *out, struct err *e)
 {
     int rc = name_check("workspace", workspace, e);
     if (!rc) rc = name_check("user", user, e);
     if (rc) return rc;
-    char key_id[KEY_ID_LEN + 1], secret[SECRET_LEN + 1];
-    crypto_random_text(key_id, KEY_ID_LEN);
-    crypto_random_text(secret, SECRET_LEN);
-    struct key_write k = {.w = {.apply = apply_create}, .workspace = workspace, .user = user,
-                          .row = {.key_id = key_id, .role = (uint8_t)role, .created_ms = sys_wall_ms()}};
-    struct credential c = {key_id, secret, KEY_ID_LEN, SECRET_LEN};
-    secret_hash(ids, &c, k.row.hash);
+    struct key_write k = {.w = {.apply = apply_create}, .workspace = workspace, .user = user, .row = {.role = (uint8_t)role, .expires_ms = expires_ms}};
+    bool known_user = false, known_workspace = false;
     pthread_mutex_lock(&ids->admin);
-    rc = registry_do(ids->registry, &k.w, e);
-    if (!rc) rc = load(ids, e);
+    int64_t n = live_keys(ids, workspace, user, NULL, &known_user, &known_workspace);
+    rc = n >= config.auth_keys_per_user ? too_many(workspace, user, n, e) : make_key(ids, &k, out, e);
+    if (!rc && !known_workspace) audit_event("workspace_created", "workspace", workspace, "by", "admin", NULL);
+    if (!rc && !known_user) audit_event("user_created", "user", user, "role", role_name(role), "by", "admin", NULL);
     pthread_mutex_unlock(&ids->admin);
+    return rc;
+}
+
+static int apply_rotate(struct registry *r, struct registry_write *w, struct err *e)
+{
+    struct key_write *k = (struct key_write *)(void *)w;
+    int rc = k->old_expires_ms ? registry_put_key_expires(r, k->old, k->old_expires_ms, e) : registry_put_key_revoked(r, k->old, k->row.created_ms, e);
+    return rc ? rc : registry_put_key(r, &k->row, &k->row.id, e);
+}
+
+int identity_key_rotate(struct identities *ids, const char *key_id, int64_t grace_ms, int64_t expires_ms, struct buf *out, struct err *e)
+{
     struct identity who;
-    if (!rc && !credential_right(ids, &c, &who)) rc = err_set(e, ERR_INTERNAL, "XX000", "the new key cannot be read back");
-    if (!rc) {
-        write_created(out, &who, secret);
-        log_event(LOG_INFO, "core", "key created", "key", key_id, "workspace", workspace, "user", user, "role", role_name(role), NULL);
+    int64_t now = sys_wall_ms(), until = 0;
+    bool live = false, known = false;
+    pthread_mutex_lock(&ids->admin);
+    pthread_rwlock_rdlock(&ids->lock);
+    const struct key_entry *old = table_find(&ids->table, key_id, strlen(key_id));
+    if (old) {
+        live = active(old);
+        who = old->who;
+        until = grace_ms == 0 ? 0 : old->expires_ms && old->expires_ms < now + grace_ms ? old->expires_ms : now + grace_ms;
     }
-    crypto_wipe(secret, sizeof secret);
-    return rc ? rc : buf_failed(out) ? err_set(e, out->why, "54000", "the answer does not fit") : 0;
+    pthread_rwlock_unlock(&ids->lock);
+    int rc = live ? 0 : err_set(e, ERR_NOTFOUND, "02000", "there is no active key of that id");
+    if (!rc) {
+        struct key_write k = {.w = {.apply = apply_rotate}, .workspace = who.workspace_name, .user = who.user_name, .old = key_id, .old_expires_ms = until,
+                              .row = {.workspace = who.workspace, .user = who.user, .role = (uint8_t)who.role, .expires_ms = expires_ms}};
+        int64_t n = live_keys(ids, who.workspace_name, who.user_name, grace_ms ? NULL : key_id, &known, &known);
+        rc = n >= config.auth_keys_per_user ? too_many(who.workspace_name, who.user_name, n, e) : make_key(ids, &k, out, e);
+    }
+    if (!rc) audit_event(grace_ms ? "authn_token_ending" : "authn_token_revoked", "key", key_id, "workspace", who.workspace_name, "user", who.user_name, "by", "admin", NULL);
+    pthread_mutex_unlock(&ids->admin);
+    return rc;
 }
 
 static void json_time(struct json_write *j, const char *key, int64_t ms)
@@ -445,6 +516,7 @@ int identity_key_revoke(struct identities *ids, const char *key_id, struct buf *
     }
     pthread_mutex_unlock(&ids->admin);
     if (rc) return rc;
+    audit_event("authn_token_revoked", "key", key_id, "by", "admin", NULL);
     log_event(LOG_INFO, "core", "key revoked", "key", key_id, NULL);
     struct json_write j = JSON_WRITE_INIT(out);
     json_object_begin(&j);

@@ -36,7 +36,10 @@ int identity_check(struct identities *ids, const char *key_id, size_t key_id_len
                    struct identity *ret, struct err *e) MUST_USE;
 
 /* ---- administration (blocking; durable when they return; JSON in the form of design.md section 6 appended to out) ---- */
-int identity_key_create(struct identities *ids, const char *workspace, const char *user, enum role role, struct buf *out, struct err *e) MUST_USE;
+/* expires_ms: Unix time, 0 never. ERR_LIMIT when the user has auth.keys_per_user live keys in the workspace. */
+int identity_key_create(struct identities *ids, const char *workspace, const char *user, enum role role, int64_t expires_ms, struct buf *out, struct err *e) MUST_USE;
+/* A new key of the same workspace, user and role; the old one ends grace_ms from now (0: at once). */
+int identity_key_rotate(struct identities *ids, const char *key_id, int64_t grace_ms, int64_t expires_ms, struct buf *out, struct err *e) MUST_USE;
 int identity_key_list(struct identities *ids, const char *workspace, struct buf *out, struct err *e) MUST_USE;
 int identity_key_revoke(struct identities *ids, const char *key_id, struct buf *out, struct err *e) MUST_USE;
 const char *role_name(enum role r);

@@ -111,6 +111,11 @@ int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct 
 int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
 int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
 
+/* A copy of the whole registry as it is at one instant, durable when it returns (registry_backup.c). `to` must not exist. */
+int registry_backup(struct registry *r, const char *to, struct err *e) MUST_USE;
+/* Of such a copy: fn for each result that has a file; rows of queries. */
+int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal), void *arg, int64_t *ret_queries, struct err *e) MUST_USE;
+
 /* ---- workspaces, users, keys, buckets, datasets: rows as they are (registry_names.c) ---- */
 struct workspace_row { int64_t id; const char *name, *uuid; int64_t created_ms; uint64_t epoch; };
 struct key_row { int64_t id; const char *key_id; int64_t workspace, user; const char *workspace_name, *workspace_uuid, *user_name; uint8_t role; uint8_t hash[32];
@@ -129,6 +134,7 @@ int registry_put_workspace(struct registry *r, const char *name, int64_t *ret_id
 int registry_put_user(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
 int registry_put_key(struct registry *r, const struct key_row *k, int64_t *ret_id, struct err *e) MUST_USE;
 int registry_put_key_revoked(struct registry *r, const char *key_id, int64_t now_ms, struct err *e) MUST_USE;
+int registry_put_key_expires(struct registry *r, const char *key_id, int64_t expires_ms, struct err *e) MUST_USE;
 int registry_put_bucket(struct registry *r, const struct bucket_row *b, struct err *e) MUST_USE;
 int registry_put_dataset(struct registry *r, const struct dataset_row *d, struct err *e) MUST_USE; /* moves the workspace's epoch */
 int registry_delete_dataset(struct registry *r, int64_t workspace, const char *name, struct err *e) MUST_USE;

@@ -103,6 +103,18 @@ int registry_put_key_revoked(struct registry *r, const char *key_id, int64_t now
     return rc;
 }
 
+int registry_put_key_expires(struct registry *r, const char *key_id, int64_t expires_ms, struct err *e)
+{
+    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_KEY_EXPIRES, e);
+    if (!st) return failed(e);
+    bind_text(st, 1, key_id);
+    sqlite3_bind_int64(st, 2, expires_ms);
+    int changes = 0;
+    int rc = registry__run(&r->writer, st, &changes, e);
+    if (!rc && changes == 0) rc = err_set(e, ERR_NOTFOUND, "02000", "there is no active key of that id");
+    return rc;
+}
+
 static int move_epoch(struct registry *r, int64_t workspace, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_WORKSPACE_EPOCH, e);

@@ -104,6 +104,7 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_USER_PUT] = "INSERT INTO user (name, created_ms) VALUES (?1, ?2)",
     [REG_KEY_PUT] = "INSERT INTO key (key_id, workspace, user, role, hash, created_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [REG_KEY_REVOKE] = "UPDATE key SET revoked_ms = ?2 WHERE key_id = ?1 AND revoked_ms = 0",
+    [REG_KEY_EXPIRES] = "UPDATE key SET expires_ms = ?2 WHERE key_id = ?1 AND revoked_ms = 0",
     [REG_KEY_EACH] = "SELECT k.id, k.key_id, k.workspace, k.user, w.name, w.uuid, u.name, k.role, k.hash, k.created_ms, k.revoked_ms, k.expires_ms"
                      " FROM key k JOIN workspace w ON w.id = k.workspace JOIN user u ON u.id = k.user ORDER BY k.id",
     [REG_BUCKET_PUT] = "INSERT INTO bucket (workspace, name, url, read_only, is_default, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

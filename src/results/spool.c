@@ -253,6 +253,12 @@ int spool_link(struct spool *s, const struct qid *from, const struct qid *to, ui
     return r;
 }
 
+void spool_name(const struct qid *id, uint32_t ordinal, char ret[SPOOL_NAME_MAX])
+{
+    char text[ID_TEXT_MAX];
+    (void)snprintf(ret, SPOOL_NAME_MAX, "%02x/%s-%u.seg", id->b[15], id_uuid(id, text), ordinal);
+}
+
 int spool_remove(struct spool *s, const struct qid *id, uint32_t ordinal, struct err *e)
 {
     char path[NAME_MAX_LEN];

@@ -24,6 +24,9 @@ int spool_open_result(struct spool *s, const struct qid *id, uint32_t ordinal, c
 /* Gives result `ordinal` of `from` a second name as result `ordinal` of `to` (a hard link: each name is removed by itself). Durable when it returns. ERR_GONE when
  * there is no such file. */
 int spool_link(struct spool *s, const struct qid *from, const struct qid *to, uint32_t ordinal, struct err *e) MUST_USE;
+/* Its name below DIR/spool: "xx/UUID-N.seg". */
+#define SPOOL_NAME_MAX 64
+void spool_name(const struct qid *id, uint32_t ordinal, char ret[SPOOL_NAME_MAX]);
 /* Removes a sealed result; absent is fine. */
 int spool_remove(struct spool *s, const struct qid *id, uint32_t ordinal, struct err *e) MUST_USE;
 /* Calls keep(arg, id, ordinal) for each sealed file and removes those it denies, and every temporary file that no writer of this spool holds.

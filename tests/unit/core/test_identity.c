@@ -56,7 +56,7 @@ static struct key make(struct fixture *f, const char *workspace, const char *use
     struct err e;
     struct key k;
     err_clear(&e);
-    assert_int_equal(identity_key_create(f->ids, workspace, user, role, &out, &e), 0);
+    assert_int_equal(identity_key_create(f->ids, workspace, user, role, 0, &out, &e), 0);
     assert_int_equal(json_parse(out.p, out.len, &d, &e), 0);
     json_value v = json_root(d), h = json_get(v, "headers");
     assert_string_equal(json_string(json_get(v, "workspace"), NULL), workspace);
@@ -312,10 +312,10 @@ static void test_names(void **state)
     longest[256] = 0;
     static const char *const bad[] = {"", ".", "..", "a/b", "a\nb", "\x7f", "\xc2\x85", "\xff", "a\xed\xa0\x80"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(identity_key_create(f->ids, bad[i], "U", ROLE_READER, &out, &e), ERR_INVALID);
-        assert_int_equal(identity_key_create(f->ids, "W", bad[i], ROLE_READER, &out, &e), ERR_INVALID);
+        assert_int_equal(identity_key_create(f->ids, bad[i], "U", ROLE_READER, 0, &out, &e), ERR_INVALID);
+        assert_int_equal(identity_key_create(f->ids, "W", bad[i], ROLE_READER, 0, &out, &e), ERR_INVALID);
     }
-    assert_int_equal(identity_key_create(f->ids, longest, "U", ROLE_READER, &out, &e), ERR_INVALID);
+    assert_int_equal(identity_key_create(f->ids, longest, "U", ROLE_READER, 0, &out, &e), ERR_INVALID);
     longest[255] = 0;
     (void)make(f, longest, longest, ROLE_READER);
     (void)make(f, " a \xc2\xa0 ' \" \\ ", "\xf0\x9f\x98\x80", ROLE_READER);

@@ -1,0 +1,260 @@
+/*
+ * backup: see backup.h.
+ *
+ * Stored results never change, so they are hard links where the file system allows it. From the snapshot of the registry until all links are made, service->files_lock
+ * keeps the janitor from removing what the snapshot names. On another file system the links are made beside the originals first and copied afterwards, so that the
+ * janitor is held for the links only.
+ */
+#include "core/backup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json_write.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "core/audit.h"
+#include "core/service_int.h"
+
+#define PATH_BYTES 4096
+#define PIECE (1u << 20)
+#define STAGE "backup.tmp" /* in DIR, when TO is on another file system */
+
+struct file { struct qid id; uint32_t ordinal; };
+
+struct backup {
+    const char *from, *to;
+    char stage[PATH_BYTES]; /* where links are made: to, or DIR/backup.tmp */
+    bool staged;
+    struct file *files;
+    size_t n, cap;
+    bool failed;
+    int64_t queries, bytes;
+};
+
+static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+
+static int path(char out[PATH_BYTES], const char *dir, const char *name, struct err *e)
+{
+    return snprintf(out, PATH_BYTES, "%s/%s", dir, name) < PATH_BYTES ? 0 : err_set(e, ERR_INVALID, NULL, "a path is too long");
+}
+
+static int copy_file(const char *from, const char *to, int64_t *bytes, struct err *e)
+{
+    CLEANUP_FD int in = sys_open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+    CLEANUP_FD int out = in < 0 ? -1 : sys_open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    char *piece = malloc(PIECE);
+    int rc = !piece ? err_set(e, ERR_NOMEM, "53200", "out of memory") : in < 0 || out < 0 ? err_errno(e, errno, "copying into the backup") : 0;
+    for (int64_t off = 0; !rc;) {
+        ssize_t n = sys_pread(in, piece, PIECE, off);
+        if (n < 0 || sys_write_all(out, piece, (size_t)n) < 0) rc = err_errno(e, errno, "copying into the backup");
+        else off += n;
+        if (rc || n < (ssize_t)PIECE) {
+            *bytes += off;
+            break;
+        }
+    }
+    if (!rc && sys_fsync(out) < 0) rc = err_errno(e, errno, "copying into the backup");
+    free(piece);
+    return rc;
+}
+
+static int copy_named(const struct backup *b, const char *name, int64_t *bytes, struct err *e)
+{
+    char from[PATH_BYTES], to[PATH_BYTES];
+    int rc = path(from, b->from, name, e);
+    if (!rc) rc = path(to, b->to, name, e);
+    return rc ? rc : copy_file(from, to, bytes, e);
+}
+
+/* ---- stored results ---- */
+
+static void want(void *arg, const struct qid *id, uint32_t ordinal)
+{
+    struct backup *b = arg;
+    if (b->n == b->cap) {
+        size_t cap = b->cap ? b->cap * 2 : 256;
+        struct file *p = realloc(b->files, cap * sizeof *p);
+        if (!p) {
+            b->failed = true;
+            return;
+        }
+        b->files = p;
+        b->cap = cap;
+    }
+    b->files[b->n++] = (struct file){*id, ordinal};
+}
+
+/* from/spool/xx/NAME and to/spool/xx/NAME; makes the folder. */
+static int places(const char *from, const char *to, const struct file *f, char a[PATH_BYTES], char z[PATH_BYTES], struct err *e)
+{
+    char name[SPOOL_NAME_MAX], full[SPOOL_NAME_MAX + 8];
+    spool_name(&f->id, f->ordinal, name);
+    snprintf(full, sizeof full, "spool/%s", name);
+    int rc = path(a, from, full, e);
+    if (!rc) rc = path(z, to, full, e);
+    if (rc) return rc;
+    char *slash = strrchr(z, '/');
+    *slash = 0;
+    int made = sys_mkdir_p(z, 0700);
+    *slash = '/';
+    return made < 0 ? err_errno(e, errno, "making a folder of the backup") : 0;
+}
+
+static int link_all(struct backup *b, struct err *e)
+{
+    char a[PATH_BYTES], z[PATH_BYTES];
+    int rc = 0;
+    for (size_t i = 0; i < b->n && !rc; i++) {
+        struct stat st;
+        rc = places(b->from, b->stage, &b->files[i], a, z, e);
+        if (rc) break;
+        if (sys_linkat(AT_FDCWD, a, z) == 0) {
+            if (!b->staged && stat(a, &st) == 0) b->bytes += st.st_size;
+        } else if (errno == EPERM || errno == EOPNOTSUPP || errno == EMLINK || errno == EXDEV) {
+            rc = copy_file(a, z, b->staged ? &(int64_t){0} : &b->bytes, e);
+        } else {
+            rc = err_errno(e, errno, "a stored result");
+        }
+    }
+    return rc;
+}
+
+static void stage_remove(struct backup *b)
+{
+    char a[PATH_BYTES], z[PATH_BYTES];
+    if (!b->staged) return;
+    for (size_t i = 0; i < b->n; i++) {
+        if (places(b->from, b->stage, &b->files[i], a, z, NULL)) continue;
+        (void)unlink(z);
+        *strrchr(z, '/') = 0;
+        (void)rmdir(z);
+    }
+    snprintf(z, sizeof z, "%s/%s/spool", b->from, STAGE);
+    (void)rmdir(z);
+    (void)rmdir(b->stage);
+}
+
+static int results(struct registry *r, struct service *s, struct backup *b, struct err *e)
+{
+    char copy[PATH_BYTES], a[PATH_BYTES], z[PATH_BYTES];
+    struct stat here, there;
+    if (stat(b->from, &here) < 0 || stat(b->to, &there) < 0) return err_errno(e, errno, "the backup's folder");
+    b->staged = here.st_dev != there.st_dev;
+    int rc = b->staged ? path(b->stage, b->from, STAGE, e) : path(b->stage, b->to, ".", e);
+    if (!rc) rc = path(copy, b->to, "registry.db", e);
+    if (rc) return rc;
+    if (s) pthread_mutex_lock(&s->files_lock);
+    rc = registry_backup(r, copy, e);
+    if (!rc) rc = registry_backup_each(copy, want, b, &b->queries, e);
+    if (!rc && b->failed) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc) rc = link_all(b, e);
+    if (s) pthread_mutex_unlock(&s->files_lock);
+    for (size_t i = 0; b->staged && i < b->n && !rc; i++) {
+        rc = places(b->stage, b->to, &b->files[i], a, z, e);
+        if (!rc) rc = copy_file(a, z, &b->bytes, e);
+    }
+    stage_remove(b);
+    return rc;
+}
+
+/* ---- the rest ---- */
+
+static int audit_file(void *arg, const char *name, struct err *e)
+{
+    struct backup *b = arg;
+    char full[512];
+    int64_t bytes = 0;
+    snprintf(full, sizeof full, "audit/%s", name);
+    return copy_named(b, full, &bytes, e);
+}
+
+static int has_catalogs(const struct backup *b)
+{
+    char dir[PATH_BYTES];
+    int n = 0;
+    if (path(dir, b->from, "catalog", NULL)) return 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *x; d && (x = readdir(d));) n += strstr(x->d_name, ".duckdb") != NULL;
+    if (d) closedir(d);
+    return n;
+}
+
+static int make_folder(const char *to, struct err *e)
+{
+    if (to[0] != '/') return err_set(e, ERR_INVALID, "42601", "--to must be an absolute path");
+    if (sys_mkdir_p(to, 0700) < 0) return err_errno(e, errno, "making the backup's folder");
+    DIR *d = opendir(to);
+    if (!d) return err_errno(e, errno, "the backup's folder");
+    bool empty = true;
+    for (struct dirent *x; (x = readdir(d));) empty = empty && (strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0);
+    closedir(d);
+    return empty ? 0 : err_set(e, ERR_CONFLICT, "58030", "the backup's folder is not empty");
+}
+
+static void write_answer(const struct backup *b, int catalogs, struct buf *out)
+{
+    char time[40];
+    struct json_write j = JSON_WRITE_INIT(out);
+    json_object_begin(&j);
+    json_kstr(&j, "folder", b->to);
+    json_kstr(&j, "version", QUERN_VERSION);
+    json_kstr(&j, "madeAt", clock_iso_ms(sys_wall_ms(), time, sizeof time));
+    json_ki64(&j, "queries", b->queries);
+    json_ki64(&j, "results", (int64_t)b->n);
+    json_ki64(&j, "bytes", b->bytes);
+    json_kstr(&j, "linked", b->staged ? "no" : "yes");
+    json_kstr(&j, "catalogs", catalogs ? "not in this backup" : "none");
+    json_object_end(&j);
+}
+
+static int finish(const struct backup *b, const struct buf *answer, struct err *e)
+{
+    char file[PATH_BYTES];
+    int rc = path(file, b->to, "backup.json", e);
+    if (rc) return rc;
+    CLEANUP_FD int dir = sys_open(b->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (dir < 0 || syncfs(dir) < 0) return err_errno(e, errno, "writing the backup down");
+    CLEANUP_FD int fd = sys_open(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 || sys_write_all(fd, answer->p, answer->len) < 0 || sys_fsync(fd) < 0 || sys_fsync(dir) < 0) return err_errno(e, errno, "finishing the backup");
+    return 0;
+}
+
+static int make(struct registry *r, struct service *s, struct backup *b, struct buf *out, struct err *e)
+{
+    char audit[PATH_BYTES];
+    int64_t small = 0;
+    int rc = make_folder(b->to, e);
+    if (!rc) rc = results(r, s, b, e);
+    if (!rc) rc = copy_named(b, "keyring", &small, e);
+    if (!rc) rc = path(audit, b->to, "audit", e);
+    if (!rc && sys_mkdir_p(audit, 0700) < 0) rc = err_errno(e, errno, "making a folder of the backup");
+    if (!rc) (void)audit_flush();
+    if (!rc) rc = audit_each_file(b->from, audit_file, b, e);
+    if (rc) return rc;
+    CLEANUP_BUF struct buf answer = BUF_INIT(16384);
+    write_answer(b, has_catalogs(b), &answer);
+    rc = finish(b, &answer, e);
+    if (!rc) rc = buf_add(out, answer.p, answer.len);
+    return rc;
+}
+
+int backup_make(struct registry *r, struct service *s, const char *data_dir, const char *to, struct buf *out, struct err *e)
+{
+    struct backup b = {.from = data_dir, .to = to};
+    if (pthread_mutex_trylock(&one_at_a_time)) return err_set(e, ERR_BUSY, "55006", "another backup is being made");
+    int64_t start = sys_mono_ns();
+    int rc = make(r, s, &b, out, e);
+    free(b.files);
+    pthread_mutex_unlock(&one_at_a_time);
+    audit_event(rc ? "backup_failed" : "backup_made", "folder", to, "error", rc ? e->text : NULL, "by", "admin", NULL);
+    if (!rc) log_line(LOG_INFO, "core", "backup made in %lld ms", (long long)((sys_mono_ns() - start) / 1000000));
+    return rc;
+}
