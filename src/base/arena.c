@@ -2,7 +2,7 @@
  * arena: see arena.h. One thread at a time.
  *
  * A chain of blocks, the newest first; small requests are cut from the newest, large ones get a block of their own behind
- * it. Blocks come zeroed (calloc), nothing is ever given back before arena_free, so no byte is cleared twice.
+ * it. Blocks come zeroed (calloc); nothing is given back before arena_free or arena_reset, which clears what it keeps.
  * Invariant: used <= ceiling; it counts rounded requests, not block slack and not the arena's own records.
  */
 #include "base/arena.h"
@@ -47,22 +47,48 @@ struct arena *arena_new(size_t ceiling)
     return a;
 }
 
-void arena_free(struct arena *a)
+static void run_cleanups(struct arena *a)
 {
-    if (!a)
-        return;
     /* A cleanup may register another one; take them off one by one. */
     while (a->cleanups) {
         struct cleanup *c = a->cleanups;
         a->cleanups = c->next;
         c->fn(c->arg);
     }
+}
+
+void arena_free(struct arena *a)
+{
+    if (!a)
+        return;
+    run_cleanups(a);
     while (a->blocks) {
         struct block *next = a->blocks->next;
         free(a->blocks);
         a->blocks = next;
     }
     free(a);
+}
+
+void arena_reset(struct arena *a)
+{
+    run_cleanups(a);
+    struct block *keep = NULL;
+    while (a->blocks) {
+        struct block *b = a->blocks;
+        a->blocks = b->next;
+        if (!keep && b->size == FIRST_BLOCK) { /* requests of just that size may have one too: any will do */
+            memset(b->data, 0, b->used);
+            b->used = 0;
+            b->next = NULL;
+            keep = b;
+        } else {
+            free(b);
+        }
+    }
+    a->blocks = keep;
+    a->used = 0;
+    a->next_size = keep ? FIRST_BLOCK * 2 : FIRST_BLOCK;
 }
 
 static struct block *block_new(size_t size)

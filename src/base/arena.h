@@ -13,6 +13,8 @@ struct arena;
 struct arena *arena_new(size_t ceiling);
 /* Runs the cleanups in reverse order, frees everything. NULL is allowed. */
 void arena_free(struct arena *a);
+/* As arena_free, but the arena stays, empty, with its first block. */
+void arena_reset(struct arena *a);
 /* 16-byte aligned, zeroed. n may be 0. */
 void *arena_alloc(struct arena *a, size_t n);
 char *arena_strdup(struct arena *a, const char *s);

@@ -35,6 +35,11 @@ void crypto_hash(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, uin
     ASSERT(r == 0);
 }
 
+void crypto_mark(const uint8_t key[CRYPTO_MARK_KEY_LEN], const void *p, size_t n, uint8_t out[CRYPTO_MARK_LEN])
+{
+    (void)crypto_shorthash_siphashx24(out, p, n, key);
+}
+
 bool crypto_equal(const void *a, const void *b, size_t n) { return sodium_memcmp(a, b, n) == 0; }
 
 void crypto_wipe(void *p, size_t n) { sodium_memzero(p, n); }

@@ -16,6 +16,10 @@
 
 int crypto_init(void); /* once, before threads; 0 or ERR_INTERNAL */
 /* Keyed BLAKE2b-256: what is stored of a secret. */
+/* SipHash-2-4 with 128 bits: a mark of a short text that only this process can make. */
+#define CRYPTO_MARK_LEN 16
+#define CRYPTO_MARK_KEY_LEN 16
+void crypto_mark(const uint8_t key[CRYPTO_MARK_KEY_LEN], const void *p, size_t n, uint8_t out[CRYPTO_MARK_LEN]);
 void crypto_hash(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN]);
 /* Plain BLAKE2b-256, as `b2sum -l 256`. */
 void crypto_digest(const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN]);

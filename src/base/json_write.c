@@ -50,17 +50,6 @@ void json_object_end(struct json_write *w) { end(w, '}'); }
 void json_array_begin(struct json_write *w) { begin(w, '['); }
 void json_array_end(struct json_write *w) { end(w, ']'); }
 
-void json_key(struct json_write *w, const char *key)
-{
-    if (w->need_comma[w->depth])
-        buf_char(w->b, ',');
-    w->need_comma[w->depth] = true;
-    buf_char(w->b, '"');
-    json_escape(w->b, key, strlen(key));
-    buf_add(w->b, "\":", 2);
-    w->after_key = true;
-}
-
 void json_strn(struct json_write *w, const char *s, size_t n)
 {
     before_value(w);
@@ -165,6 +154,30 @@ static size_t clean_run(const char *s, size_t n)
             break;
     }
     return i;
+}
+
+void json_key(struct json_write *w, const char *key)
+{
+    struct buf *b = w->b;
+    size_t n = strlen(key);
+    bool comma = w->need_comma[w->depth];
+    w->need_comma[w->depth] = true;
+    w->after_key = true;
+    if (buf_reserve(b, n + 3 + comma) == 0 && clean_run(key, n) == n) { /* nearly always */
+        char *p = b->p + b->len;
+        if (comma)
+            *p++ = ',';
+        *p++ = '"';
+        memcpy(p, key, n);
+        memcpy(p + n, "\":", 2);
+        b->len = (size_t)(p + n + 2 - b->p);
+        return;
+    }
+    if (comma)
+        buf_char(b, ',');
+    buf_char(b, '"');
+    json_escape(b, key, n);
+    buf_add(b, "\":", 2);
 }
 
 static int escape_byte(struct buf *b, uint8_t c)

@@ -4,14 +4,16 @@
  * A token is "qrn_<keyId>_<secret><check>": keyId 12, secret 43 (256 bits) and check 6 characters of base 62; check is the CRC-32C of all before it, so
  * that a scanner for leaked tokens has no false alarms. Stored of a secret: keyed BLAKE2b-256 of "<keyId>:<secret>" under the installation's keyring.
  *
- * Invariants: the hash is computed and compared for every credential, known or not, so that all wrong ones cost the same; an absent, a revoked
- * and an expired key are told apart by nobody; the limiter is asked only after the comparison failed.
+ * Invariants: the hash is computed and compared for every credential that is not right, known or not, so that all wrong ones cost the same; an absent,
+ * a revoked and an expired key are told apart by nobody; the limiter is asked only after the comparison failed.
+ * Once a key's credential was right, a 128-bit mark of it under a key of this process (SipHash) is kept beside it, so that a right one costs little.
  * Threads: identity_check on any, it reads under `lock`; administration on threads that may block, one at a time (`admin`). A change is in the table
  * before the call returns, so that it takes effect at once.
  */
 #include "core/identity.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +41,8 @@ struct key_entry {
     struct identity who;
     uint8_t hash[CRYPTO_HASH_LEN];
     int64_t created_ms, revoked_ms, expires_ms;
+    _Atomic bool quick_set;          /* quick[] is the mark of the right credential */
+    uint8_t quick[CRYPTO_MARK_LEN];
 };
 
 struct key_table { struct key_entry *entries; size_t n, cap; uint32_t *slots; size_t nslots; /* a power of two; slot 0 = free, else entry + 1 */ };
@@ -48,9 +52,11 @@ struct identities {
     struct limiter *limiter;
     uint8_t keyring[CRYPTO_KEY_LEN];
     uint8_t nobody[CRYPTO_HASH_LEN]; /* compared with when there is no such key */
+    uint8_t mark_key[CRYPTO_MARK_KEY_LEN]; /* of this process only */
     pthread_rwlock_t lock;
     struct key_table table; /* guarded by lock */
     pthread_mutex_t admin;
+    pthread_mutex_t marking;
 };
 
 const char *role_name(enum role r)
@@ -189,7 +195,9 @@ int identities_open(struct registry *r, const char *data_dir, struct identities 
     pthread_rwlock_init(&ids->lock, &attr);
     pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&ids->admin, NULL);
+    pthread_mutex_init(&ids->marking, NULL);
     sys_random(ids->nobody, sizeof ids->nobody);
+    sys_random(ids->mark_key, sizeof ids->mark_key);
     ids->limiter = limiter_new();
     int rc = crypto_init() ? err_set(e, ERR_INTERNAL, "XX000", "the cryptography library does not start") : 0;
     if (!rc && !ids->limiter) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
@@ -210,6 +218,7 @@ void identities_close(struct identities *ids)
     limiter_free(ids->limiter);
     pthread_rwlock_destroy(&ids->lock);
     pthread_mutex_destroy(&ids->admin);
+    pthread_mutex_destroy(&ids->marking);
     crypto_wipe(ids, sizeof *ids);
     free(ids);
 }
@@ -255,15 +264,44 @@ static bool active(const struct key_entry *k)
     return k->revoked_ms == 0 && (k->expires_ms == 0 || sys_wall_ms() < k->expires_ms);
 }
 
+/* Many may get here at once for one key; whoever comes first writes, the others leave it. */
+static void remember(struct identities *ids, struct key_entry *k, const uint8_t mark[CRYPTO_MARK_LEN])
+{
+    pthread_mutex_lock(&ids->marking);
+    if (!atomic_load_explicit(&k->quick_set, memory_order_relaxed)) {
+        memcpy(k->quick, mark, CRYPTO_MARK_LEN);
+        atomic_store_explicit(&k->quick_set, true, memory_order_release);
+    }
+    pthread_mutex_unlock(&ids->marking);
+}
+
+/* The names are mostly much shorter than their room. */
+static void copy_identity(struct identity *to, const struct identity *from)
+{
+    to->workspace = from->workspace;
+    to->user = from->user;
+    to->key = from->key;
+    to->role = from->role;
+    copy_name(to->workspace_name, sizeof to->workspace_name, from->workspace_name);
+    copy_name(to->workspace_uuid, sizeof to->workspace_uuid, from->workspace_uuid);
+    copy_name(to->user_name, sizeof to->user_name, from->user_name);
+    copy_name(to->key_id, sizeof to->key_id, from->key_id);
+}
+
 static bool credential_right(struct identities *ids, const struct credential *c, struct identity *ret)
 {
-    uint8_t hash[CRYPTO_HASH_LEN];
-    secret_hash(ids, c, hash);
+    uint8_t hash[CRYPTO_HASH_LEN], mark[CRYPTO_MARK_LEN];
+    crypto_mark(ids->mark_key, c->secret, c->secret_len, mark);
     pthread_rwlock_rdlock(&ids->lock);
-    const struct key_entry *k = table_find(&ids->table, c->key_id, c->key_id_len);
-    bool right = crypto_equal(hash, k ? k->hash : ids->nobody, sizeof hash);
-    right = right && k && active(k);
-    if (right) *ret = k->who;
+    struct key_entry *k = table_find(&ids->table, c->key_id, c->key_id_len);
+    bool right = k && atomic_load_explicit(&k->quick_set, memory_order_acquire) && crypto_equal(mark, k->quick, sizeof mark);
+    if (!right) {
+        secret_hash(ids, c, hash);
+        right = crypto_equal(hash, k ? k->hash : ids->nobody, sizeof hash) && k;
+        if (right) remember(ids, k, mark);
+    }
+    right = right && active(k);
+    if (right) copy_identity(ret, &k->who);
     pthread_rwlock_unlock(&ids->lock);
     return right;
 }

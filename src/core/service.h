@@ -87,6 +87,8 @@ int service_note(struct service *s, struct query *q, uint32_t note, struct err *
 struct rows;
 /* (worker) Result `ordinal` (UINT32_MAX = the one that single-result dialects show). Works while the query runs if rows are readable; then marks the query
  * exposed durably first. ERR_GONE (deleted, expired), ERR_CONFLICT (no rows yet, or ended without a result; use the view), ERR_CORRUPT, ERR_IO. */
+/* (any) rows_open for the shown result, and reading its rows, would not block now: a small result that is held in memory. */
+bool rows_at_once(struct query *q);
 int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows **ret, struct err *e) MUST_USE;
 void rows_close(struct rows *r); /* (any) */
 const struct qid *rows_query_id(const struct rows *r);

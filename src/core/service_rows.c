@@ -133,6 +133,14 @@ int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows 
     return rows_new(q, seg, true, ret, e);
 }
 
+bool rows_at_once(struct query *q)
+{
+    pthread_mutex_lock(&q->lock);
+    bool held = q->shown == QUERY_FINISHED && q->segment && !q->live_segment && segment_inline_held(q->segment);
+    pthread_mutex_unlock(&q->lock);
+    return held;
+}
+
 void rows_close(struct rows *r)
 {
     if (!r) return;

@@ -36,6 +36,7 @@ struct json_write reply_json(struct request *rq, int status)
     rq->reply.status = status;
     rq->reply.content_type = "application/json";
     buf_reset(&rq->reply.body);
+    (void)buf_reserve(&rq->reply.body, 1024); /* most fit: the buffer grows once; a failure stays in it */
     return JSON_WRITE_INIT(&rq->reply.body);
 }
 

@@ -256,7 +256,7 @@ enum handled kakao__page(struct request *rq)
     if (has_rows(&v)) {
         uint64_t most = (uint64_t)KAKAO_PAGE_ROWS * KAKAO_PAGES;
         st->total = v.rows < most ? v.rows : most;
-        if (!rq->may_block && (uint64_t)page * KAKAO_PAGE_ROWS < st->total)
+        if (!rq->may_block && (uint64_t)page * KAKAO_PAGE_ROWS < st->total && !rows_at_once(q))
             return request_defer(rq, kakao__page);
         if ((uint64_t)page * KAKAO_PAGE_ROWS < st->total) {
             r = rows_open(rq->service, q, UINT32_MAX, &rows, &e);

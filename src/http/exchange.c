@@ -9,6 +9,7 @@
  * Threads: exchange_begin, _body, _run, _refill on the connection's I/O thread; run_job and fill_job on a worker. Which of them owns the exchange is
  * said by where the connection is: suspended or not.
  */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #include "http/peers.h"
 
 #define TURNS_MAX 100000
+#define SPARE_BODY_MAX 2048u /* an idle connection keeps no larger reply buffer */
 #define VERIFY_PIECE (8u << 20)
 
 static void request_id(struct exchange *x)
@@ -44,7 +46,20 @@ static void request_id(struct exchange *x)
     x->rq.request_id = x->request_id;
 }
 
-struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_Connection *mhd)
+/* One block of memory, arena and reply buffer of a connection go from request to request, so that a poll does not allocate. */
+static struct exchange *from_spare(struct http_conn *c)
+{
+    struct exchange *x = c->spare;
+    struct arena *arena = x->rq.arena;
+    struct buf body = x->rq.reply.body;
+    c->spare = NULL;
+    memset(x, 0, sizeof *x);
+    x->rq.arena = arena;
+    x->rq.reply.body = body;
+    return x;
+}
+
+static struct exchange *fresh(void)
 {
     struct exchange *x = calloc(1, sizeof *x);
     struct arena *arena = arena_new(ARENA_CEILING);
@@ -53,18 +68,26 @@ struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_
         arena_free(arena);
         return NULL;
     }
+    x->rq.arena = arena;
+    buf_init(&x->rq.reply.body, REPLY_CEILING);
+    return x;
+}
+
+struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_Connection *mhd)
+{
+    struct exchange *x = c->spare ? from_spare(c) : fresh();
+    if (!x)
+        return NULL;
     x->magic = EXCHANGE_MAGIC;
     x->server = s;
     x->conn = c;
     x->mhd = mhd;
     x->send_fd = -1;
     x->route_number = UINT32_MAX;
-    x->rq.arena = arena;
     x->rq.service = s->service;
     x->rq.http = x;
     x->rq.peer = c->peer;
     x->rq.reply.length = -1;
-    buf_init(&x->rq.reply.body, REPLY_CEILING);
     return x;
 }
 
@@ -85,9 +108,28 @@ void exchange_free(struct exchange *x)
     if (x->send_fd >= 0)
         close(x->send_fd);
     buf_free(&x->body);
-    buf_free(&x->rq.reply.body);
-    arena_free(x->rq.arena);
-    free(x);
+    if (x->conn->spare || atomic_load_explicit(&x->server->stopping, memory_order_relaxed)) {
+        buf_free(&x->rq.reply.body);
+        arena_free(x->rq.arena);
+        free(x);
+        return;
+    }
+    arena_reset(x->rq.arena);
+    if (x->rq.reply.body.cap > SPARE_BODY_MAX)
+        buf_free(&x->rq.reply.body);
+    else
+        buf_reset(&x->rq.reply.body);
+    x->conn->spare = x;
+}
+
+void exchange_free_spare(struct http_conn *c)
+{
+    if (!c->spare)
+        return;
+    buf_free(&c->spare->rq.reply.body);
+    arena_free(c->spare->rq.arena);
+    free(c->spare);
+    c->spare = NULL;
 }
 
 /* ---- refusals ---- */
@@ -416,6 +458,33 @@ static void start_stream(struct exchange *x, struct segment_scratch *scratch)
     }
 }
 
+/* ---- an I/O thread's own window memory, for results held in memory ---- */
+
+static pthread_key_t scratch_key;
+static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
+
+static void scratch_end(void *p)
+{
+    segment_scratch_free(p);
+}
+
+static void scratch_key_make(void)
+{
+    if (pthread_key_create(&scratch_key, scratch_end))
+        abort();
+}
+
+static struct segment_scratch *io_scratch(void)
+{
+    pthread_once(&scratch_once, scratch_key_make);
+    struct segment_scratch *x = pthread_getspecific(scratch_key);
+    if (!x && (x = segment_scratch_new()) != NULL && pthread_setspecific(scratch_key, x)) {
+        segment_scratch_free(x);
+        x = NULL;
+    }
+    return x;
+}
+
 static void run_job(struct work *w, struct segment_scratch *scratch);
 
 static enum exchange_next to_worker(struct exchange *x)
@@ -500,6 +569,10 @@ static enum exchange_next turn(struct exchange *x, bool on_worker, struct segmen
         rq->may_block = false;
         if (h == REPLY_READY) {
             if (rq->reply.streaming) {
+                if (!on_worker && segment_inline_held(rows_segment(rq->reply.rows.rows)) && (scratch = io_scratch()) != NULL) {
+                    start_stream(x, scratch); /* in memory: not worth a worker */
+                    return EXCHANGE_SEND;
+                }
                 if (!on_worker)
                     return x->stage = STAGE_REPLY, to_worker(x);
                 start_stream(x, scratch);

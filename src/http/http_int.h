@@ -38,6 +38,7 @@ struct http_conn {
     bool proxy;                     /* one of http.trusted_proxies */
     bool admin;                     /* came by http.admin_listen */
     bool counted;                   /* in server.peers */
+    struct exchange *spare;         /* memory of the request before, for the next; I/O thread's */
 };
 
 enum stage {
@@ -123,7 +124,8 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
 enum exchange_next exchange_body(struct exchange *x, const char *p, size_t n);
 /* I/O thread: the body is complete, or the connection was resumed. */
 enum exchange_next exchange_run(struct exchange *x);
-void exchange_free(struct exchange *x);
+void exchange_free(struct exchange *x);  /* its memory may stay as the connection's spare */
+void exchange_free_spare(struct http_conn *c);
 /* I/O thread, stream empty: suspends and has a worker fill it. False: stopping. */
 bool exchange_refill(struct exchange *x);
 /* Makes the reply a refusal in the dialect's words. */

@@ -177,6 +177,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         if (c->counted)
             peers_remove(s->peers, c->address);
         metric_add(s->connections, -1);
+        exchange_free_spare(c);
         free(c);
         *context = NULL;
     }

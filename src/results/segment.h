@@ -60,6 +60,7 @@ void segment_unref(struct segment *s);
 const struct schema *segment_schema(const struct segment *s);
 uint64_t segment_rows(const struct segment *s);
 uint64_t segment_nbatches(const struct segment *s);
+bool segment_inline_held(const struct segment *s); /* an inline one: reading it never blocks */
 uint64_t segment_memory(const struct segment *s); /* anonymous bytes held */
 /* Row range of batch i. */
 void segment_batch_rows(const struct segment *s, uint64_t i, uint64_t *ret_first, uint64_t *ret_rows);

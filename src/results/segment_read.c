@@ -93,6 +93,11 @@ uint64_t segment_nbatches(const struct segment *s) { return atomic_load_explicit
 uint64_t segment_stream_len(const struct segment *s) { return atomic_load_explicit(&s->stream_len, memory_order_acquire); }
 uint64_t segment_rows(const struct segment *s) { return segment__entry(s, segment_nbatches(s))->first_row; }
 
+bool segment_inline_held(const struct segment *s)
+{
+    return s->fd < 0 && s->mem;
+}
+
 uint64_t segment_memory(const struct segment *s)
 {
     struct segment *m = (struct segment *)(uintptr_t)s;
