@@ -19,6 +19,7 @@ serve: build
 
 bench: build
 	@tests/bench/run
+	@tests/bench/spine
 
 # FUZZ_SECONDS is the time for each fuzzer
 fuzz: setup
