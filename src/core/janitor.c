@@ -180,6 +180,12 @@ void janitor_stop(struct janitor *j)
     pthread_cond_signal(&j->cond);
     pthread_mutex_unlock(&j->lock);
     if (j->running) pthread_join(j->thread, NULL);
+    j->running = false;
+}
+
+void janitor_free(struct janitor *j)
+{
+    if (!j) return;
     remove_all(j, j->removals);
     pthread_mutex_destroy(&j->lock);
     pthread_cond_destroy(&j->cond);

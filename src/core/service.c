@@ -650,7 +650,8 @@ void service_close(struct service *s)
     scheduler_stop(s->scheduler, 0);
     delivery_stop(s->delivery);
     janitor_stop(s->janitor);
-    registry_sync(s->registry);
+    registry_sync(s->registry); /* what is still to be written hands removals to the janitor */
+    janitor_free(s->janitor);
     scheduler_free(s->scheduler);
     reuse_close(s->reuse);
     table_clear(s);

@@ -110,6 +110,7 @@ int service__recover(struct service *s, struct err *e) MUST_USE;
 /* ---- janitor.c ---- */
 int janitor_start(struct service *s, struct janitor **ret, struct err *e) MUST_USE;
 void janitor_stop(struct janitor *j);
+void janitor_free(struct janitor *j); /* after janitor_stop and the last registry write */
 /* Asks for removal of a query's files soon (takes a reference). */
 void janitor_remove(struct janitor *j, struct query *q);
 
