@@ -46,16 +46,16 @@ static void events(int n)
     }
 }
 
-static char *file(const struct place *p, const char *name, char path[256])
+static char *file(const struct place *p, const char *name, char path[512])
 {
-    snprintf(path, 256, "%s/audit/%s", p->dir, name);
+    snprintf(path, 512, "%s/audit/%s", p->dir, name);
     return path;
 }
 
 /* The file's bytes with a NUL behind. */
 static char *slurp(const struct place *p, const char *name, size_t *ret_n)
 {
-    char path[256];
+    char path[512];
     FILE *f = fopen(file(p, name, path), "r");
     assert_non_null(f);
     fseek(f, 0, SEEK_END);
@@ -70,7 +70,7 @@ static char *slurp(const struct place *p, const char *name, size_t *ret_n)
 
 static void spill(const struct place *p, const char *name, const char *text, size_t n)
 {
-    char path[256];
+    char path[512];
     FILE *f = fopen(file(p, name, path), "w");
     assert_non_null(f);
     assert_int_equal(fwrite(text, 1, n, f), n);
@@ -231,7 +231,7 @@ static void test_damaged_end(void **state)
     begin(p);
     events(2);
     audit_close();
-    char path[256];
+    char path[512];
     DIR *d = opendir(file(p, "", path));
     int damaged = 0;
     for (struct dirent *x; (x = readdir(d));) damaged += strncmp(x->d_name, "damaged-", 8) == 0;
@@ -242,7 +242,7 @@ static void test_damaged_end(void **state)
 
 static int full_files(const struct place *p)
 {
-    char path[256];
+    char path[512];
     DIR *d = opendir(file(p, "", path));
     int n = 0;
     for (struct dirent *x; (x = readdir(d));) n += strncmp(x->d_name, "audit-", 6) == 0;
@@ -270,7 +270,7 @@ static void test_rotation(void **state)
     assert_int_equal(verify(p, text), 0);
     assert_null(strstr(text, "\"first\":1,"));
     audit_close();
-    char path[256], oldest[256] = "";
+    char path[512], oldest[256] = "";
     DIR *d = opendir(file(p, "", path));
     for (struct dirent *x; (x = readdir(d));)
         if (strncmp(x->d_name, "audit-", 6) == 0 && (!oldest[0] || strcmp(x->d_name, oldest) > 0)) snprintf(oldest, sizeof oldest, "%.200s", x->d_name);
@@ -298,6 +298,7 @@ static void test_full_queue(void **state)
     for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, hammer, NULL), 0);
     int refused = 0;
     for (int i = 0; i < 2000000 && !refused; i++) {
+        audit_event("noise", "n", "2", NULL);
         err_clear(&e);
         refused = audit_admit(&e) == ERR_UNAVAILABLE;
     }
