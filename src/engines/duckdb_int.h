@@ -42,7 +42,6 @@ struct duck {
     bool attached;             /* the catalog's file is open */
     bool broken;               /* the instance may be invalid */
     bool heavy;                /* job thread: the last job took long enough to be worth a malloc_trim */
-    int integer_division;      /* value now in force, -1 unknown */
     pthread_mutex_t mu;
     duckdb_connection current; /* of the running job, for interrupt and progress */
 };

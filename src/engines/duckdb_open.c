@@ -247,7 +247,6 @@ int duck_open(const struct wire_setup *setup, struct duck **ret, struct err *e)
     struct duck *d = calloc(1, sizeof *d);
     if (!d) return err_set(e, ERR_NOMEM, "53200", "out of memory");
     d->setup = setup;
-    d->integer_division = 0;
     pthread_mutex_init(&d->mu, NULL);
     int r = open_instance(d, e);
     duckdb_connection c = NULL;
@@ -268,15 +267,13 @@ int duck_open(const struct wire_setup *setup, struct duck **ret, struct err *e)
 
 /* ---- sessions ---- */
 
-static int apply(struct duck *d, struct session *s, struct err *e)
+static int apply(struct session *s, struct err *e)
 {
     CLEANUP_BUF struct buf b = BUF_INIT(64 * 1024);
-    int division = s->profile == WIRE_PROFILE_PLAIN ? 0 : 1;
-    if (division != d->integer_division) {
-        d->integer_division = -1;
-        int r = duck__exec(s->conn, division ? "SET integer_division=true" : "SET integer_division=false", e);
+    /* Belongs to the connection, and a new one has it off. */
+    if (s->profile != WIRE_PROFILE_PLAIN) {
+        int r = duck__exec(s->conn, "SET integer_division=true", e);
         if (r < 0) return r;
-        d->integer_division = division;
     }
     if (strcmp(s->timezone, "UTC") != 0) {
         (void)buf_str_add(&b, "SET SESSION TimeZone=");
@@ -302,7 +299,7 @@ static int apply(struct duck *d, struct session *s, struct err *e)
 static int make(struct duck *d, struct session *s, struct err *e)
 {
     if (duckdb_connect(d->db, &s->conn) != DuckDBSuccess) return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
-    int r = apply(d, s, e);
+    int r = apply(s, e);
     if (r < 0) duckdb_disconnect(&s->conn);
     return r;
 }
