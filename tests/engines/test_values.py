@@ -131,7 +131,9 @@ def test_wide_and_odd_columns(q):
 
 def test_semantics_of_kakao(q):
     """Trino's rules where the engine's own differ (design: semantics profiles)."""
-    assert q.kakao_query("SELECT 5 / 2 AS v")["queryData"] == [["2"]]
+    for _ in range(6):  # whichever process, and whatever ran in it before
+        assert q.kakao_query("SELECT 5 / 2 AS v")["queryData"] == [["2"]]
+        assert q.d360_submit("SELECT 5 / 2 AS v").json()["data"] == [[2]]
     body = q.kakao_query("SELECT CAST('x' AS INTEGER)")
     assert body["queryInfo"]["state"] == "FAILED" and body["queryInfo"]["error"]["name"] == "INVALID_CAST_ARGUMENT", body["queryInfo"]
 
