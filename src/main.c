@@ -110,7 +110,10 @@ static void prewarm(void *arg, int64_t workspace)
     struct daemon *d = arg;
     struct arena *a = arena_new(1u << 20);
     struct engine_key key;
-    if (a && workspace_engine_key(d->workspaces, workspace, false, a, &key, NULL) == 0) pool_prewarm(d->pool, &key);
+    if (a && workspace_engine_key(d->workspaces, workspace, false, a, &key, NULL) == 0) {
+        key.catalog_path = ""; /* the catalog's file only under its lock (core/catalog.h) */
+        pool_prewarm(d->pool, &key);
+    }
     arena_free(a);
 }
 

@@ -182,7 +182,11 @@ static int has_catalogs(const struct backup *b)
     int n = 0;
     if (path(dir, b->from, "catalog", NULL)) return 0;
     DIR *d = opendir(dir);
-    for (struct dirent *x; d && (x = readdir(d));) n += strstr(x->d_name, ".duckdb") != NULL;
+    for (struct dirent *x; d && (x = readdir(d));) { /* a folder for each workspace */
+        char file[sizeof x->d_name + 32];
+        snprintf(file, sizeof file, "%s/catalog.duckdb", x->d_name);
+        n += x->d_name[0] != '.' && faccessat(dirfd(d), file, F_OK, 0) == 0;
+    }
     if (d) closedir(d);
     return n;
 }

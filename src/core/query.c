@@ -13,7 +13,7 @@
 #include "core/observe.h"
 #include "core/query_int.h"
 
-/* Rows: from; columns: to. QUEUED -> FINISHED is a reuse hit; RUNNING -> QUEUED is a restart. */
+/* Rows: from; columns: to. QUEUED -> FINISHED is a reuse hit; RUNNING -> QUEUED is a restart, or a statement that turned out to need the catalog. */
 static const bool moves[QUERY_STATES][QUERY_STATES] = {
     [QUERY_QUEUED] = {[QUERY_RUNNING] = true, [QUERY_FINISHED] = true, [QUERY_FAILED] = true, [QUERY_CANCELED] = true},
     [QUERY_RUNNING] = {[QUERY_QUEUED] = true, [QUERY_FINISHED] = true, [QUERY_FAILED] = true, [QUERY_CANCELED] = true},
@@ -56,6 +56,8 @@ const struct ending_row endings[ENDINGS] = {
     [END_RESTARTED] = {END_RESTARTED, "restarted", QUERY_FAILED, "57P01", "GENERIC_INTERNAL_ERROR", "interrupted by restart", "it held none"},
     [END_DELIVERY] = {END_DELIVERY, "delivery", QUERY_FAILED, "58030", "GENERIC_EXTERNAL", "", "it held none"},
     [END_INTERNAL] = {END_INTERNAL, "internal", QUERY_FAILED, "XX000", "GENERIC_INTERNAL_ERROR", "", AT_ONCE},
+    [END_CATALOG_WAIT] = {END_CATALOG_WAIT, "catalog_wait", QUERY_FAILED, "55P03", "EXCEEDED_TIME_LIMIT",
+                          "other statements used the workspace's catalog for longer than a statement waits for it (catalog.wait)", "it held none"},
 };
 
 /* Trino's StandardErrorCode for our SQLSTATEs (specs: Kakao page section 8, Error names). An ending's own name wins; then the first row with the SQLSTATE. */
@@ -282,6 +284,7 @@ void query_view(struct query *q, struct query_view *v)
     v->dialect = r->dialect;
     v->state = q->shown;
     v->phase = r->phase;
+    v->waiting = q->waiting && v->state == QUERY_QUEUED;
     v->ending = query_state_ended(v->state) ? r->ending : END_NONE;
     v->flags = q->flags;
     v->version = q->version;

@@ -32,7 +32,8 @@ enum dialect_id { DIALECT_NONE, DIALECT_KAKAO, DIALECT_JACKDB, DIALECT_CANNER, D
 /* ---- endings: one row for each way a query can end (also docs/life.md and tests/faults) ---- */
 enum ending {
     END_NONE, END_FINISHED, END_SQL_ERROR, END_REFUSED, END_CANCELED_QUEUED, END_CANCELED_RUNNING, END_RUN_TIMEOUT, END_PLAN_TIMEOUT, END_MEMORY,
-    END_RESULT_LIMIT, END_ENGINE_CRASHED, END_ENGINE_HUNG, END_ENGINE_LIED, END_DISK_FULL, END_RESTARTED, END_DELIVERY, END_INTERNAL, ENDINGS
+    END_RESULT_LIMIT, END_ENGINE_CRASHED, END_ENGINE_HUNG, END_ENGINE_LIED, END_DISK_FULL, END_RESTARTED, END_DELIVERY, END_INTERNAL, END_CATALOG_WAIT,
+    ENDINGS
 };
 struct ending_row {
     enum ending ending;
@@ -92,6 +93,7 @@ struct query_view {
     enum dialect_id dialect;
     enum query_state state;   /* what readers may be told: terminal only when durable */
     enum query_phase phase;
+    bool waiting;             /* QUEUED, and it is the workspace's catalog that it waits for */
     enum ending ending;
     uint32_t flags;
     uint64_t version;         /* moves on acceptance, planning, new rows, end; not on progress */

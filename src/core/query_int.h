@@ -7,6 +7,7 @@
 #ifndef QUERN_CORE_QUERY_INT_H
 #define QUERN_CORE_QUERY_INT_H
 
+#include "core/catalog.h"
 #include "core/query.h"
 #include "core/registry.h"
 #include "pool/pool.h"
@@ -19,6 +20,7 @@ struct query_write {
     struct query *q; /* a reference */
     int64_t at_ms;
     uint32_t runs;
+    bool writes;
 };
 
 struct query {
@@ -47,6 +49,11 @@ struct query {
     struct segment *segment;      /* (L) open rows of the shown result, or NULL; the service's ring bounds how many are open */
     bool live_segment;            /* (L) segment is a view of the writer */
     bool exposing;                /* (L) `exposed` is durable */
+    /* The workspace's catalog (runner.c). A run worker's, or the catalog's while it waits there: */
+    struct catalog_claim claim;
+    uint8_t need, after;          /* enum run_need */
+    bool holds, refreshed;
+    bool waiting;                 /* (L) */
     /* Reuse (reuse.c): */
     uint8_t reuse_key[32];        /* (C) rec.reuse_key points here when the result may be reused */
     bool leads;                   /* guarded by the reuse lock: others may wait for its result */

@@ -3,9 +3,10 @@
  *
  *   QUEUED                          queued again
  *   RUNNING, delivering             delivery resumes (results are sealed)
- *   RUNNING, nothing handed out,    queued again; the engine only had read access, so that no effect can be doubled
- *     fewer than recovery.max_runs
- *   RUNNING otherwise               FAILED "interrupted by restart"
+ *   RUNNING, nothing handed out,    queued again; the engine only had read access, so that no effect can be doubled: `writes` is committed before
+ *     no `writes`, fewer than         an engine gets a statement that it may write for
+ *     recovery.max_runs
+ *   RUNNING otherwise               FAILED "interrupted by restart"; the engine's own log makes a write whole or undone when the catalog is next opened
  * Files that no manifest names are removed.
  */
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include "base/sys.h"
 #include "core/service_int.h"
 
-static int apply_requeued(struct registry *r, struct registry_write *w, struct err *e)
+int service__apply_requeued(struct registry *r, struct registry_write *w, struct err *e)
 {
     return registry_put_requeued(r, &((struct query_write *)(void *)w)->q->rec.id, e);
 }
@@ -29,7 +30,7 @@ static void requeue(struct service *s, struct query *q)
     q->rec.started_ms = 0;
     q->shown = QUERY_QUEUED;
     pthread_mutex_unlock(&q->lock);
-    if (was_running) service__write(q, apply_requeued, service__write_done, 0, 0, 0);
+    if (was_running) service__write(q, service__apply_requeued, service__write_done, 0, 0, 0);
     scheduler_push(s->scheduler, q, false);
 }
 
@@ -46,7 +47,7 @@ static void recover_one(struct service *s, struct query *q)
         q->schema_known = true;
         q->flags |= QF_PLANNED;
         delivery_push(s->delivery, q);
-    } else if (!r->exposed && r->runs < (uint32_t)config.recovery_max_runs) {
+    } else if (!r->exposed && !r->writes && r->runs < (uint32_t)config.recovery_max_runs) {
         requeue(s, q);
     } else {
         q->started_ns = sys_mono_ns();

@@ -54,7 +54,7 @@ struct query_record {
     const uint8_t *params; uint32_t params_len; /* encoded parameters, service.c's form; NULL none */
     const char *default_source, *default_database, *timezone, *language, *bucket, *path, *request; /* NULL none */
     int64_t row_limit, run_timeout_ms;
-    bool reuse, reused, read_only, exposed, scanned, stored, cut, accepted_early;
+    bool reuse, reused, read_only, exposed, scanned, stored, cut, accepted_early, writes;
     int32_t max_reuse_age_min;
     int64_t created_ms, started_ms, ended_ms, expires_ms, gone_ms, reused_created_ms;
     int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
@@ -68,7 +68,8 @@ struct query_record {
 
 /* For apply functions (writer thread only). */
 int registry_put_query(struct registry *r, const struct query_record *q, struct err *e) MUST_USE;      /* a new row, in any state, without results */
-int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs, struct err *e) MUST_USE;
+/* writes: from here on the run may have changed data, so that it is never run again. */
+int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs, bool writes, struct err *e) MUST_USE;
 int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
 int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, struct err *e) MUST_USE;
 int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e) MUST_USE;

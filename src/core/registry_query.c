@@ -133,13 +133,14 @@ int registry_put_query(struct registry *r, const struct query_record *q, struct 
     return registry__run(&r->writer, b.st, NULL, e);
 }
 
-int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs, struct err *e)
+int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs, bool writes, struct err *e)
 {
     struct binder b = {registry__stmt(&r->writer, REG_QUERY_RUNNING, e), 1};
     if (!b.st) return failed(e);
     put_blob(&b, id->b, sizeof id->b);
     put_int(&b, started_ms);
     put_int(&b, runs);
+    put_int(&b, writes);
     return change_one(r, b.st, id, e);
 }
 
@@ -427,6 +428,7 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     q->user_name = take_text(&t);
     q->workspace_name = take_text(&t);
     q->note = (uint32_t)take_int(&t);
+    q->writes = take_bool(&t);
     return t.failed ? no_memory(e) : 0;
 }
 

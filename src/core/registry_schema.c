@@ -29,7 +29,7 @@ const char *const registry__migrations[] = {
     " queued_ns INTEGER NOT NULL, plan_ns INTEGER NOT NULL, run_ns INTEGER NOT NULL, elapsed_ns INTEGER NOT NULL,"
     " rows_scanned INTEGER NOT NULL, bytes_scanned INTEGER NOT NULL, runs INTEGER NOT NULL, err_code INTEGER NOT NULL, err_sqlstate TEXT,"
     " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, err_column INTEGER,"
-    " note INTEGER NOT NULL, reuse_key BLOB) STRICT, WITHOUT ROWID;"
+    " note INTEGER NOT NULL, reuse_key BLOB, writes INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE INDEX query_newest ON query (workspace, created_ms DESC, id DESC, state, user);"
     "CREATE INDEX query_unfinished ON query (state) WHERE state IN (1, 2);"
     "CREATE INDEX query_expiry ON query (expires_ms) WHERE gone_ms = 0 AND expires_ms > 0;"
@@ -63,8 +63,8 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_UNSAVE] = "ROLLBACK TO w",
     [REG_RELEASE] = "RELEASE w",
     [REG_QUERY_PUT] = "INSERT INTO query VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,"
-                      "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0,?50)",
-    [REG_QUERY_RUNNING] = "UPDATE query SET state = 2, started_ms = ?2, runs = ?3 WHERE id = ?1 AND state IN (1, 2)",
+                      "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0,?50,0)",
+    [REG_QUERY_RUNNING] = "UPDATE query SET state = 2, started_ms = ?2, runs = ?3, writes = ?4 WHERE id = ?1 AND state IN (1, 2)",
     [REG_QUERY_EXPOSED] = "UPDATE query SET exposed = 1 WHERE id = ?1",
     [REG_QUERY_NOTE] = "UPDATE query SET note = ?2 WHERE id = ?1",
     [REG_QUERY_REQUEUED] = "UPDATE query SET state = 1, phase = 0, started_ms = 0 WHERE id = ?1 AND state IN (1, 2)",
@@ -79,7 +79,7 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_RESULT_PUT] = "INSERT OR REPLACE INTO result VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
     [REG_RESULT_DELETE] = "DELETE FROM result WHERE query = ?1",
     [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
-    [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name, q.note FROM query q JOIN user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace"
+    [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name, q.note, q.writes FROM query q JOIN user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace"
                       " WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, stream_len, nbatches, footer_crc, cut, inline_index,"
                        " inline_body, origin FROM result WHERE query = ?1 ORDER BY ordinal",

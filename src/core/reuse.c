@@ -7,7 +7,7 @@
  * Single-flight: a submit that allows reuse joins a running one that does. When that ends FINISHED the followers are served from it; otherwise the first follower runs and leads
  * the others, so that one owner's cancel ends nobody else's query.
  *
- * A write through us to a workspace's catalog drops its entries, here and in the registry.
+ * A write through us to a workspace's catalog drops its entries, here and in the registry; what was submitted before it is neither remembered nor joined afterwards.
  *
  * Threads: everything is guarded by u->lock (below the query lock in the order; never held while calling another room). The table is bounded: REUSE_SLOTS entries,
  * direct-mapped, the newer entry replaces the older.
@@ -27,10 +27,13 @@
 #define REUSE_AGE_MAX_MS (1440LL * 60000) /* longest age a dialect may ask for (Kakao: 1440 minutes) */
 
 struct entry { uint8_t key[32]; struct qid id; int64_t workspace, created_ms; };
+struct written { int64_t workspace, at_ns; };
 
 struct reuse {
     pthread_mutex_t lock;
     struct entry *entries;           /* REUSE_SLOTS; created_ms 0 = free */
+    struct written *written;         /* last write to each workspace's catalog */
+    size_t nwritten;
     struct query *leaders[LEADER_SLOTS]; /* running queries that allow joining; references, direct-mapped */
 };
 
@@ -108,6 +111,14 @@ void reuse_key(struct service *s, struct query *q)
 
 /* ---- submit ---- */
 
+/* (u->lock) Submitted before the last write to its workspace: it may have read what was there before. */
+static bool outdated(const struct reuse *u, const struct query *q)
+{
+    for (size_t i = 0; i < u->nwritten; i++)
+        if (u->written[i].workspace == q->rec.workspace) return q->submitted_ns <= u->written[i].at_ns;
+    return false;
+}
+
 static void hand_over(struct service *s, struct query *q, const struct qid *source)
 {
     q->source = *source;
@@ -128,7 +139,7 @@ bool reuse_submit(struct service *s, struct query *q)
     if (en->created_ms > oldest && memcmp(en->key, q->reuse_key, 32) == 0) {
         hit = true;
         source = en->id;
-    } else if (*leader && (*leader)->leads && memcmp((*leader)->reuse_key, q->reuse_key, 32) == 0 && (*leader)->rec.created_ms > oldest) {
+    } else if (*leader && (*leader)->leads && memcmp((*leader)->reuse_key, q->reuse_key, 32) == 0 && (*leader)->rec.created_ms > oldest && !outdated(u, *leader)) {
         joined = true;
         q->follower_next = (*leader)->followers;
         (*leader)->followers = query_ref(q);
@@ -204,7 +215,7 @@ void reuse_ended(struct service *s, struct query *q, bool finished)
     bool good = finished && reusable(q);
     struct query *followers = NULL, *drop = NULL;
     pthread_mutex_lock(&u->lock);
-    if (good) remember(u, q->reuse_key, &q->rec.id, q->rec.workspace, q->rec.created_ms);
+    if (good && !outdated(u, q)) remember(u, q->reuse_key, &q->rec.id, q->rec.workspace, q->rec.created_ms);
     if (q->leads) {
         q->leads = false;
         followers = q->followers;
@@ -233,6 +244,15 @@ void reuse_written(struct service *s, int64_t workspace)
     pthread_mutex_lock(&u->lock);
     for (uint32_t i = 0; i < REUSE_SLOTS; i++)
         if (u->entries[i].workspace == workspace) u->entries[i].created_ms = 0;
+    size_t k = 0;
+    while (k < u->nwritten && u->written[k].workspace != workspace) k++;
+    if (k == u->nwritten) {
+        struct written *p = realloc(u->written, (k + 1) * sizeof *p);
+        ASSERT(p);
+        u->written = p;
+        u->written[u->nwritten++].workspace = workspace;
+    }
+    u->written[k].at_ns = sys_mono_ns();
     pthread_mutex_unlock(&u->lock);
 }
 
@@ -339,5 +359,6 @@ void reuse_close(struct reuse *u)
     }
     pthread_mutex_destroy(&u->lock);
     free(u->entries);
+    free(u->written);
     free(u);
 }

@@ -4,6 +4,12 @@
  * Order of a good end: last row from the engine -> engine released (the slot of the engine is free) -> segment sealed (fsync, rename, fsync folder) ->
  * manifest and state in one transaction -> readers see FINISHED. What the engine says is checked before it is used (design.md decision 4). Whoever ends the query first wins
  * (service__end); the runner then only cleans up.
+ *
+ * The workspace's catalog (catalog.h). A statement that needs it waits QUEUED and holds no slot meanwhile: it comes back through the scheduler with the lock in its hands. Which way it goes is told by
+ * its first word (INSERT, CREATE, ...: to the writer, so that writes come in the order of their submits and find what those before them made), else by the engine: a read engine that says
+ * PLANNED with `writes` has run nothing, and the statement goes on to a writer. Order of a write: lock -> readers' processes
+ * gone -> writer ready -> RUNNING with `writes` committed -> the statement -> writer's process gone -> lock let go -> end. A writer that left a log behind is followed by one that only
+ * opens and closes the catalog. runner_catalog.c has what is done under the lock.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,24 +17,10 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "core/service_int.h"
+#include "core/runner_int.h"
 
 #define BUSY_TRIES 300
 #define BUSY_PAUSE_MS 100
-
-struct run {
-    struct service *s;
-    struct query *q;
-    struct arena *arena;       /* this run's; batch indexes use their own */
-    struct engine *engine;
-    bool plan_only, planned, canceling;
-    int64_t run_deadline, plan_deadline;
-    struct segment_writer *writer;
-    uint64_t rows, bytes, batches;
-    enum ending ending;        /* END_NONE until decided here */
-    struct err err;
-    struct result *result;     /* in the query's arena */
-};
 
 static atomic_uint_fast64_t job_ids;
 
@@ -37,7 +29,7 @@ static atomic_uint_fast64_t job_ids;
 static int apply_running(struct registry *r, struct registry_write *w, struct err *e)
 {
     struct query_write *qw = (struct query_write *)(void *)w;
-    return registry_put_running(r, &qw->q->rec.id, qw->at_ms, qw->runs, e);
+    return registry_put_running(r, &qw->q->rec.id, qw->at_ms, qw->runs, qw->writes, e);
 }
 
 static bool begin(struct run *r)
@@ -54,8 +46,45 @@ static bool begin(struct run *r)
     int64_t at = q->rec.started_ms;
     uint32_t runs = q->rec.runs;
     pthread_mutex_unlock(&q->lock);
-    /* Not waited for: the engine can only read, and a lost count is at worst one run more after a crash. */
-    if (ok) service__write(q, apply_running, service__write_done, q->hold_until_ns, at, runs);
+    /* Not waited for: the engine can only read, and a lost count is at worst one run more after a crash. A write records it when its engine is ready. */
+    if (ok && !r->write) service__write(q, apply_running, service__write_done, q->hold_until_ns, at, runs);
+    return ok;
+}
+
+/* Before a statement may change anything: whatever happens now, no start will run it again. */
+static bool record_write(struct run *r)
+{
+    struct query *q = r->q;
+    struct query_write qw = {.w = {.apply = apply_running}, .q = q, .writes = true};
+    pthread_mutex_lock(&q->lock);
+    qw.at_ms = q->rec.started_ms;
+    qw.runs = q->rec.runs;
+    bool go = !query_state_ended(q->rec.state);
+    if (go) q->rec.writes = true;
+    pthread_mutex_unlock(&q->lock);
+    if (!go) return false;
+    struct err e;
+    err_clear(&e);
+    if (registry_do(q->service->registry, &qw.w, &e) == 0) return true;
+    if (e.code != ERR_CONFLICT) log_event(LOG_ERROR, "core", "the start of a write could not be recorded", "error", e.text, NULL);
+    r->ending = END_DISK_FULL; /* or it has ended: then this one comes too late */
+    return false;
+}
+
+/* Back to the queue: it needs more than it has. */
+static bool back(struct run *r)
+{
+    struct query *q = r->q;
+    pthread_mutex_lock(&q->lock);
+    bool ok = query_move(q, QUERY_QUEUED);
+    if (ok) {
+        q->started_ns = 0;
+        q->rec.started_ms = 0;
+        q->rec.queued_ns = 0;
+        q->rec.runs--;
+    }
+    query_signal_unlock(q, 0, ok);
+    if (ok) service__write(q, service__apply_requeued, service__write_done, 0, 0, 0);
     return ok;
 }
 
@@ -197,7 +226,7 @@ static bool keep_inline(struct run *r, const struct wire_done *d, struct result 
 static void on_done(struct run *r, const struct wire_done *d)
 {
     struct query *q = r->q;
-    if (r->plan_only) return;
+    if (r->plan_only || r->moves) return;
     pthread_mutex_lock(&q->lock);
     struct result *res = arena_alloc(q->arena, sizeof *res);
     q->rec.rows_scanned = d->rows_scanned > q->rec.rows_scanned ? d->rows_scanned : q->rec.rows_scanned;
@@ -270,6 +299,8 @@ static bool step(struct run *r)
     switch (ev.type) {
     case ENGINE_PLANNED:
         r->planned = true;
+        r->moves = ev.planned.writes && !r->write && !r->q->rec.read_only;
+        if (r->moves) return true; /* its columns may be others when its turn comes */
         if (keep_schema(r, &ev.planned) && !r->ending) {
             r->ending = END_INTERNAL;
             engine_cancel(r->engine, true);
@@ -331,6 +362,7 @@ static int start_job(struct run *r)
         .max_bytes = (uint64_t)config.result_max_bytes,
         .inline_max = (uint32_t)config.result_inline_max,
         .timezone = rec->timezone ? rec->timezone : "",
+        .allow_write = !rec->read_only,
     };
     return engine_start(r->engine, &job, &r->err);
 }
@@ -338,13 +370,13 @@ static int start_job(struct run *r)
 /* Engine from the pool, known to the query so that a cancel finds it. False when there is none, or nothing to do any more. */
 static bool take_engine(struct run *r)
 {
-    struct engine_key key;
-    int rc = workspace_engine_key(r->s->workspaces, r->q->rec.workspace, false, r->arena, &key, &r->err);
-    if (!rc) rc = pool_acquire(r->s->pool, &key, &r->engine, &r->err);
+    int rc = r->write ? runner__before_write(r) : workspace_engine_key(r->s->workspaces, r->q->rec.workspace, false, r->arena, &r->key, &r->err);
+    if (r->no_catalog) r->key.catalog_path = "";
+    if (!rc) rc = pool_acquire(r->s->pool, &r->key, &r->engine, &r->err);
     /* No process can be had for the moment (fork refused, ceiling): the query waits, it does not fail. */
     for (int tries = 0; rc == ERR_BUSY && tries < BUSY_TRIES && !atomic_load(&r->s->stopping); tries++) {
         sys_sleep_ms(BUSY_PAUSE_MS);
-        rc = pool_acquire(r->s->pool, &key, &r->engine, &r->err);
+        rc = pool_acquire(r->s->pool, &r->key, &r->engine, &r->err);
     }
     if (rc) {
         r->ending = rc == ERR_ENGINE ? END_ENGINE_CRASHED : END_INTERNAL;
@@ -374,7 +406,7 @@ static void execute(struct run *r)
     int64_t limit = r->q->rec.run_timeout_ms > 0 && r->q->rec.run_timeout_ms < config.engine_run_timeout ? r->q->rec.run_timeout_ms : config.engine_run_timeout;
     r->run_deadline = now + limit * 1000000;
     r->plan_deadline = now + config.engine_plan_timeout * 1000000;
-    if (take_engine(r)) {
+    if (take_engine(r) && (!r->write || record_write(r))) {
         if (start_job(r)) {
             r->ending = END_ENGINE_CRASHED;
             engine_cancel(r->engine, true);
@@ -479,7 +511,7 @@ static void finish(struct run *r)
     if (!good || query_state_ended(r->q->rec.state)) drop_rows(r);
 }
 
-void runner_run(struct service *s, struct query *q)
+static struct run *run_new(struct service *s, struct query *q)
 {
     struct run *r = calloc(1, sizeof *r);
     ASSERT(r);
@@ -488,13 +520,96 @@ void runner_run(struct service *s, struct query *q)
     r->arena = arena_new((size_t)128 << 20);
     ASSERT(r->arena);
     err_clear(&r->err);
-    if (begin(r)) {
-        execute(r);
-        finish(r);
-        segment_writer_free(r->writer);
-    }
+    return r;
+}
+
+static void run_free(struct run *r)
+{
+    segment_writer_free(r->writer);
     arena_free(r->arena);
     free(r);
+}
+
+static bool ended(struct query *q)
+{
+    pthread_mutex_lock(&q->lock);
+    bool yes = query_state_ended(q->rec.state);
+    pthread_mutex_unlock(&q->lock);
+    return yes;
+}
+
+/* What follows say whether the same worker starts over with the query. */
+
+static bool run_read(struct run *r)
+{
+    struct query *q = r->q;
+    if (q->need == NEED_NONE) r->no_catalog = true;
+    bool begun = begin(r);
+    if (begun) execute(r);
+    runner__let_go(r);
+    if (!begun) return false;
+    if (!atomic_load(&r->s->stopping)) {
+        if (r->moves && !r->ending) {
+            q->need = NEED_WRITE;
+            return back(r);
+        }
+        /* Its words were misread: it does name something of the catalog. */
+        bool missing = strcmp(r->err.sqlstate, "42P01") == 0 || strcmp(r->err.sqlstate, "3F000") == 0;
+        if (q->need == NEED_NONE && r->ending == END_SQL_ERROR && !r->planned && missing) {
+            q->need = NEED_READ;
+            return back(r);
+        }
+    }
+    finish(r);
+    return false;
+}
+
+static bool run_write(struct run *r)
+{
+    r->write = true;
+    bool begun = begin(r);
+    if (begun) {
+        execute(r);
+        runner__after_write(r);
+        if (r->q->rec.writes && r->ending != END_SQL_ERROR && r->ending != END_REFUSED) reuse_written(r->s, r->q->rec.workspace);
+    }
+    runner__let_go(r);
+    if (begun) finish(r);
+    return false;
+}
+
+static bool attempt(struct run *r)
+{
+    struct query *q = r->q;
+    if (ended(q) || atomic_load(&r->s->stopping)) {
+        runner__let_go(r);
+        return false;
+    }
+    if (q->need == NEED_LOOK) q->need = runner__look(r);
+    if (!runner__hold(r)) return false;
+    if (q->need == NEED_READ) {
+        if (runner__stale(r)) return true;
+        runner__without(r);
+    }
+    switch (q->need) {
+    case NEED_REFRESH:
+        runner__refresh(r);
+        runner__let_go(r);
+        q->need = q->after;
+        q->refreshed = true;
+        return true;
+    case NEED_WRITE: return run_write(r);
+    default: return run_read(r);
+    }
+}
+
+void runner_run(struct service *s, struct query *q)
+{
+    for (bool again = true; again;) {
+        struct run *r = run_new(s, q);
+        again = attempt(r);
+        run_free(r);
+    }
 }
 
 void runner_plan(struct service *s, struct query *q)
@@ -503,21 +618,18 @@ void runner_plan(struct service *s, struct query *q)
     bool wanted = q->rec.state == QUERY_QUEUED && !(q->flags & QF_PLANNED);
     pthread_mutex_unlock(&q->lock);
     if (!wanted) return;
-    struct run *r = calloc(1, sizeof *r);
-    ASSERT(r);
-    r->s = s;
-    r->q = q;
+    struct run *r = run_new(s, q);
     r->plan_only = true;
-    r->arena = arena_new((size_t)128 << 20);
-    ASSERT(r->arena);
-    err_clear(&r->err);
-    execute(r);
+    /* Its own claim, for the run worker has the query's; only where there is nothing to wait for. */
+    struct catalog_claim claim = {0};
+    r->lane = &claim;
+    if (runner__lane(r)) execute(r);
+    if (claim.lock) catalog_release(s->catalog, &claim);
     if (r->ending == END_SQL_ERROR || r->ending == END_REFUSED) {
         pthread_mutex_lock(&q->lock);
         bool still = q->rec.state == QUERY_QUEUED;
         pthread_mutex_unlock(&q->lock);
         if (still) service__end(q, r->ending, &r->err, NULL, 0);
     }
-    arena_free(r->arena);
-    free(r);
+    run_free(r);
 }

@@ -186,6 +186,24 @@ void scheduler_push(struct scheduler *c, struct query *q, bool plan_now)
     pthread_mutex_unlock(&c->lock);
 }
 
+void scheduler_push_front(struct scheduler *c, struct query *q)
+{
+    pthread_mutex_lock(&c->lock);
+    struct lane *l = lane_of(c, q->rec.workspace);
+    ASSERT(l);
+    if (!l->head) {
+        ring_add(c, l);
+        l->tail = &q->queue_next;
+    }
+    q->queue_next = l->head;
+    l->head = query_ref(q);
+    l->n++;
+    c->queued++;
+    metric_set(c->service->m_queued, c->queued);
+    pthread_cond_signal(&c->work);
+    pthread_mutex_unlock(&c->lock);
+}
+
 void scheduler_pause(struct scheduler *c, bool pause)
 {
     pthread_mutex_lock(&c->lock);

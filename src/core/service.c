@@ -108,7 +108,10 @@ static int apply_end(struct registry *r, struct registry_write *w, struct err *e
     pthread_mutex_lock(&q->lock);
     struct query_record rec = q->rec;
     pthread_mutex_unlock(&q->lock);
-    return registry_put_end(r, &rec, e);
+    int rc = registry_put_end(r, &rec, e);
+    bool changed = rec.writes && rec.ending != END_SQL_ERROR && rec.ending != END_REFUSED;
+    if (!rc && changed && config.reuse_invalidate_on_write == 0) rc = registry_put_unreusable(r, rec.workspace, e);
+    return rc;
 }
 
 static void end_shown(struct query *q)
@@ -507,7 +510,6 @@ static void interrupt(struct query *q)
 
 int service_cancel(struct service *s, const struct identity *who, struct query *q, struct err *e)
 {
-    (void)s;
     int rc = may_change(who, q, e);
     if (rc) return rc;
     pthread_mutex_lock(&q->lock);
@@ -515,6 +517,7 @@ int service_cancel(struct service *s, const struct identity *who, struct query *
     pthread_mutex_unlock(&q->lock);
     if (!service__end(q, ending, NULL, NULL, 0)) return err_set(e, ERR_CONFLICT, "55000", "the query has ended already");
     observe_cancel(who, &q->rec);
+    if (catalog_forget(s->catalog, &q->claim)) query_unref(q);
     interrupt(q);
     return 0;
 }
@@ -598,6 +601,7 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     if (!rc) rc = janitor_start(s, &s->janitor, e);
     if (!rc) rc = delivery_start(s, &s->delivery, e);
     if (!rc) rc = reuse_open(s, &s->reuse, e);
+    if (!rc) rc = catalog_open(&s->catalog, e);
     if (!rc) rc = scheduler_start(s, &s->scheduler, e);
     if (!rc) rc = service__recover(s, e);
     if (rc) {
@@ -648,6 +652,8 @@ void service_close(struct service *s)
     if (!s) return;
     atomic_store(&s->draining, true);
     scheduler_stop(s->scheduler, 0);
+    catalog_close(s->catalog); /* before the registry is waited for: an expired wait writes an end */
+    s->catalog = NULL;
     delivery_stop(s->delivery);
     janitor_stop(s->janitor);
     registry_sync(s->registry); /* what is still to be written hands removals to the janitor */

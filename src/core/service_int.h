@@ -22,6 +22,7 @@ struct scheduler;
 struct delivery;
 struct janitor;
 struct reuse;
+struct catalog;
 
 struct service {
     struct registry *registry;
@@ -32,6 +33,7 @@ struct service {
     struct delivery *delivery;
     struct janitor *janitor;
     struct reuse *reuse;
+    struct catalog *catalog;
     atomic_bool draining;
     atomic_bool paused;           /* by an administrator */
     atomic_bool stopping;         /* the drain is over: runners leave their records as they are */
@@ -76,12 +78,17 @@ void scheduler_free(struct scheduler *c);
 int scheduler_room(struct scheduler *c, int64_t workspace, struct err *e) MUST_USE;
 /* Queues a reference of q; plan_now queries also go to the plan lane when no run slot is free. */
 void scheduler_push(struct scheduler *c, struct query *q, bool plan_now);
+/* The same for one that waited for its catalog and holds its lock now: it is the next of its workspace. Whoever takes a query out of the queue for anything but a run calls
+ * runner_left. */
+void scheduler_push_front(struct scheduler *c, struct query *q);
 void scheduler_pause(struct scheduler *c, bool pause);
 int scheduler_running(struct scheduler *c);
 
 /* ---- runner.c: on a scheduler's worker ---- */
 void runner_run(struct service *s, struct query *q);
 void runner_plan(struct service *s, struct query *q);
+/* It has left the queue without a run: what it holds for the run goes. */
+void runner_left(struct service *s, struct query *q);
 
 /* ---- delivery.c ---- */
 int delivery_start(struct service *s, struct delivery **ret, struct err *e) MUST_USE;
@@ -106,6 +113,7 @@ void reuse_written(struct service *s, int64_t workspace);
 
 /* ---- recovery.c ---- */
 int service__recover(struct service *s, struct err *e) MUST_USE;
+int service__apply_requeued(struct registry *r, struct registry_write *w, struct err *e) MUST_USE;
 
 /* ---- janitor.c ---- */
 int janitor_start(struct service *s, struct janitor **ret, struct err *e) MUST_USE;

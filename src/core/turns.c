@@ -160,6 +160,21 @@ bool turns_push(struct turns *t, int64_t workspace, struct turn_item *item)
     return true;
 }
 
+bool turns_push_front(struct turns *t, int64_t workspace, struct turn_item *item)
+{
+    ASSERT(!item->lane);
+    struct turn_lane *l = lane_make(t, workspace);
+    if (!l) return false;
+    *item = (struct turn_item){.next = l->head, .lane = l};
+    if (l->head) l->head->prev = item;
+    else l->tail = item;
+    l->head = item;
+    l->queued++;
+    t->queued++;
+    ring_settle(t, l);
+    return true;
+}
+
 struct turn_item *turns_take(struct turns *t)
 {
     struct turn_lane *l = t->first;

@@ -31,6 +31,8 @@ bool turns_limit(struct turns *t, int64_t workspace, int64_t queue, int64_t slot
 enum turns_room turns_room(const struct turns *t, int64_t workspace, int64_t total);
 /* Puts an item at the end of its workspace's lane, whatever the limits say (a start takes up all that was accepted). False: out of memory. */
 bool turns_push(struct turns *t, int64_t workspace, struct turn_item *item);
+/* The same at the front of the lane: it has had its turn before and waited for something else. */
+bool turns_push_front(struct turns *t, int64_t workspace, struct turn_item *item);
 /* Takes the next item by turn: it runs from now on. NULL when nothing may start. */
 struct turn_item *turns_take(struct turns *t);
 /* Takes an item out of the queue: false when it does not wait (taken, or never pushed). */

@@ -250,7 +250,9 @@ static int fill_key(const struct workspaces *w, const struct workspace *x, bool 
 {
     struct engine_key k = {.workspace = x->row.id, .epoch = x->row.epoch, .write = write, .ndatasets = (uint32_t)x->ndatasets};
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/catalog/%lld.duckdb", w->data_dir, (long long)x->row.id);
+    snprintf(path, sizeof path, "%s/catalog/%lld", w->data_dir, (long long)x->row.id); /* a folder each: a process is granted the folder */
+    if (write && sys_mkdir_p(path, 0700) < 0) return err_errno(e, errno, "making the catalog's folder");
+    snprintf(path, sizeof path, "%s/catalog/%lld/catalog.duckdb", w->data_dir, (long long)x->row.id);
     /* A writer makes the file, readers begin to see it when it is there. */
     k.catalog_path = arena_strdup(a, write || access(path, F_OK) == 0 ? path : "");
     struct wire_dataset *d = arena_alloc(a, x->ndatasets * sizeof *d);

@@ -17,7 +17,7 @@ void workspaces_close(struct workspaces *w);
 /* After the admin room made a workspace through identity_key_create: reads it into memory. */
 int workspaces_reload(struct workspaces *w, struct err *e) MUST_USE;
 
-/* The key for engines of this workspace; texts in `a`. A writer has a catalog path also when the file is not there yet: it makes it. ERR_NOTFOUND. */
+/* The key for engines of this workspace; texts in `a`. A writer has a catalog path also when the file is not there yet, and the folder for it. ERR_NOTFOUND. */
 int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, struct arena *a, struct engine_key *ret, struct err *e) MUST_USE;
 /* Grants version of the workspace; 0 when there is no such workspace. */
 uint64_t workspace_epoch(struct workspaces *w, int64_t workspace);

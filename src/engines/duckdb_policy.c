@@ -269,7 +269,7 @@ static int check_type(int type, const char *sql, size_t n, bool allow_write, str
     }
     default: return refuse(e, "this kind of statement");
     }
-    if (write && !allow_write) return refuse(e, "a statement that changes data");
+    if (write && !allow_write) return err_set(e, ERR_DENIED, "0A000", "a statement that changes data is not allowed here");
     ret->type = type;
     ret->writes = write;
     return 0;

@@ -6,7 +6,8 @@
  * the result's error decides.
  *
  * A writing job runs in a transaction that touches quern_internal.writer first: from then on the engine itself refuses to change any database but
- * data_catalog. Before DONE a writer checkpoints and detaches, so that DONE means that the file is closed.
+ * data_catalog. Before DONE a writer checkpoints and detaches, so that DONE means that the file is closed. A process
+ * without catalog_write only plans a statement that writes.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -24,6 +25,7 @@
 #define BATCH_BYTES (4u << 20)
 #define BATCH_NS INT64_C(250000000)
 #define FRAME_CEILING (WIRE_INLINE_MAX + (40u << 20))
+#define TOUCH_WRITER "DELETE FROM data_catalog.quern_internal.writer WHERE false"
 #define BODY_AT(index_len) (((uint64_t)(index_len) + 63) & ~UINT64_C(63))
 
 #define HEAVY_NS 20000000
@@ -251,7 +253,7 @@ static int stream(struct run *x)
 
 static int send_planned(struct run *x, int64_t plan_ns)
 {
-    struct wire_planned m = {.job = x->job->job, .kind = x->plan.st.kind, .nparams = x->plan.nparams, .plan_ns = (uint64_t)plan_ns, .schema = x->plan.out.schema};
+    struct wire_planned m = {.job = x->job->job, .kind = x->plan.st.kind, .writes = x->plan.st.writes, .nparams = x->plan.nparams, .plan_ns = (uint64_t)plan_ns, .schema = x->plan.out.schema};
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
     if (wire_put_planned(&b, &m) < 0) return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has too many columns");
     port_send(x->port, &b);
@@ -273,7 +275,7 @@ static int execute(struct run *x)
 
 static int begin_write(struct run *x)
 {
-    int r = duck__exec(x->session.conn, "BEGIN; DELETE FROM data_catalog.quern_internal.writer WHERE false", &x->e);
+    int r = duck__exec(x->session.conn, "BEGIN; " TOUCH_WRITER, &x->e);
     x->in_transaction = true;
     return r < 0 ? failed(x, WIRE_FAIL_REFUSED, ERR_DENIED, "42501", "this statement needs the catalog's writer") : 0;
 }
@@ -283,6 +285,7 @@ static int end_write(struct run *x)
     if (x->has_result) duckdb_destroy_result(&x->result);
     x->has_result = false;
     int r = duck__datasets_intact(x->d, x->session.conn, &x->e);
+    if (!r && duck__exec(x->session.conn, TOUCH_WRITER, NULL) < 0) r = err_set(&x->e, ERR_DENIED, "42501", "the schema quern_internal cannot be changed by SQL");
     if (r < 0) {
         x->fail = WIRE_FAIL_REFUSED;
         return r;
@@ -357,7 +360,8 @@ static int go(struct run *x)
     if (port_canceled(x->port)) return canceled(x);
     r = duck__plan(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail);
     if (r < 0) return r;
-    bool run = !x->job->plan_only && x->job->row_limit != 0;
+    bool reader = x->plan.st.writes && !x->d->setup->catalog_write; /* the daemon takes the statement to a writer */
+    bool run = !x->job->plan_only && !reader && (x->job->row_limit != 0 || x->plan.st.writes);
     if (!run && x->plan.st.unreliable_schema && (r = duck__plan_resolve(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail)) < 0) return r;
     if (!(run && x->plan.st.unreliable_schema)) r = send_planned(x, now_ns() - x->began);
     if (r < 0 || !run) return r;
@@ -417,10 +421,8 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     int r = go(&x);
     tear_down(&x);
     if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL) (void)canceled(&x);
-    if (d->setup->catalog_write && duck__close_catalog(d, r ? NULL : &x.e) < 0 && !r) {
-        r = x.e.code;
-        x.fail = WIRE_FAIL_FATAL;
-    }
+    /* What was committed is committed, also when the log cannot be emptied now: the daemon sees that it is there and opens the catalog again. */
+    if (d->setup->catalog_write && duck__close_catalog(d, NULL) < 0) d->broken = true;
     d->heavy = now_ns() - x.began > HEAVY_NS;
     if (r < 0)
         send_failed(&x);

@@ -189,6 +189,7 @@ int wire_put_planned(struct buf *b, const struct wire_planned *m)
     size_t at = frame_begin(b, WIRE_PLANNED);
     put_u64(b, m->job);
     put_u8(b, m->kind);
+    put_bool(b, m->writes);
     put_u32(b, m->nparams);
     put_u64(b, m->plan_ns);
     size_t len_at = b->len;
@@ -454,6 +455,7 @@ int wire_get_planned(const uint8_t *p, size_t n, struct arena *a, struct wire_pl
     m.job = get_u64(&in);
     m.kind = get_u8(&in);
     if (m.kind > WIRE_KIND_DDL) in.bad = true;
+    m.writes = get_bool(&in);
     m.nparams = get_u32(&in);
     m.plan_ns = get_u64(&in);
     uint32_t len = get_u32(&in);

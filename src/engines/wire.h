@@ -79,7 +79,7 @@ struct wire_job {
     uint64_t max_rows, max_bytes; /* result limits; passing one is FAILED with 54000 */
     uint32_t inline_max;       /* a result whose index + body fit travels in DONE */
     const char *timezone;      /* "" = UTC */
-    bool allow_write;          /* statement may be DDL/DML on data_catalog (needs catalog_write) */
+    bool allow_write;          /* statement may be DDL/DML on data_catalog; without catalog_write it is only planned: PLANNED with `writes`, then DONE */
 };
 
 enum wire_kind { WIRE_KIND_ROWS, WIRE_KIND_TEXT /* EXPLAIN */, WIRE_KIND_SHOW /* SHOW, DESCRIBE */, WIRE_KIND_UPDATE, WIRE_KIND_DDL };
@@ -87,6 +87,7 @@ enum wire_kind { WIRE_KIND_ROWS, WIRE_KIND_TEXT /* EXPLAIN */, WIRE_KIND_SHOW /*
 struct wire_planned {
     uint64_t job;
     uint8_t kind;
+    bool writes;               /* changes data: a process without catalog_write goes no further than this */
     uint32_t nparams;
     uint64_t plan_ns;
     struct schema *schema;     /* no columns for UPDATE and DDL */

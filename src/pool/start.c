@@ -1,7 +1,7 @@
 /*
  * start: bringing one engine process up (spawn or spare, SETUP, READY), and the self-test.
  *
- * READY must come within engine.silence, at least 5 s; a process that does not answer, dies or answers anything else is killed and costs one ERR_ENGINE.
+ * READY must come within engine.silence, at least 5 s (a writer: engine.run_timeout); a process that does not answer, dies or answers anything else is killed and costs one ERR_ENGINE.
  * A spare that turns out dead is replaced by a fresh process once. Threads: callers of pool_acquire, the chores thread.
  */
 #include <stdio.h>
@@ -9,15 +9,17 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/log.h"
 #include "pool/pool_int.h"
 
 #define READY_MIN_NS MS_NS(5000)
 #define SELFTEST_NS MS_NS(120000)
 #define START_ARENA (64u * 1024u)
 
-static int64_t ready_deadline(void)
+/* A writer may have to replay the catalog's log first. */
+static int64_t ready_deadline(const struct engine *x)
 {
-    int64_t ns = MS_NS(CONF(engine_silence));
+    int64_t ns = MS_NS(x->key->write ? CONF(engine_run_timeout) : CONF(engine_silence));
     return sys_mono_ns() + (ns < READY_MIN_NS ? READY_MIN_NS : ns);
 }
 
@@ -60,13 +62,24 @@ static int send_setup(struct engine *x, const struct engine_key *key, bool selft
     return rc;
 }
 
+/* The child says why it cannot serve; that is for the log only: it may speak of locks and files. */
+static int setup_failed(const struct engine *x, const uint8_t *p, uint32_t n, struct err *e)
+{
+    struct wire_failed m;
+    if (wire_get_failed(p, n, &m)) return ERR_CORRUPT;
+    log_event(LOG_ERROR, "pool", "an engine process could not open what it was given", "error", m.error.text, NULL);
+    bool catalog = x->key->catalog_path && x->key->catalog_path[0];
+    return err_set(e, ERR_ENGINE, "58030", catalog ? "the engine could not open the workspace's catalog" : "the engine could not start");
+}
+
 static int await_ready(struct engine *x, struct err *e)
 {
     enum wire_type t;
     const uint8_t *p;
     uint32_t n;
-    int rc = wait_frame(x, ready_deadline(), &t, &p, &n);
+    int rc = wait_frame(x, ready_deadline(x), &t, &p, &n);
     if (rc) return rc;
+    if (t == WIRE_FAILED) return setup_failed(x, p, n, e);
     if (t != WIRE_READY) return ERR_CORRUPT;
     struct arena *a = arena_new(START_ARENA);
     if (!a) return err_set(e, ERR_NOMEM, NULL, "out of memory");

@@ -32,6 +32,7 @@ ROWS = {
     "engine_lied": ("FAILED", "58000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR", r"malformed answer", 500),
     "disk_full": ("FAILED", "53100", None, None, "INSUFFICIENT_RESOURCES", r"disk is full", 500),
     "restarted": ("FAILED", "57P01", None, None, None, r"interrupted by restart", 500),
+    "catalog_wait": ("FAILED", "55P03", "EXCEEDED_TIME_LIMIT", 131075, "INSUFFICIENT_RESOURCES", r"catalog\.wait", 500),
     "delivery": ("FAILED", "58030", "GENERIC_EXTERNAL", 16777216, "EXTERNAL", r".", 500),
 }
 # Those whose SQLSTATE is the engine's own, or that are no error, are checked below by name.
@@ -225,6 +226,18 @@ def test_run_timeout(make_daemon, sql):
                          "QUERN_ENGINE_MEMORY": "6GiB"})
     qid = d.kakao_run(sql)
     in_both(d, qid, "run_timeout")
+    d.works()
+
+
+def test_catalog_wait(make_daemon):
+    d = make_daemon(env={"QUERN_CATALOG_WAIT": "700ms", "QUERN_ENGINE_SLOTS": "2"})
+    assert d.kakao_query("CREATE TABLE t AS SELECT 1 AS a")["queryInfo"]["state"] == "FINISHED"
+    blocker = running(d, LONG + " + (SELECT count(*) FROM t)")
+    qid = d.kakao_run("INSERT INTO t VALUES (2)")
+    in_both(d, qid, "catalog_wait")
+    assert d.kakao_get(blocker)["queryInfo"]["state"] == "RUNNING"
+    assert d.kakao_abort(blocker).status_code == 200
+    assert d.kakao_query("SELECT count(*) FROM t")["queryData"] == [["1"]]
     d.works()
 
 

@@ -104,7 +104,7 @@ static inline int do_apply(struct registry *r, struct registry_write *w, struct 
     struct do_write *d = (struct do_write *)(void *)w;
     switch (d->what) {
     case PUT: return registry_put_query(r, d->q, e);
-    case RUN: return registry_put_running(r, &d->q->id, d->ms, d->q->runs, e);
+    case RUN: return registry_put_running(r, &d->q->id, d->ms, d->q->runs, false, e);
     case EXPOSE: return registry_put_exposed(r, &d->q->id, e);
     case REQUEUE: return registry_put_requeued(r, &d->q->id, e);
     case END: return registry_put_end(r, d->q, e);

@@ -280,8 +280,20 @@ static void writes_the_catalog_only(void **state)
     }
     start_with_flights(file, false);
     expect_text("SELECT count(*) FROM t", "6");
-    expect_error("INSERT INTO t VALUES (1)", "42501", -1);
+    expect_error("INSERT INTO t VALUES (1)", "0A000", -1);
     assert_int_equal(d.failed.kind, WIRE_FAIL_REFUSED);
+    /* Allowed to write, but no writer: it says so and runs nothing. */
+    static const char *const writes[] = {"INSERT INTO t VALUES (1)", "WITH y AS (SELECT 1) INSERT INTO t SELECT * FROM y RETURNING i", "CREATE OR REPLACE VIEW flights AS SELECT 1",
+                                         "DROP TABLE t", "EXPLAIN ANALYZE DELETE FROM t", "CREATE SCHEMA s3"};
+    for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++) {
+        struct wire_job job = driver_job(writes[i]);
+        job.allow_write = true;
+        driver_run(&d, &job);
+        if (!d.ok) print_message("%s: %s\n", writes[i], d.failed.error.text);
+        assert_true(d.ok && d.planned.writes && d.done.rows == 0 && d.done.reusable);
+    }
+    expect_text("SELECT count(*) FROM t", "6");
+    assert_false(d.planned.writes);
     driver_stop(&d);
     unlink(file);
     rmdir(dir);

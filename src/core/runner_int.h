@@ -1,0 +1,56 @@
+/*
+ * runner_int: what runner.c and runner_catalog.c share. Not for other files.
+ */
+#ifndef QUERN_CORE_RUNNER_INT_H
+#define QUERN_CORE_RUNNER_INT_H
+
+#include "core/service_int.h"
+
+/* Where a query stands on its way to an engine (query.need). */
+enum run_need {
+    NEED_LOOK,    /* not looked at yet */
+    NEED_NONE,    /* an engine without the catalog's file */
+    NEED_READ,    /* its read lock */
+    NEED_REFRESH, /* its write lock, to bring the datasets' views up to date or the log in; then query.after */
+    NEED_WRITE    /* its write lock */
+};
+
+struct run {
+    struct service *s;
+    struct query *q;
+    struct arena *arena;       /* this run's; batch indexes use their own */
+    struct engine *engine;
+    bool plan_only, planned, canceling;
+    bool write;                /* with the catalog's writer */
+    bool no_catalog;           /* an engine without the catalog's file */
+    bool moves;                /* a read engine said that it writes */
+    struct catalog_claim *lane; /* plan lane */
+    struct engine_key key;     /* of the engine; texts in `arena` */
+    int64_t run_deadline, plan_deadline;
+    struct segment_writer *writer;
+    uint64_t rows, bytes, batches;
+    enum ending ending;        /* END_NONE until decided here */
+    struct err err;
+    struct result *result;     /* in the query's arena */
+};
+
+/* ---- runner_catalog.c ---- */
+/* What the statement needs, by its words. */
+uint8_t runner__look(struct run *r);
+/* True: the query holds the lock that q->need asks for. False: it waits and will come back, or has ended. */
+bool runner__hold(struct run *r);
+void runner__let_go(struct run *r);
+/* For the plan lane: may it be planned now, and where? Takes r->lane when it needs the catalog. */
+bool runner__lane(struct run *r);
+/* With a read lock: should the catalog be opened by a writer first? Then the lock was let go, q->need says what comes next and the caller starts over. */
+bool runner__stale(struct run *r);
+/* With a read lock: while there is no file, nobody needs to wait for this one. */
+void runner__without(struct run *r);
+/* With the write lock: opens and closes the catalog with a writer. */
+void runner__refresh(struct run *r);
+/* With the write lock: readers' processes are gone and the file is there. Sets r->key. */
+int runner__before_write(struct run *r) MUST_USE;
+/* With the write lock, the writer released: waits for its process and brings in a log that it left. */
+void runner__after_write(struct run *r);
+
+#endif
