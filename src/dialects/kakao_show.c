@@ -42,7 +42,14 @@ static bool is_scanned(const struct query_view *v)
 static void write_storage_url(struct json_write *w, struct arena *a, const struct query_view *v)
 {
     const char *bucket = v->bucket ? v->bucket : "", *path = v->path ? v->path : "";
-    json_kstr(w, "storageUrl", *bucket ? arena_printf(a, "%s/%s", bucket, path) : "");
+    size_t bn = strlen(bucket), pn = strlen(path);
+    char *url = bn ? arena_alloc(a, bn + pn + 2) : NULL;
+    if (url) {
+        memcpy(url, bucket, bn);
+        url[bn] = '/';
+        memcpy(url + bn + 1, path, pn + 1);
+    }
+    json_kstr(w, "storageUrl", bn ? url : "");
 }
 
 static void write_size(struct json_write *w, const char *key, uint64_t bytes)
@@ -169,9 +176,17 @@ struct page_state { uint64_t total; int64_t page; };
 static int page_totals(struct request *rq, uint64_t sent, struct buf *out)
 {
     const struct page_state *st = rq->state;
-    return buf_printf(out, ",\"totalPages\":%llu,\"totalElements\":%llu,\"number\":%lld,\"size\":%d,\"numberOfElements\":%llu}",
-                      (unsigned long long)((st->total + KAKAO_PAGE_ROWS - 1) / KAKAO_PAGE_ROWS), (unsigned long long)st->total,
-                      (long long)st->page, KAKAO_PAGE_ROWS, (unsigned long long)sent);
+    buf_str_add(out, ",\"totalPages\":");
+    buf_u64(out, (st->total + KAKAO_PAGE_ROWS - 1) / KAKAO_PAGE_ROWS);
+    buf_str_add(out, ",\"totalElements\":");
+    buf_u64(out, st->total);
+    buf_str_add(out, ",\"number\":");
+    buf_i64(out, st->page);
+    buf_str_add(out, ",\"size\":");
+    buf_u64(out, KAKAO_PAGE_ROWS);
+    buf_str_add(out, ",\"numberOfElements\":");
+    buf_u64(out, sent);
+    return buf_char(out, '}');
 }
 
 static enum handled write_page(struct request *rq, const struct query_view *v, struct rows *rows, struct page_state *st)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/number.h"
 #include "dialects/sql_scan.h"
 
 struct unit { const char *name; uint64_t factor; };
@@ -19,29 +20,35 @@ static const struct unit times[] = {
     {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000}, {"h", 3600000000000}, {"d", 86400000000000},
 };
 
-/* Integer arithmetic only: hundredths of a unit, rounded half up, are exact for every value. */
+/* Hundredths of a unit, rounded half up; both widths are exact, the narrow one is for what is not huge. */
+static uint64_t hundredths_of(uint64_t v, uint64_t factor)
+{
+    if (v <= UINT64_MAX / 128)
+        return (v * 100 + factor / 2) / factor;
+    return (uint64_t)(((unsigned __int128)v * 100 + factor / 2) / factor);
+}
+
+/* Integer arithmetic only, and no printf: a status has six of these. */
 static void in_units(uint64_t v, const struct unit *units, size_t n, char out[KAKAO_TEXT_MAX])
 {
     size_t u = n - 1;
     while (u && v < units[u].factor)
         u--;
-    unsigned __int128 hundredths;
-    for (;;) {
-        hundredths = ((unsigned __int128)v * 100 + units[u].factor / 2) / units[u].factor;
-        /* rounding may reach the next unit: 1023.999KB is 1MB */
-        if (u + 1 < n && hundredths * units[u].factor >= (unsigned __int128)units[u + 1].factor * 100)
-            u++;
-        else
-            break;
-    }
-    uint64_t whole = (uint64_t)(hundredths / 100);
+    uint64_t hundredths = hundredths_of(v, units[u].factor);
+    /* rounding may reach the next unit: 1023.999KB is 1MB */
+    while (u + 1 < n && (unsigned __int128)hundredths * units[u].factor >= (unsigned __int128)units[u + 1].factor * 100)
+        hundredths = hundredths_of(v, units[++u].factor);
+    char whole[NUMBER_INT_MAX];
+    size_t len = number_u64(hundredths / 100, whole);
     unsigned part = (unsigned)(hundredths % 100);
-    if (!part)
-        snprintf(out, KAKAO_TEXT_MAX, "%llu%s", (unsigned long long)whole, units[u].name);
-    else if (part % 10 == 0)
-        snprintf(out, KAKAO_TEXT_MAX, "%llu.%u%s", (unsigned long long)whole, part / 10, units[u].name);
-    else
-        snprintf(out, KAKAO_TEXT_MAX, "%llu.%02u%s", (unsigned long long)whole, part, units[u].name);
+    memcpy(out, whole, len);
+    if (part) {
+        out[len++] = '.';
+        out[len++] = (char)('0' + part / 10);
+        if (part % 10)
+            out[len++] = (char)('0' + part % 10);
+    }
+    memcpy(out + len, units[u].name, strlen(units[u].name) + 1);
 }
 
 const char *kakao__size(uint64_t bytes, char out[KAKAO_TEXT_MAX])
@@ -53,7 +60,7 @@ const char *kakao__size(uint64_t bytes, char out[KAKAO_TEXT_MAX])
 const char *kakao__duration(int64_t ns, char out[KAKAO_TEXT_MAX])
 {
     if (ns <= 0)
-        snprintf(out, KAKAO_TEXT_MAX, "0ms");
+        memcpy(out, "0ms", 4);
     else
         in_units((uint64_t)ns, times, sizeof times / sizeof *times, out);
     return out;
