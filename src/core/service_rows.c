@@ -136,7 +136,8 @@ int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows 
 bool rows_at_once(struct query *q)
 {
     pthread_mutex_lock(&q->lock);
-    bool held = q->shown == QUERY_FINISHED && q->segment && !q->live_segment && segment_inline_held(q->segment);
+    const struct result *res = q->shown == QUERY_FINISHED && !q->live_segment ? query_shown_result(q) : NULL;
+    bool held = res && res->schema && res->is_inline && (!q->segment || segment_inline_held(q->segment));
     pthread_mutex_unlock(&q->lock);
     return held;
 }

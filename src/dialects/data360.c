@@ -96,7 +96,7 @@ static enum handled pending(struct request *rq)
     return answer_pending(rq, &v);
 }
 
-/* Worker: the query is complete; the answer holds chunk 0, or the range that was asked for. */
+/* Worker, or HTTP thread when nothing must be read from disk: the query is complete; the answer holds chunk 0, or the range that was asked for. */
 static enum handled complete(struct request *rq)
 {
     struct submit_state *st = rq->state;
@@ -159,7 +159,7 @@ static enum handled submitted(struct request *rq)
     if (query_state_ended(v.state)) {
         if (st->in.async)
             return answer_pending(rq, &v);
-        return rq->may_block ? complete(rq) : request_defer(rq, complete);
+        return rq->may_block || !v.rows || rows_at_once(st->query) ? complete(rq) : request_defer(rq, complete);
     }
     if (!st->in.async && now < st->adaptive_until)
         return request_park(rq, st->query, QF_ENDED, 0, st->adaptive_until, submitted);

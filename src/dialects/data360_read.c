@@ -292,7 +292,7 @@ enum handled data360__get_chunk(struct request *rq)
     struct d360_range range = {.raw = true};
     if (v.batches == 0 || (layout == D360_EMPTY && chunk == 0))
         return data360__send_empty(rq, f, v.schema, omit, false);
-    if (!rq->may_block)
+    if (!rq->may_block && !rows_at_once(q))
         return request_defer(rq, data360__get_chunk);
     struct rows *rows;
     r = rows_open(rq->service, q, UINT32_MAX, &rows, &e);
@@ -355,7 +355,7 @@ enum handled data360__get_rows(struct request *rq)
                 (long long)in.offset, (unsigned long long)v.rows);
         return data360__fail(rq, 400, &e);
     }
-    if (!rq->may_block)
+    if (!rq->may_block && !rows_at_once(q))
         return request_defer(rq, data360__get_rows);
     struct rows *rows;
     r = rows_open(rq->service, q, UINT32_MAX, &rows, &e);

@@ -511,6 +511,7 @@ static enum exchange_next park(struct exchange *x, bool on_worker, bool *ret_par
         refuse_now(x, 503, ERR_UNAVAILABLE, "53200", "out of memory");
         return EXCHANGE_SEND;
     }
+    p->settle = server__trim;
     if (!park_register(p)) {
         park_end(p);
         *ret_parked = false;
@@ -528,7 +529,6 @@ static enum exchange_next park(struct exchange *x, bool on_worker, bool *ret_par
     }
     x->park = p;
     metric_add(s->parked, 1);
-    server__trim(x);
     if (park_commit(p))
         return EXCHANGE_WAIT;
     if (!on_worker) { /* woken in between; the handler goes on when the library calls again */

@@ -136,7 +136,7 @@ const char *server__header(struct exchange *x, const char *name);
 void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg); /* not decoded; value may be NULL */
 void server__headers(struct exchange *x, const char *name, void (*fn)(void *arg, const char *name, const char *value), void *arg); /* every line of that name, in order */
 bool server__suspend(struct exchange *x); /* false: stopping, not suspended */
-void server__trim(const struct exchange *x); /* owner, about to park: gives memory back that holds nothing */
+void server__trim(void *exchange);        /* owner of a parked request: gives memory back that holds nothing */
 void server__resume(void *exchange);      /* any thread; the exchange is not the caller's afterwards */
 
 #endif

@@ -15,6 +15,9 @@
  * server_stop (STOP). One compare-and-swap decides; losers do nothing. Whoever moves PARKED -> WOKEN, and only he, calls resume(), so a suspended
  * connection is resumed exactly once. Whoever moves PARKING -> WOKEN does not: the owner is still running and learns it from park_commit.
  *
+ * A park that lasts is settled by the watch (memory given back): PARKED -> PARKING, settle(), PARKED again, exactly as if the owner had parked it a
+ * second time; who fires meanwhile leaves resume() to the watch.
+ *
  * Lifetime: the request must not be freed under a loser that is late. Losers touch only this block, and it is counted: one reference for the owner,
  * one for the waiter while the query may call wake(), one for each pass of the watch thread that holds it outside its lock. The connection is touched
  * only inside resume(), that is before the owner can go on. park_end first leaves the watch (its lock orders that against its pass), then the query.
@@ -99,6 +102,16 @@ bool park_commit(struct park *p)
 {
     uint32_t seen = PARK_PARKING;
     return atomic_compare_exchange_strong(&p->state, &seen, PARK_PARKED);
+}
+
+void park_settle(struct park *p)
+{
+    uint32_t seen = PARK_PARKED;
+    if (!p->settle || !atomic_compare_exchange_strong(&p->state, &seen, PARK_PARKING))
+        return;
+    p->settle(p->arg);
+    if (!park_commit(p))
+        p->resume(p->arg);
 }
 
 enum park_reason park_end(struct park *p)

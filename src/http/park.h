@@ -21,8 +21,13 @@ struct park {
     int64_t deadline_ns;           /* monotonic, 0 none */
     void (*resume)(void *arg);     /* called once, by the winner, only if the park was committed */
     void *arg;
+    /* Called once by the watch when it has been parked for a while, with the argument of resume(); nobody else owns the request meanwhile. NULL: nothing. */
+    void (*settle)(void *arg);
     struct watch *watch;
-    uint32_t heap, slot;           /* watch's, guarded by its lock; position + 1, 0 = not in */
+    /* watch's, guarded by its lock */
+    uint32_t heap, slot;           /* position + 1, 0 = not in */
+    struct park *young_next, **young_prev; /* young_prev NULL: not in */
+    int64_t added_ns;
 };
 
 /* One reference, the owner's. NULL when out of memory. */
@@ -32,6 +37,8 @@ bool park_register(struct park *p);
 /* Owner, once the connection is suspended: true = parked, p and the request belong to whoever wakes them, do not touch either any more.
  * False: somebody has woken it already, nobody will call resume(). */
 bool park_commit(struct park *p);
+/* Watch, with a reference: calls settle() if it is parked, and then resume() if somebody has woken it meanwhile. */
+void park_settle(struct park *p);
 /* Any thread, with a reference: wakes it if nobody has. */
 void park_fire(struct park *p, enum park_reason why);
 /* Owner, after resume() or an uncommitted park: takes everything back, gives up the reference, says who woke it (PARK_NONE: nobody). */

@@ -203,9 +203,10 @@ static size_t no_unescape(void *cls, struct MHD_Connection *mhd, char *s)
 
 /* A parked request keeps its receive pool. The library clears the whole pool between requests, so that all its pages are touched; those that hold
  * zeros only are given back to the system, where reading them makes them zeros again. The pool begins at the request line. */
-void server__trim(const struct exchange *x)
+void server__trim(void *exchange)
 {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    const struct exchange *x = exchange;
     uintptr_t begin = (uintptr_t)x->rq.method, end = begin + (uintptr_t)config.http_max_header;
     if (begin % 16)
         return; /* not where the pool begins */
@@ -225,7 +226,7 @@ void server__trim(const struct exchange *x)
     if (run)
         madvise((void *)run, page - run, MADV_DONTNEED);
 #else
-    (void)x;
+    (void)exchange;
 #endif
 }
 

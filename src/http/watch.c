@@ -1,7 +1,10 @@
 /*
  * watch: see watch.h. Runs on its own thread; the other functions are called from any.
  *
- * Invariants: a park is in the heap iff p->heap, in the slot table iff p->slot, both guarded by `lock`. An epoll event names slot and generation, so
+ * A park begins in the list of the young; the first sweep that finds it older than YOUNG_NS gives it a slot, so that its client's end is noticed, and
+ * settles it. So a short park costs no system call, and a client that leaves is noticed 0.3 s late at most.
+ *
+ * Invariants: a park is in the heap iff p->heap, in the slot table iff p->slot, in the young list iff p->young_prev, all guarded by `lock`. An epoll event names slot and generation, so
  * a late event for a park that has left finds nobody. Parks are fired outside the lock with a reference of their own. A connection's descriptor is
  * shut down only under the lock and only while the connection is listed, and it is unlisted before it is closed: no other socket can be hit.
  * The heap and the slot table grow with the number of parked requests, which http.max_connections bounds.
@@ -27,6 +30,7 @@
 #define LINGER_BYTES (64u << 20)
 #define LINGER_MAX 256
 #define FIRE_MAX 64
+#define YOUNG_NS 50000000ll /* most parks are over by then: before it nothing is spent on their sockets and memory */
 
 struct slot { struct park *park; uint32_t generation, next_free; };
 struct lingering { int fd; int64_t until_ns; uint64_t bytes; };
@@ -37,6 +41,7 @@ struct watch {
     uint32_t nheap, heap_cap;
     struct slot *slots;
     uint32_t nslots, free_slot; /* index + 1 */
+    struct park *young, **young_tail; /* the oldest first */
     struct watch_conn *conns;
     struct lingering lingering[LINGER_MAX];
     uint32_t nlingering;
@@ -132,6 +137,62 @@ static void slot_remove(struct watch *w, struct park *p)
     p->slot = 0;
 }
 
+/* ---- the young, lock held ---- */
+
+static void young_add(struct watch *w, struct park *p)
+{
+    p->added_ns = sys_mono_ns();
+    p->young_next = NULL;
+    p->young_prev = w->young_tail;
+    *w->young_tail = p;
+    w->young_tail = &p->young_next;
+}
+
+static void young_remove(struct watch *w, struct park *p)
+{
+    if (!p->young_prev)
+        return;
+    *p->young_prev = p->young_next;
+    if (p->young_next)
+        p->young_next->young_prev = p->young_prev;
+    else
+        w->young_tail = p->young_prev;
+    p->young_prev = NULL;
+}
+
+/* Lock held; given up in between. */
+static void grow_up(struct watch *w, int64_t now)
+{
+    struct park *batch[FIRE_MAX];
+    bool refused[FIRE_MAX];
+    uint32_t n;
+    do {
+        n = 0;
+        while (w->young && n < FIRE_MAX && now - w->young->added_ns >= YOUNG_NS) {
+            struct park *p = w->young;
+            young_remove(w, p);
+            refused[n] = !slot_add(w, p); /* out of memory: it may not wait */
+            if (!refused[n]) {
+                struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLONESHOT};
+                ev.data.u64 = (uint64_t)p->slot << 32 | w->slots[p->slot - 1].generation;
+                (void)epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &ev); /* if not, its client's end goes unnoticed */
+            }
+            batch[n++] = park_ref(p);
+        }
+        if (n) {
+            pthread_mutex_unlock(&w->lock);
+            for (uint32_t i = 0; i < n; i++) {
+                if (refused[i])
+                    park_fire(batch[i], PARK_DEADLINE);
+                else
+                    park_settle(batch[i]);
+                park_unref(batch[i]);
+            }
+            pthread_mutex_lock(&w->lock);
+        }
+    } while (n == FIRE_MAX);
+}
+
 static void nudge(struct watch *w)
 {
     uint64_t one = 1;
@@ -147,15 +208,8 @@ void watch_add(struct watch *w, struct park *p)
         refused = !heap_add(w, p);
         wake = !refused && w->sleeping_until && p->deadline_ns < w->sleeping_until;
     }
-    if (!refused && p->fd >= 0) {
-        refused = !slot_add(w, p);
-        if (!refused) {
-            struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLONESHOT};
-            ev.data.u64 = (uint64_t)p->slot << 32 | w->slots[p->slot - 1].generation;
-            if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &ev) != 0)
-                slot_remove(w, p); /* then only its deadline ends it */
-        }
-    }
+    if (!refused && p->fd >= 0)
+        young_add(w, p);
     pthread_mutex_unlock(&w->lock);
     if (refused)
         park_fire(p, PARK_DEADLINE); /* out of memory: it may not wait */
@@ -168,6 +222,7 @@ void watch_remove(struct watch *w, struct park *p)
     pthread_mutex_lock(&w->lock);
     if (p->heap)
         heap_remove(w, p);
+    young_remove(w, p);
     if (p->slot) {
         slot_remove(w, p);
         epoll_ctl(w->epoll, EPOLL_CTL_DEL, p->fd, NULL);
@@ -177,7 +232,22 @@ void watch_remove(struct watch *w, struct park *p)
 
 void watch_fire_all(struct watch *w, enum park_reason why)
 {
-    /* All parks with a descriptor have a slot, all others a deadline: fire both tables, in portions. */
+    /* All parks with a descriptor are young or have a slot, all others have a deadline: fire all three, in portions. */
+    for (bool more = true; more;) {
+        struct park *batch[FIRE_MAX];
+        uint32_t n = 0;
+        pthread_mutex_lock(&w->lock);
+        while (w->young && n < FIRE_MAX) {
+            batch[n++] = park_ref(w->young);
+            young_remove(w, w->young); /* fired, it needs no slot any more */
+        }
+        more = w->young != NULL;
+        pthread_mutex_unlock(&w->lock);
+        for (uint32_t k = 0; k < n; k++) {
+            park_fire(batch[k], why);
+            park_unref(batch[k]);
+        }
+    }
     for (uint32_t table = 0; table < 2; table++)
         for (uint32_t i = 0;;) {
             struct park *batch[FIRE_MAX];
@@ -339,6 +409,7 @@ static void *run(void *arg)
         }
         if (now >= next_sweep) {
             sweep(w, now);
+            grow_up(w, now);
             next_sweep = now + SWEEP_NS;
         }
         drain(w, now);
@@ -375,6 +446,7 @@ int watch_start(struct watch **ret, struct err *e)
     if (!w)
         return err_set(e, ERR_NOMEM, NULL, "out of memory");
     pthread_mutex_init(&w->lock, NULL);
+    w->young_tail = &w->young;
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     w->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event ev = {.events = EPOLLIN};
