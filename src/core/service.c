@@ -654,6 +654,7 @@ void service_close(struct service *s)
     scheduler_stop(s->scheduler, 0);
     catalog_close(s->catalog); /* before the registry is waited for: an expired wait writes an end */
     s->catalog = NULL;
+    registry_sync(s->registry); /* the runners' last writes hand queries to the delivery */
     delivery_stop(s->delivery);
     janitor_stop(s->janitor);
     registry_sync(s->registry); /* what is still to be written hands removals to the janitor */
