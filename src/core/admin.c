@@ -149,6 +149,11 @@ static const struct admin_command commands[] = {
     {"audit", "verify", NULL, NULL, 0, 0, admin__audit_verify, NULL},
 };
 
+bool admin__audited(const struct admin_args *a)
+{
+    return a->command->run != admin__audit_verify;
+}
+
 const char *admin_usage(void)
 {
     return "usage: quernd admin --data DIR [--json] COMMAND\n"

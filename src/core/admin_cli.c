@@ -52,11 +52,13 @@ static int run_here(const char *data_dir, const char *config_file, int argc, cha
 {
     struct registry *r = NULL;
     struct admin_context c = {.data_dir = data_dir};
-    int rc = config_load(config_file, false, e);
+    struct admin_args args;
+    int rc = admin__parse(argc, argv, &args, e);
+    if (!rc) rc = config_load(config_file, false, e);
     if (!rc) rc = registry_open(data_dir, &r, e);
     c.registry = r;
     if (!rc) rc = identities_open(r, data_dir, &c.identities, e);
-    if (!rc) rc = audit_open(data_dir, e);
+    if (!rc && admin__audited(&args)) rc = audit_open(data_dir, e);
     if (!rc) rc = workspaces_open(r, data_dir, &c.workspaces, e);
     if (!rc) rc = admin_run(&c, argc, argv, out, e);
     workspaces_close(c.workspaces);

@@ -19,6 +19,9 @@ struct admin_args { const struct admin_command *command; const char *name, *sett
 #define ADMIN_USAGE "42601"
 int admin__parse(int argc, char *const argv[], struct admin_args *ret, struct err *e) MUST_USE;
 
+/* False: the command must find the audit trail as it is. */
+bool admin__audited(const struct admin_args *a);
+
 /* admin_operate.c: commands of the table in admin.c. */
 typedef int (*admin_fn)(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e);
 int admin__query_list(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e) MUST_USE;

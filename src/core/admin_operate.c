@@ -58,7 +58,17 @@ static bool parse_states(const char *text, uint32_t *ret)
     return bits != 0;
 }
 
-struct gather { struct registry *r; struct arena *a; const char *only; struct registry_list_filter f; struct qid *ids; size_t n; bool found, failed; int64_t *workspaces; size_t nw; };
+struct found { struct qid id; size_t at; };
+struct gather {
+    struct registry *r;
+    struct arena *a;
+    const char *only;
+    struct registry_list_filter f;
+    struct found *all; /* of all workspaces */
+    int64_t *workspaces;
+    size_t n, nw;
+    bool found, failed;
+};
 
 static void gather_workspace(void *arg, const struct workspace_row *w)
 {
@@ -73,7 +83,10 @@ static void gather_workspace(void *arg, const struct workspace_row *w)
 
 static int newest_first(const void *a, const void *b)
 {
-    return memcmp(b, a, sizeof(struct qid)); /* ids begin with their second */
+    const struct found *x = a, *y = b;
+    int64_t p = id_second(&x->id), q = id_second(&y->id);
+    if (p != q) return p < q ? 1 : -1;
+    return x->at < y->at ? -1 : 1; /* within a second as the workspace's list had them */
 }
 
 static int gather(struct gather *g, struct err *e)
@@ -88,13 +101,12 @@ static int gather(struct gather *g, struct err *e)
         g->f.workspace = g->workspaces[i];
         rc = registry_list(g->r, &g->f, g->a, &ids, &n, &total, e);
         if (rc || n == 0) continue;
-        struct qid *p = realloc(g->ids, (g->n + n) * sizeof *p);
+        struct found *p = realloc(g->all, (g->n + n) * sizeof *p);
         if (!p) return err_set(e, ERR_NOMEM, "53200", "out of memory");
-        g->ids = p;
-        memcpy(p + g->n, ids, n * sizeof *ids);
-        g->n += n;
+        g->all = p;
+        for (size_t k = 0; k < n; k++, g->n++) p[g->n] = (struct found){ids[k], g->n};
     }
-    if (g->n) qsort(g->ids, g->n, sizeof *g->ids, newest_first);
+    if (g->n) qsort(g->all, g->n, sizeof *g->all, newest_first);
     if (g->n > g->f.limit) g->n = g->f.limit;
     return rc;
 }
@@ -126,7 +138,7 @@ static int write_queries(struct gather *g, struct buf *out, struct err *e)
     for (size_t i = 0; i < g->n && !rc; i++) {
         struct query_record q;
         struct arena *a = arena_new(RECORD_BYTES);
-        rc = a ? registry_get_query(g->r, &g->ids[i], a, &q, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
+        rc = a ? registry_get_query(g->r, &g->all[i].id, a, &q, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
         if (!rc) write_query(&j, &q);
         if (rc == ERR_NOTFOUND) rc = 0; /* it left the history meanwhile */
         arena_free(a);
@@ -149,7 +161,7 @@ int admin__query_list(struct admin_context *c, const struct admin_args *a, struc
     int rc = g.a ? gather(&g, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc) rc = write_queries(&g, json, e);
     arena_free(g.a);
-    free(g.ids);
+    free(g.all);
     free(g.workspaces);
     return rc;
 }
