@@ -104,7 +104,7 @@ void runner__let_go(struct run *r)
 
 void runner_left(struct service *s, struct query *q)
 {
-    if (!q->holds) return;
+    if (!q->holds || !s->catalog) return; /* none: the service closes */
     q->holds = false;
     catalog_release(s->catalog, &q->claim);
 }

@@ -281,18 +281,27 @@ def test_a_writer_is_killed(d):
     good(d, "DROP TABLE k")
 
 
-def test_cancel_when_the_lock_was_just_granted(make_daemon):
-    """One slot: what gets the lock waits for the slot. Canceled there it must give the lock back."""
-    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1"})
+def test_cancel_with_the_lock_in_hand(make_daemon):
+    """A writer that has got the lock and waits for a slot, all of which another workspace has: canceled there it gives the lock back."""
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "2"})
+    other = d.new_key(workspace="w2", user="erin")
+    d.admin("bucket", "create", "b1", "--url", "file://" + d.bucket_dir, "--workspace", "w2")
     good(d, "CREATE TABLE g AS SELECT 1 AS a")
-    for _ in range(5):
-        first = running(d, LONG.format("g"))
-        assert d.kakao_abort(first).status_code == 200
-        second = d.kakao_run("INSERT INTO g VALUES (2)")
-        third = d.kakao_run("SELECT sum(a) FROM g")
-        d.kakao_abort(second)
-        assert d.kakao_wait(third)["queryInfo"]["state"] == "FINISHED"
-    good(d, "INSERT INTO g VALUES (3)")
+    for _ in range(3):
+        reader = running(d, LONG.format("g"))
+        writer = d.kakao_run("INSERT INTO g VALUES (2)")
+        wait_until("the writer waits", lambda: waiting(d) == 1)
+        others = [d.kakao_run(LONG.format("range(1)"), key=other) for _ in range(3)]
+        d.kakao_wait(others[0], key=other, states=("RUNNING",))
+        assert d.kakao_abort(reader).status_code == 200
+        wait_until("the writer has the lock", lambda: waiting(d) == 0)
+        d.kakao_abort(writer)
+        for qid in others:
+            assert d.kakao_abort(qid, key=other).status_code == 200
+        state = d.kakao_wait(writer)["queryInfo"]["state"]
+        assert state in ("ABORTED", "FINISHED"), state
+        good(d, "DELETE FROM g WHERE a = 2")
+        assert rows(d, "SELECT sum(a) FROM g") == [["1"]]
 
 
 # --- many at once -------------------------------------------------------------------------------------------------

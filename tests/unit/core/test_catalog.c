@@ -14,6 +14,9 @@
 #include "base/sys.h"
 #include "core/catalog.h"
 
+/* The catalog's thread reads the table meanwhile. */
+#define SET(field, v) __atomic_store_n(&config.field, (v), __ATOMIC_RELAXED)
+
 struct who {
     struct catalog_claim claim;
     const char *name;
@@ -58,8 +61,8 @@ static bool take(struct who *w, const char *name, bool write)
 static int open_it(void **state)
 {
     (void)state;
-    config.catalog_wait = 60000;
-    config.catalog_max_writer_wait = 60000;
+    SET(catalog_wait, 60000);
+    SET(catalog_max_writer_wait, 60000);
     order[0] = 0;
     return catalog_open(&cat, NULL);
 }
@@ -131,7 +134,7 @@ static void wait_for(bool *flag)
 static void readers_pass_in_time(void **state)
 {
     (void)state;
-    config.catalog_max_writer_wait = 100;
+    SET(catalog_max_writer_wait, 100);
     struct who r, w, late, later;
     int64_t begun = sys_mono_ns();
     assert_true(take(&r, "r", false));
@@ -147,7 +150,7 @@ static void readers_pass_in_time(void **state)
     catalog_release(cat, &late.claim);
     assert_true(granted(&w));
     catalog_release(cat, &w.claim);
-    config.catalog_max_writer_wait = 0;
+    SET(catalog_max_writer_wait, 0);
     assert_true(take(&r, "r", false));
     assert_false(take(&w, "w", true));
     assert_true(take(&late, "l", false));
@@ -160,7 +163,7 @@ static void readers_pass_in_time(void **state)
 static void limit(void **state)
 {
     (void)state;
-    config.catalog_wait = 100;
+    SET(catalog_wait, 100);
     struct who r, w, late;
     assert_true(take(&r, "r", false));
     assert_false(take(&w, "w", true));
@@ -266,7 +269,7 @@ static void *hammer(void *arg)
 static void many_threads(void **state)
 {
     (void)state;
-    config.catalog_max_writer_wait = 3;
+    SET(catalog_max_writer_wait, 3);
     pthread_t t[8];
     for (uintptr_t i = 0; i < 8; i++) assert_int_equal(pthread_create(&t[i], NULL, hammer, (void *)(i + 1)), 0);
     for (int i = 0; i < 8; i++) pthread_join(t[i], NULL);
