@@ -15,6 +15,7 @@
 #include "base/config.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/metrics.h"
 #include "base/sys.h"
 #include "core/admin.h"
@@ -86,6 +87,35 @@ static int check_sandbox(struct daemon *d, struct err *e)
     return rc;
 }
 
+/* The memory walls of all engine processes together keep to the machine's share (engine.memory_share): slots are lowered until they fit, an idle process leaves when another one is
+ * needed, and a query waits while that one dies. Returns the most processes that may live at once. */
+static int64_t fit_memory(void)
+{
+    const char *from;
+    int64_t memory = (int64_t)machine_memory(&from), share = memory / 100 * config.engine_memory_share, most = share / config.engine_memory;
+    if (most < 1) {
+        log_line(LOG_WARN, "main", "engine.memory lowered from %lld to %lld MiB: engine.memory_share is %lld %% of %lld MiB (%s)", (long long)(config.engine_memory >> 20),
+                 (long long)(share >> 20), (long long)config.engine_memory_share, (long long)(memory >> 20), from);
+        config.engine_memory = share;
+        most = 1;
+    }
+    int64_t slots = config.engine_slots, plan = config.engine_plan_slots;
+    if (slots + plan > most) {
+        int64_t left = most - slots > 1 ? most - slots : 1; /* one keeps compiling when there are two at all */
+        plan = most < 2 ? 0 : plan < left ? plan : left;
+        slots = slots < most - plan ? slots : most - plan;
+        log_line(LOG_WARN, "main", "engine.slots lowered from %lld to %lld, engine.plan_slots from %lld to %lld: %lld processes of engine.memory = %lld MiB fit into "
+                 "engine.memory_share = %lld %% of %lld MiB (%s)", (long long)config.engine_slots, (long long)slots, (long long)config.engine_plan_slots, (long long)plan,
+                 (long long)most, (long long)(config.engine_memory >> 20), (long long)config.engine_memory_share, (long long)(memory >> 20), from);
+        config.engine_slots = slots;
+        config.engine_plan_slots = plan;
+    } else {
+        log_line(LOG_INFO, "main", "engine memory: at most %lld processes of %lld MiB, %lld %% of %lld MiB (%s)", (long long)most, (long long)(config.engine_memory >> 20),
+                 (long long)config.engine_memory_share, (long long)(memory >> 20), from);
+    }
+    return most;
+}
+
 static int open_all(struct daemon *d, const char *data, const char *engine, struct err *e)
 {
     int rc = data_dir_lock(data, &d->lock, e);
@@ -94,7 +124,7 @@ static int open_all(struct daemon *d, const char *data, const char *engine, stru
     if (!rc) rc = audit_open(data, e);
     if (!rc) audit_event("sys_startup", "version", QUERN_VERSION, "previous", audit_previous(), NULL);
     if (!rc) rc = workspaces_open(d->registry, data, &d->workspaces, e);
-    struct pool_options po = {.data_dir = data, .engine_path = engine};
+    struct pool_options po = {.data_dir = data, .engine_path = engine, .max_processes = fit_memory()};
     if (!rc) rc = pool_open(&po, &d->pool, e);
     if (!rc) rc = check_sandbox(d, e);
     struct service_options so = {.registry = d->registry, .workspaces = d->workspaces, .pool = d->pool, .data_dir = data};
@@ -152,8 +182,8 @@ static void reload(const struct options *o, struct daemon *d)
         audit_event("sys_config_refused", "error", e.text, NULL);
     } else {
         log_set_level((enum log_level)config.log_level);
-        log_event(LOG_INFO, "main", "configuration reloaded", NULL);
-        audit_event("sys_config_reload", "file", o->config_file, NULL);
+        log_event(LOG_INFO, "main", "configuration reloaded", "changed", config_changes(), NULL);
+        audit_event("sys_config_reload", "file", o->config_file, "changed", config_changes(), NULL);
     }
     err_clear(&e);
     if (server_reload(d->server, &e)) log_line(LOG_ERROR, "main", "the TLS certificate in use stays: %s", e.text);
@@ -168,7 +198,7 @@ static void wait_for_stop(const struct options *o, struct daemon *d, const sigse
     }
 }
 
-/* Submits are refused, queued queries stay queued, running ones may end; polls and downloads go on. A second signal ends the wait. */
+/* Submits are refused, queued queries stay queued, running ones and answers on their way may end; polls and downloads go on. A second signal ends the wait. */
 static void drain(struct daemon *d, const sigset_t *set)
 {
     log_line(LOG_INFO, "main", "draining: %d running, up to %lld ms (server.drain)", service_running(d->service), (long long)config.server_drain);
@@ -178,7 +208,7 @@ static void drain(struct daemon *d, const sigset_t *set)
     service_drain(d->service);
     int64_t until = sys_mono_ns() + config.server_drain * 1000000;
     struct timespec pause = {0, 20000000};
-    while (service_running(d->service) > 0 && sys_mono_ns() < until) {
+    while (service_running(d->service) + server_streams(d->server) > 0 && sys_mono_ns() < until) {
         int sig = sigtimedwait(set, NULL, &pause);
         if (sig == SIGTERM || sig == SIGINT) break;
     }

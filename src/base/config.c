@@ -377,6 +377,42 @@ static int load_environment(struct config *into, struct err *e)
     return 0;
 }
 
+static struct config loaded; /* what the last load read; the live one may have been adapted since */
+static struct buf changes = {0};
+
+static bool same(const struct config *a, const struct config *b, int k)
+{
+    if (config_keys[k].type != CONFIG_TEXT)
+        return *number_at((struct config *)(uintptr_t)a, k) == *number_at((struct config *)(uintptr_t)b, k);
+    return strcmp(*text_at((struct config *)(uintptr_t)a, k), *text_at((struct config *)(uintptr_t)b, k)) == 0;
+}
+
+static void note_changes(const struct config *fresh)
+{
+    buf_free(&changes);
+    buf_init(&changes, 64 * 1024);
+    for (int restart = 0; restart < 2; restart++) {
+        bool first = true;
+        for (int k = 0; k < NKEYS; k++) {
+            const struct config_key *key = &config_keys[k];
+            if (same(&loaded, fresh, k) || pinned[k] || key->reloadable == restart)
+                continue;
+            if (first)
+                buf_str_add(&changes, restart == 0 ? "" : changes.len > 0 ? "; only after a restart: " : "only after a restart: ");
+            buf_printf(&changes, "%s%s.%s", first ? "" : ", ", key->section, key->name);
+            first = false;
+        }
+    }
+    if (changes.len == 0)
+        buf_str_add(&changes, "nothing");
+}
+
+const char *config_changes(void)
+{
+    const char *text = buf_str(&changes);
+    return text ? text : "";
+}
+
 int config_load(const char *path, bool reload, struct err *e)
 {
     struct config fresh;
@@ -387,13 +423,17 @@ int config_load(const char *path, bool reload, struct err *e)
     if (r < 0)
         return r;
     if (!reload) {
-        config = fresh;
+        loaded = config = fresh;
         memset(pinned, 0, sizeof pinned);
         return 0;
     }
+    note_changes(&fresh);
     for (int k = 0; k < NKEYS; k++) {
         if (!config_keys[k].reloadable || pinned[k])
             continue;
+        /* what needs a restart is named at each reload until then */
+        if (config_keys[k].type == CONFIG_TEXT) *text_at(&loaded, k) = *text_at(&fresh, k);
+        else *number_at(&loaded, k) = *number_at(&fresh, k);
         if (config_keys[k].type == CONFIG_TEXT) /* release: who sees the pointer must see its bytes */
             __atomic_store_n(text_at(&config, k), *text_at(&fresh, k), __ATOMIC_RELEASE);
         else
@@ -434,6 +474,10 @@ static void print_range(struct buf *out, const struct config_key *key, const cha
 int config_markdown(struct buf *out)
 {
     const char *section = "";
+    buf_str_add(out, "# Configuration\n\nMade from `src/base/config_table.def` by `quernd config-help --markdown`; do not edit.\n\n"
+                     "Every key can stand in the INI file (`quernd serve --config FILE`, as `name = value` below its `[section]`) and in the environment, which wins.\n"
+                     "Sizes take `KiB`, `MiB`, `GiB`, `TiB`; durations `ms`, `s`, `m`, `h`, `d`. Keys with \"Reload: yes\" change at SIGHUP, the others at the next start.\n"
+                     "`quernd check-config --config FILE` names line and key of what is wrong.\n\n");
     for (int k = 0; k < NKEYS; k++) {
         const struct config_key *key = &config_keys[k];
         char name[128];

@@ -49,6 +49,8 @@ void config_defaults(void);
 /* Defaults, then the INI file (NULL = none), then the environment. ERR_INVALID names line and key. With reload true only
  * reloadable keys change and nothing changes on error. */
 int config_load(const char *path, bool reload, struct err *e) MUST_USE;
+/* After a reload: the keys whose value changed, as "a.b, c.d; only after a restart: e.f"; "nothing" when none did. Valid until the next load. */
+const char *config_changes(void);
 /* Sets one key from text, as "section.name". */
 int config_set(const char *key, const char *value, struct err *e) MUST_USE;
 /* "512 MiB", "30m", "7" in the shape of `type` (INT, SIZE, MS); false when it is none. */

@@ -137,7 +137,7 @@ static int deliver(struct delivery *d, struct query *q, struct err *e)
 static void drop_files(struct delivery *d, struct query *q, const struct result *res, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        if (res[i].sealed) (void)!spool_remove(d->service->spool, &q->rec.id, res[i].ordinal, NULL);
+        if (res[i].sealed) service__remove_file(d->service, q, res[i].ordinal);
 }
 
 static void one(struct delivery *d, struct query *q)

@@ -1,5 +1,6 @@
 /*
- * janitor: every deadline of stored things in one place, on one thread: result retention, history retention, removal of deleted results, idle engines.
+ * janitor: every deadline of stored things in one place, on one thread: result retention, history retention, idempotency keys, files that no record names, removal of
+ * deleted results, records that could not be written, free space, idle engines; see tick().
  *
  * Ticks once a second. A wall clock that jumped forward by more than an hour between two ticks skips deletion for one cycle (specs/reliability.md 5.5).
  */
@@ -16,16 +17,18 @@
 #define BATCH 250
 #define JUMP_MS 3600000
 #define DAY_MS 86400000LL
-#define KEYS_EVERY 3600 /* ticks */
+#define BATCHES 20          /* a tick */
+#define KEYS_EVERY 3600     /* ticks */
+#define ORPHANS_EVERY 600   /* likewise */
 
-struct removal { struct query *q; struct removal *next; };
+struct removal { struct query *q; struct removal *next; void (*fn)(struct query *q, int tries); int tries; };
 
 struct janitor {
     struct service *service;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    struct removal *removals;
+    struct removal *removals, *again;
     bool stop, running;
     int64_t last_wall_ms; /* janitor thread */
     uint32_t ticks;       /* likewise */
@@ -34,11 +37,21 @@ struct janitor {
 void janitor_remove(struct janitor *j, struct query *q)
 {
     struct removal *r = malloc(sizeof *r);
-    if (!r) return; /* the next start's sweep finds the file */
+    if (!r) return; /* the search for orphans finds the file */
     pthread_mutex_lock(&j->lock);
-    *r = (struct removal){query_ref(q), j->removals};
+    *r = (struct removal){.q = query_ref(q), .next = j->removals};
     j->removals = r;
     pthread_cond_signal(&j->cond);
+    pthread_mutex_unlock(&j->lock);
+}
+
+void janitor_again(struct janitor *j, struct query *q, void (*fn)(struct query *q, int tries), int tries)
+{
+    struct removal *r = malloc(sizeof *r);
+    ASSERT(r);
+    pthread_mutex_lock(&j->lock);
+    *r = (struct removal){query_ref(q), j->again, fn, tries};
+    j->again = r;
     pthread_mutex_unlock(&j->lock);
 }
 
@@ -53,80 +66,147 @@ static void remove_all(struct janitor *j, struct removal *list)
     }
 }
 
-struct id_write { struct registry_write w; struct qid id; int64_t at_ms; };
+/* ---- retention ---- */
+
+struct ids_write { struct registry_write w; const struct qid *ids; size_t n; int64_t at_ms; uint32_t changed; };
 
 static int apply_expire(struct registry *r, struct registry_write *w, struct err *e)
 {
-    struct id_write *iw = (struct id_write *)(void *)w;
-    return registry_put_gone(r, &iw->id, iw->at_ms, e);
+    struct ids_write *iw = (struct ids_write *)(void *)w;
+    int rc = 0;
+    for (size_t i = 0; i < iw->n && !rc; i++) rc = registry_put_gone(r, &iw->ids[i], iw->at_ms, e);
+    return rc;
 }
 
 static int apply_forget(struct registry *r, struct registry_write *w, struct err *e)
 {
-    return registry_delete_query(r, &((struct id_write *)(void *)w)->id, e);
-}
-
-/* The record says gone before a file goes: a reader that comes between finds "expired", never a missing file. */
-static void expire_one(struct service *s, const struct qid *id, int64_t now)
-{
-    struct err e;
-    err_clear(&e);
-    struct query *q = service__lookup(s, id);
-    if (!q && service__load(s, id, &q, &e)) return;
-    struct id_write w = {.w = {.apply = apply_expire}, .id = *id, .at_ms = now};
-    pthread_mutex_lock(&q->lock);
-    bool first = q->rec.gone_ms == 0;
-    q->rec.gone_ms = first ? now : q->rec.gone_ms;
-    pthread_mutex_unlock(&q->lock);
-    if (registry_do(s->registry, &w.w, &e) == 0) {
-        service__drop_result(s, q);
-        if (first) observe_retention(id, q->rec.workspace_name, "result");
-    }
-    query_unref(q);
+    struct ids_write *iw = (struct ids_write *)(void *)w;
+    int rc = 0;
+    for (size_t i = 0; i < iw->n && !rc; i++) rc = registry_delete_query(r, &iw->ids[i], e);
+    return rc;
 }
 
 static int apply_forget_keys(struct registry *r, struct registry_write *w, struct err *e)
 {
-    return registry_drop_idempotency(r, ((struct id_write *)(void *)w)->at_ms, e);
+    struct ids_write *iw = (struct ids_write *)(void *)w;
+    return registry_drop_idempotency(r, iw->at_ms, BATCH, &iw->changed, e);
+}
+
+/* One transaction for all; when that fails, one for each, so that one record that cannot be changed holds back no other. */
+static bool write_ids(struct service *s, int (*apply)(struct registry *, struct registry_write *, struct err *), const struct qid *ids, size_t n, int64_t now)
+{
+    struct ids_write w = {.w = {.apply = apply}, .ids = ids, .n = n, .at_ms = now};
+    if (registry_do(s->registry, &w.w, NULL) == 0) return true;
+    bool all = true;
+    for (size_t i = 0; i < n && n > 1; i++) all = write_ids(s, apply, &ids[i], 1, now) && all;
+    return all && n > 1;
+}
+
+/* The records say gone before a file goes: a reader that comes between finds "expired", never a missing file. */
+static bool expire(struct service *s, const struct qid *ids, size_t n, int64_t now)
+{
+    struct query *list[BATCH];
+    bool first[BATCH];
+    ASSERT(n <= BATCH);
+    for (size_t i = 0; i < n; i++) {
+        list[i] = service__lookup(s, &ids[i]);
+        if (!list[i] && service__load(s, &ids[i], &list[i], NULL)) list[i] = NULL;
+        if (!list[i]) continue;
+        pthread_mutex_lock(&list[i]->lock);
+        first[i] = list[i]->rec.gone_ms == 0;
+        if (first[i]) list[i]->rec.gone_ms = now;
+        pthread_mutex_unlock(&list[i]->lock);
+    }
+    bool ok = write_ids(s, apply_expire, ids, n, now);
+    for (size_t i = 0; i < n; i++) {
+        if (list[i] && ok) service__drop_result(s, list[i]);
+        if (list[i] && ok && first[i]) observe_retention(&ids[i], list[i]->rec.workspace_name, "result");
+        query_unref(list[i]);
+    }
+    return ok;
+}
+
+static bool forget(struct service *s, const struct qid *ids, size_t n, int64_t now)
+{
+    if (!expire(s, ids, n, now) || !write_ids(s, apply_forget, ids, n, now)) return false;
+    for (size_t i = 0; i < n; i++) observe_retention(&ids[i], NULL, "history");
+    return true;
+}
+
+/* In batches; a tick does at most BATCHES, so that nothing else waits for long. */
+static void sweep(struct service *s, int64_t now, int64_t before, bool (*act)(struct service *, const struct qid *, size_t, int64_t),
+                  int (*find)(struct registry *, int64_t, uint32_t, struct arena *, struct qid **, size_t *, struct err *))
+{
+    size_t n = BATCH;
+    for (int i = 0; i < BATCHES && n == BATCH; i++) {
+        struct arena *a = arena_new(1u << 20);
+        struct qid *ids;
+        if (!a || find(s->registry, before, BATCH, a, &ids, &n, NULL) || (n > 0 && !act(s, ids, n, now))) n = 0;
+        arena_free(a);
+    }
 }
 
 /* Idempotency keys live as long as the query's record may, at least a day. */
 static void sweep_keys(struct service *s, int64_t now)
 {
     int64_t age = config.retention_history > DAY_MS ? config.retention_history : DAY_MS;
-    struct id_write w = {.w = {.apply = apply_forget_keys}, .at_ms = now - age};
-    (void)!registry_do(s->registry, &w.w, NULL);
+    struct ids_write w = {.w = {.apply = apply_forget_keys}, .at_ms = now - age, .changed = BATCH};
+    for (int i = 0; i < BATCHES && w.changed == BATCH; i++) {
+        w.changed = 0;
+        if (registry_do(s->registry, &w.w, NULL)) return;
+    }
 }
 
-static void sweep(struct service *s, int64_t now)
+/* ---- the clock ---- */
+
+static void orphans(struct service *s)
 {
     struct err e;
     err_clear(&e);
-    struct arena *a = arena_new(1u << 20);
-    struct qid *ids;
-    size_t n;
-    if (!a) return;
-    if (registry_expired(s->registry, now, BATCH, a, &ids, &n, &e) == 0)
-        for (size_t i = 0; i < n; i++) expire_one(s, &ids[i], now);
-    if (registry_historic(s->registry, now - config.retention_history, BATCH, a, &ids, &n, &e) == 0) {
-        for (size_t i = 0; i < n; i++) {
-            expire_one(s, &ids[i], now);
-            struct id_write w = {.w = {.apply = apply_forget}, .id = ids[i]};
-            if (registry_do(s->registry, &w.w, &e) == 0) observe_retention(&ids[i], NULL, "history");
-        }
-    }
-    arena_free(a);
+    int64_t n = service__sweep(s, &e);
+    if (n > 0) log_line(LOG_WARN, "core", "removed %lld files that no record names", (long long)n);
+    else if (n < 0) log_event(LOG_WARN, "core", "the search for files that no record names failed", "error", e.text[0] ? e.text : "reading the spool", NULL);
 }
 
+static void try_again(struct janitor *j)
+{
+    pthread_mutex_lock(&j->lock);
+    struct removal *list = j->again;
+    j->again = NULL;
+    pthread_mutex_unlock(&j->lock);
+    while (list) {
+        struct removal *r = list;
+        list = r->next;
+        r->fn(r->q, r->tries);
+        query_unref(r->q);
+        free(r);
+    }
+}
+
+/* Every deadline. Those of requests and downloads are http's (src/http/watch.c, stream.c), of a running query its worker's (runner.c), of limits on credentials
+ * the limiter's. */
 static void tick(struct janitor *j)
 {
+    struct service *s = j->service;
     int64_t now = sys_wall_ms();
     bool jumped = j->last_wall_ms && now - j->last_wall_ms > JUMP_MS;
     j->last_wall_ms = now;
-    if (jumped) log_event(LOG_WARN, "core", "the clock jumped forward: nothing is deleted in this cycle", NULL);
-    else sweep(j->service, now);
-    if (!jumped && j->ticks++ % KEYS_EVERY == 0) sweep_keys(j->service, now);
-    pool_tick(j->service->pool);
+    disk_tick(s->disk);
+    metric_set(s->m_disk_free, (int64_t)disk_free(s->disk));
+    metric_set(s->m_disk_low, disk_low(s->disk));
+    metric_set(s->m_spool, (int64_t)usage_total(s->usage));
+    try_again(j);
+    if (jumped) {
+        log_event(LOG_WARN, "core", "the clock jumped forward: nothing is deleted in this cycle", NULL);
+    } else {
+        sweep(s, now, now, expire, registry_expired);
+        sweep(s, now, now - config.retention_history, forget, registry_historic);
+        if (j->ticks % KEYS_EVERY == 0) sweep_keys(s, now);
+        if (j->ticks > 0 && j->ticks % ORPHANS_EVERY == 0) orphans(s);
+        j->ticks++;
+    }
+    scheduler_refresh(s->scheduler);
+    pool_tick(s->pool);
 }
 
 static void *janitor_main(void *arg)
@@ -187,6 +267,12 @@ void janitor_free(struct janitor *j)
 {
     if (!j) return;
     remove_all(j, j->removals);
+    while (j->again) { /* the next start decides about them */
+        struct removal *r = j->again;
+        j->again = r->next;
+        query_unref(r->q);
+        free(r);
+    }
     pthread_mutex_destroy(&j->lock);
     pthread_cond_destroy(&j->cond);
     free(j);

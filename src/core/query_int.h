@@ -10,6 +10,7 @@
 #include "core/catalog.h"
 #include "core/query.h"
 #include "core/registry.h"
+#include "core/turns.h"
 #include "pool/pool.h"
 
 struct service;
@@ -37,7 +38,11 @@ struct query {
     bool plan_now, hold;          /* (C) */
     bool in_table;                /* guarded by the service's table lock */
     struct query *table_next;     /* likewise */
-    struct query *queue_next;     /* guarded by the scheduler's lock */
+    struct turn_item turn;        /* guarded by the scheduler's lock */
+    struct plan_node *plan;       /* likewise: waits for the plan lane */
+    bool end_told;                /* (L) readers saw the end although it could not be recorded yet */
+    struct result *left;          /* (L) stored results that the end did not keep: their files go */
+    uint32_t nleft;               /* (L) */
     struct engine *engine;        /* (L) while a worker runs it: for cancel */
     bool cancel_sent;             /* (L) */
     int64_t submitted_ns, started_ns; /* (C), (L): monotonic */

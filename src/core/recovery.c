@@ -57,7 +57,7 @@ static void recover_one(struct service *s, struct query *q)
 
 /* ---- files that no manifest names ---- */
 
-struct keep_set { struct qid *ids; size_t n, cap; bool failed; };
+struct keep_set { struct qid *ids; size_t n, cap; bool failed; struct service *running; };
 
 static void keep_add(void *arg, const struct qid *id, uint32_t ordinal)
 {
@@ -81,25 +81,50 @@ static int compare_ids(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct qid));
 }
 
+/* While queries run a file may be newer than the set. First the table: a query stays there until its end is committed; then the registry, which knows whatever has
+ * left the table since. In doubt the file stays. */
+static bool needed(struct service *s, const struct qid *id)
+{
+    struct query *q = service__lookup(s, id);
+    query_unref(q);
+    if (q) return true;
+    struct arena *a = arena_new((size_t)64 << 20);
+    struct query_record r;
+    bool yes = true;
+    if (a) {
+        int rc = registry_get_query(s->registry, id, a, &r, NULL);
+        yes = rc == 0 ? r.gone_ms == 0 : rc != ERR_NOTFOUND;
+    }
+    arena_free(a);
+    return yes;
+}
+
 static bool keep_has(void *arg, const struct qid *id, uint32_t ordinal)
 {
     (void)ordinal;
     struct keep_set *k = arg;
-    return bsearch(id, k->ids, k->n, sizeof *k->ids, compare_ids) != NULL;
+    return bsearch(id, k->ids, k->n, sizeof *k->ids, compare_ids) != NULL || (k->running && needed(k->running, id));
 }
 
-static int sweep(struct service *s, struct err *e)
+/* *ret_removed is negative when the spool could not be searched to its end. */
+static int sweep(struct service *s, bool running, int64_t *ret_removed, struct err *e)
 {
-    struct keep_set k = {0};
+    struct keep_set k = {.running = running ? s : NULL};
     int rc = registry_each_sealed(s->registry, keep_add, &k, e);
     if (!rc && k.failed) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc) {
         if (k.n) qsort(k.ids, k.n, sizeof *k.ids, compare_ids);
-        int64_t n = spool_sweep(s->spool, keep_has, &k);
-        if (n > 0) log_line(LOG_INFO, "core", "removed %lld files that no record names", (long long)n);
+        *ret_removed = spool_sweep(s->spool, keep_has, &k);
     }
     free(k.ids);
     return rc;
+}
+
+int64_t service__sweep(struct service *s, struct err *e)
+{
+    int64_t removed = 0;
+    int rc = sweep(s, true, &removed, e);
+    return rc ? rc : removed;
 }
 
 int service__recover(struct service *s, struct err *e)
@@ -110,7 +135,10 @@ int service__recover(struct service *s, struct err *e)
     size_t n = 0;
     if (!a) return err_set(e, ERR_NOMEM, "53200", "out of memory");
     scheduler_pause(s->scheduler, true); /* turns are fair only when all that waits is known */
-    int rc = sweep(s, e);
+    int64_t removed = 0;
+    int rc = sweep(s, false, &removed, e);
+    int64_t swept = sys_mono_ns();
+    if (removed < 0) log_event(LOG_WARN, "core", "the spool could not be searched to its end for files that no record names: the janitor tries again", NULL);
     if (!rc) rc = registry_unfinished(s->registry, a, &ids, &n, e);
     for (size_t i = 0; i < n && !rc; i++) {
         struct query *q;
@@ -121,6 +149,10 @@ int service__recover(struct service *s, struct err *e)
     }
     arena_free(a);
     scheduler_pause(s->scheduler, false);
-    if (!rc) log_line(LOG_INFO, "core", "start: %zu unfinished queries taken up in %lld ms", n, (long long)((sys_mono_ns() - start) / 1000000));
+    if (rc) return rc;
+    if (!registry_was_clean(s->registry) || removed > 0 || n > 0)
+        log_line(LOG_INFO, "core", "start%s: spool searched in %lld ms, %lld files that no record names removed; %zu unfinished queries taken up in %lld ms",
+                 registry_was_clean(s->registry) ? "" : " after an unclean stop", (long long)((swept - start) / 1000000), (long long)removed, n,
+                 (long long)((sys_mono_ns() - swept) / 1000000));
     return rc;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,7 +65,7 @@ static void conn_close(struct reg_conn *c)
 static int conn_open(struct registry *r, struct reg_conn *c, bool writer, struct err *e)
 {
     int flags = (writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX;
-    int rc = sys_fault(SYS_OPEN) ? SQLITE_CANTOPEN : sqlite3_open_v2(r->path, &c->db, flags, NULL);
+    int rc = sys_fault(SYS_OPEN) ? SQLITE_CANTOPEN : sqlite3_open_v2(r->path, &c->db, flags, registry__vfs());
     if (rc != SQLITE_OK) {
         int code = registry__error(c->db, rc, e);
         conn_close(c);
@@ -203,21 +204,36 @@ static void die_on_fsync(struct registry *r)
     _exit(70);
 }
 
+static bool is_full(const struct err *e)
+{
+    return strcmp(e->sqlstate, "53100") == 0;
+}
+
+static int transaction(struct registry *r, struct registry_write *list, struct err *e)
+{
+    int rc = simple(r, REG_BEGIN, e);
+    if (rc) return rc;
+    for (struct registry_write *w = list; w && !rc; w = w->next) {
+        rc = apply_one(r, w);
+        if (w->rc && is_full(&w->error)) rc = w->rc; /* the rest would meet it too */
+        if (rc) *e = w->error;
+    }
+    if (rc == 0) rc = simple(r, REG_COMMIT, e);
+    if (rc) {
+        die_on_fsync(r);
+        if (!sqlite3_get_autocommit(r->writer.db)) sqlite3_exec(r->writer.db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return rc;
+}
+
 static void commit_batch(struct registry *r, struct registry_write *list)
 {
     struct err e;
     err_clear(&e);
-    int rc = simple(r, REG_BEGIN, &e);
-    if (rc == 0) {
-        for (struct registry_write *w = list; w && !rc; w = w->next) {
-            rc = apply_one(r, w);
-            if (rc) e = w->error;
-        }
-        if (rc == 0) rc = simple(r, REG_COMMIT, &e);
-        if (rc) {
-            die_on_fsync(r);
-            if (!sqlite3_get_autocommit(r->writer.db)) sqlite3_exec(r->writer.db, "ROLLBACK", NULL, NULL, NULL);
-        }
+    int rc = transaction(r, list, &e);
+    if (rc && is_full(&e) && r->on_full && r->on_full(r->on_full_arg)) {
+        err_clear(&e);
+        rc = transaction(r, list, &e);
     }
     if (rc) log_event(LOG_ERROR, "core", "registry transaction failed", "error", e.text, NULL);
     while (list) {
@@ -362,6 +378,12 @@ int registry_do(struct registry *r, struct registry_write *user, struct err *e)
     return s.w.rc;
 }
 
+void registry_on_full(struct registry *r, bool (*fn)(void *arg), void *arg)
+{
+    r->on_full = fn;
+    r->on_full_arg = arg;
+}
+
 static int apply_nothing(struct registry *r, struct registry_write *w, struct err *e)
 {
     (void)r, (void)w, (void)e;
@@ -397,6 +419,46 @@ static int migrate(struct registry *r, struct err *e)
     return 0;
 }
 
+/* ---- after an unclean stop ---- */
+
+#define CHECK_MAX ((int64_t)256 << 20) /* a larger file is not read through at the start */
+
+static int64_t size_of(const char *path, const char *suffix)
+{
+    char name[4096];
+    struct stat st;
+    return snprintf(name, sizeof name, "%s%s", path, suffix) < (int)sizeof name && stat(name, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
+/* The write-ahead log carries checksums and is replayed by SQLite at the first read; then the file itself is looked through. */
+static int check(struct registry *r, int64_t wal, int64_t start_ns, struct err *e)
+{
+    int64_t size = size_of(r->path, "");
+    if (size > CHECK_MAX) {
+        log_line(LOG_WARN, "core", "start after an unclean stop: %lld bytes of the registry's log replayed in %lld ms; its file (%lld bytes) is too large to be looked through",
+                 (long long)wal, (long long)((sys_mono_ns() - start_ns) / 1000000), (long long)size);
+        return 0;
+    }
+    struct sqlite3_stmt *st;
+    int rc = sqlite3_prepare_v2(r->writer.db, "PRAGMA quick_check(1)", -1, &st, NULL);
+    if (rc != SQLITE_OK) return registry__error(r->writer.db, rc, e);
+    rc = sqlite3_step(st);
+    const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
+    if (!text) rc = registry__error(r->writer.db, rc, e);
+    else if (strcmp(text, "ok") != 0) rc = err_set(e, ERR_CORRUPT, "XX001", "the registry file is damaged (%.200s): restore a backup", text);
+    else rc = 0;
+    sqlite3_finalize(st);
+    if (!rc)
+        log_line(LOG_WARN, "core", "start after an unclean stop: %lld bytes of the registry's log replayed, its file (%lld bytes) looked through, in %lld ms", (long long)wal,
+                 (long long)size, (long long)((sys_mono_ns() - start_ns) / 1000000));
+    return rc;
+}
+
+bool registry_was_clean(const struct registry *r)
+{
+    return !r->unclean;
+}
+
 static void registry_free(struct registry *r)
 {
     while (r->readers) {
@@ -426,7 +488,10 @@ int registry_open(const char *data_dir, struct registry **ret, struct err *e)
     pthread_cond_init(&r->wake, &attr);
     pthread_condattr_destroy(&attr);
     r->tail = &r->head;
+    int64_t wal = size_of(r->path, "-wal"), start_ns = sys_mono_ns();
+    r->unclean = wal > 0; /* a clean stop leaves none */
     int rc = conn_open(r, &r->writer, true, e);
+    if (!rc && r->unclean) rc = check(r, wal, start_ns, e);
     if (!rc) rc = migrate(r, e);
     if (!rc) {
         sqlite3_wal_hook(r->writer.db, on_wal, r);

@@ -18,6 +18,11 @@ struct registry;
 
 /* Opens or makes DIR/registry.db, migrates, checks, starts the writer. ERR_CORRUPT, ERR_IO, ERR_CONFLICT (newer version than this program). */
 int registry_open(const char *data_dir, struct registry **ret, struct err *e) MUST_USE;
+/* Did the run before this one end by registry_close? */
+bool registry_was_clean(const struct registry *r);
+/* Before the first write: fn is called on the writer thread when a transaction meets a full disk; when it says true (it made room) the transaction is
+ * tried once more: apply functions may then be called twice. */
+void registry_on_full(struct registry *r, bool (*fn)(void *arg), void *arg);
 /* Applies what is queued, checkpoints, joins the writer. */
 void registry_close(struct registry *r);
 
@@ -84,7 +89,8 @@ int registry_put_idempotency(struct registry *r, const struct query_record *q, c
                              struct err *e) MUST_USE;
 /* No result of the workspace may be reused any more (a write changed its data). */
 int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e) MUST_USE;
-int registry_drop_idempotency(struct registry *r, int64_t before_ms, struct err *e) MUST_USE;
+/* At most n; *ret_n is how many went. */
+int registry_drop_idempotency(struct registry *r, int64_t before_ms, uint32_t n, uint32_t *ret_n, struct err *e) MUST_USE;
 
 /* ---- reading ---- */
 /* Calls fn for each result that may be reused, created after after_ms, oldest first. */
@@ -108,6 +114,8 @@ int registry_list(struct registry *r, const struct registry_list_filter *f, stru
                   struct err *e) MUST_USE;
 /* Does a manifest name this sealed file (and its result is not gone)? For spool_sweep; loads all once into memory through the callback: fn for each. */
 int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal), void *arg, struct err *e) MUST_USE;
+/* Bytes of stored files per workspace, for the running totals. */
+int registry_each_stored(struct registry *r, void (*fn)(void *arg, int64_t workspace, int64_t bytes), void *arg, struct err *e) MUST_USE;
 /* Up to n ids whose result expired before now_ms and is not gone; and up to n ended before history_ms. For the janitor. */
 int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
 int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;

@@ -17,7 +17,7 @@ enum reg_stmt {
     REG_BEGIN, REG_BEGIN_READ, REG_COMMIT, REG_ROLLBACK, REG_SAVE, REG_UNSAVE, REG_RELEASE,
     REG_QUERY_PUT, REG_QUERY_RUNNING, REG_QUERY_EXPOSED, REG_QUERY_NOTE, REG_QUERY_REQUEUED, REG_QUERY_END, REG_QUERY_GONE, REG_QUERY_GONE_INLINE, REG_QUERY_DELETE,
     REG_QUERY_EXISTS, REG_RESULT_PUT, REG_RESULT_DELETE, REG_RESULT_COUNT,
-    REG_QUERY_GET, REG_RESULT_GET, REG_UNFINISHED, REG_EACH_SEALED, REG_REUSABLE, REG_UNREUSABLE, REG_IDEMPOTENCY_GET, REG_IDEMPOTENCY_PUT, REG_IDEMPOTENCY_DROP, REG_EXPIRED, REG_HISTORIC,
+    REG_QUERY_GET, REG_RESULT_GET, REG_UNFINISHED, REG_EACH_SEALED, REG_STORED_BYTES, REG_REUSABLE, REG_UNREUSABLE, REG_IDEMPOTENCY_GET, REG_IDEMPOTENCY_PUT, REG_IDEMPOTENCY_DROP, REG_EXPIRED, REG_HISTORIC,
     REG_WORKSPACE_FIND, REG_WORKSPACE_PUT, REG_WORKSPACE_EACH, REG_WORKSPACE_EPOCH, REG_LIMIT_PUT, REG_LIMIT_DELETE, REG_LIMIT_EACH, REG_USER_FIND, REG_USER_PUT,
     REG_KEY_PUT, REG_KEY_REVOKE, REG_KEY_EXPIRES, REG_KEY_EACH, REG_BUCKET_PUT, REG_BUCKET_UNDEFAULT, REG_BUCKET_EACH, REG_DATASET_PUT, REG_DATASET_DELETE, REG_DATASET_EACH,
     REG_STMTS
@@ -40,8 +40,13 @@ struct registry {
     bool hurry, stop, running;
     struct reg_conn *readers;   /* free read-only connections */
     int nreaders;
+    bool unclean;               /* (C) the run before did not end by registry_close */
+    bool (*on_full)(void *arg); /* set once, before anything is written (C) */
+    void *on_full_arg;
 };
 
+/* Name of the SQLite file layer that passes the fault seam (registry_vfs.c). */
+const char *registry__vfs(void);
 /* The statement, reset and unbound; NULL with e filled. */
 struct sqlite3_stmt *registry__stmt(struct reg_conn *c, enum reg_stmt id, struct err *e);
 /* Steps a statement that returns no rows, resets it. *ret_changes may be NULL. */

@@ -188,12 +188,16 @@ int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e
     return registry__run(&r->writer, st, NULL, e);
 }
 
-int registry_drop_idempotency(struct registry *r, int64_t before_ms, struct err *e)
+int registry_drop_idempotency(struct registry *r, int64_t before_ms, uint32_t n, uint32_t *ret_n, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_IDEMPOTENCY_DROP, e);
+    int changes = 0;
     if (!st) return failed(e);
     sqlite3_bind_int64(st, 1, before_ms);
-    return registry__run(&r->writer, st, NULL, e);
+    sqlite3_bind_int64(st, 2, n);
+    int rc = registry__run(&r->writer, st, &changes, e);
+    if (!rc) *ret_n = (uint32_t)changes;
+    return rc;
 }
 
 int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, struct err *e)
@@ -619,6 +623,21 @@ int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct 
         if (!id || sqlite3_column_bytes(st, 0) != (int)sizeof q.b) continue;
         memcpy(q.b, id, sizeof q.b);
         fn(arg, &q, (uint32_t)sqlite3_column_int64(st, 1));
+    }
+    registry__reader_back(r, c);
+    return rc;
+}
+
+int registry_each_stored(struct registry *r, void (*fn)(void *arg, int64_t workspace, int64_t bytes), void *arg, struct err *e)
+{
+    struct reg_conn *c;
+    int rc = registry__reader(r, &c, e);
+    if (rc) return rc;
+    struct sqlite3_stmt *st = registry__stmt(c, REG_STORED_BYTES, e);
+    rc = st ? 0 : failed(e);
+    while (!rc && (rc = registry__row(c, st, e)) > 0) {
+        rc = 0;
+        fn(arg, sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1));
     }
     registry__reader_back(r, c);
     return rc;

@@ -299,7 +299,10 @@ bool reuse_take(struct service *s, struct query *q)
     query_view(src, &v);
     struct result *from = v.state == QUERY_FINISHED && !v.gone_ms ? query_shown_result(src) : NULL;
     bool ok = from && from->schema && copy_result(q, from);
-    if (ok && from->sealed) ok = spool_link(s->spool, &src->rec.id, &q->rec.id, from->ordinal, NULL) == 0;
+    if (ok && from->sealed) {
+        ok = spool_link(s->spool, &src->rec.id, &q->rec.id, from->ordinal, NULL) == 0;
+        if (ok) usage_add(s->usage, q->rec.workspace, (int64_t)from->facts.file_size);
+    }
     if (ok) {
         pthread_mutex_lock(&q->lock);
         ok = query_move(q, QUERY_RUNNING);
@@ -311,7 +314,7 @@ bool reuse_take(struct service *s, struct query *q)
         q->rec.reused_created_ms = v.created_ms;
         q->rec.cut = v.cut;
         pthread_mutex_unlock(&q->lock);
-        if (!ok) (void)!spool_remove(s->spool, &q->rec.id, from->ordinal, NULL); /* cancelled meanwhile */
+        if (!ok && from->sealed) service__remove_file(s, q, from->ordinal); /* cancelled meanwhile */
         ok = true;
     } else {
         pthread_mutex_lock(&q->lock);

@@ -17,6 +17,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/observe.h"
 #include "core/runner_int.h"
 
 #define BUSY_TRIES 300
@@ -124,8 +125,24 @@ static void lied(struct run *r, const struct err *e)
 static void store_failed(struct run *r, const struct err *e)
 {
     r->ending = END_DISK_FULL;
+    if (strcmp(e->sqlstate, "53100") == 0) disk_tick(r->s->disk);
     log_event(LOG_ERROR, "core", "a result could not be stored", "error", e->text, NULL);
     if (r->engine) engine_cancel(r->engine, true);
+}
+
+/* Room for `bytes` more among the workspace's stored results. */
+static bool within_quota(struct run *r, uint64_t bytes)
+{
+    const char *key;
+    int64_t workspace = r->q->rec.workspace, most = service__spool_limit(r->s, workspace, &key);
+    if (usage_take(r->s->usage, workspace, bytes, most)) {
+        r->counted += bytes;
+        return true;
+    }
+    r->ending = END_RESULT_LIMIT;
+    err_set(&r->err, ERR_LIMIT, "53400", "the workspace's stored results would take more than %lld bytes (%s): delete results or wait until some expire", (long long)most, key);
+    engine_cancel(r->engine, false);
+    return false;
 }
 
 static bool first_batch(struct run *r)
@@ -164,7 +181,7 @@ static void on_batch(struct run *r, const struct engine_batch *b)
     if (!rc) rc = batch_check(q->schema, ix, b->body, &e);
     if (rc) {
         lied(r, &e);
-    } else if (r->writer || first_batch(r)) {
+    } else if (within_quota(r, ix->body_len) && (r->writer || first_batch(r))) {
         if (segment_append(r->writer, ix, b->body, &e)) {
             store_failed(r, &e);
         } else {
@@ -268,6 +285,8 @@ static void on_failed(struct run *r, const struct wire_failed *f)
     if (r->ending) return;
     r->ending = f->kind < sizeof of / sizeof of[0] ? of[f->kind] : END_INTERNAL;
     r->err = f->error;
+    if (f->kind == WIRE_FAIL_LIMIT && r->quota_rows && strstr(r->err.text, "result.max_rows"))
+        err_set(&r->err, ERR_LIMIT, "54000", "the result has more rows than the workspace's quota rows (%lld) allows", (long long)r->quota_rows);
     if (!r->err.code) r->err.code = ERR_INVALID;
 }
 
@@ -280,9 +299,11 @@ static void timed_out(struct run *r, int64_t now)
         r->ending = END_PLAN_TIMEOUT;
     } else {
         r->ending = END_RUN_TIMEOUT;
+        if (r->quota_time)
+            err_set(&r->err, ERR_TIMEOUT, "57014", "canceled by query timeout: the run time limit was reached (the workspace's quota run_timeout)");
     }
     r->canceling = true;
-    if (!r->plan_only) service__end(r->q, r->ending, NULL, NULL, 0); /* told at once; the engine follows */
+    if (!r->plan_only) service__end(r->q, r->ending, r->ending == END_RUN_TIMEOUT && r->quota_time ? &r->err : NULL, NULL, 0); /* told at once; the engine follows */
     engine_cancel(r->engine, false);
 }
 
@@ -358,7 +379,7 @@ static int start_job(struct run *r)
         .nparams = nparams,
         .params = params,
         .row_limit = rec->row_limit,
-        .max_rows = (uint64_t)config.result_max_rows,
+        .max_rows = (uint64_t)(r->quota_rows ? r->quota_rows : config.result_max_rows),
         .max_bytes = (uint64_t)config.result_max_bytes,
         .inline_max = (uint32_t)config.result_inline_max,
         .timezone = rec->timezone ? rec->timezone : "",
@@ -404,6 +425,10 @@ static void execute(struct run *r)
 {
     int64_t now = sys_mono_ns();
     int64_t limit = r->q->rec.run_timeout_ms > 0 && r->q->rec.run_timeout_ms < config.engine_run_timeout ? r->q->rec.run_timeout_ms : config.engine_run_timeout;
+    int64_t quota = workspace_limit(r->s->workspaces, r->q->rec.workspace, LIMIT_RUN_TIMEOUT), rows = workspace_limit(r->s->workspaces, r->q->rec.workspace, LIMIT_ROWS);
+    r->quota_time = quota > 0 && quota < limit;
+    if (r->quota_time) limit = quota;
+    r->quota_rows = rows > 0 && rows < config.result_max_rows ? rows : 0;
     r->run_deadline = now + limit * 1000000;
     r->plan_deadline = now + config.engine_plan_timeout * 1000000;
     if (take_engine(r) && (!r->write || record_write(r))) {
@@ -432,7 +457,7 @@ static int apply_delivering(struct registry *r, struct registry_write *w, struct
 static void delivering_done(struct registry_write *w, int rc, const struct err *e)
 {
     struct query_write *qw = (struct query_write *)(void *)w;
-    if (rc) service__end(qw->q, END_DISK_FULL, e, NULL, 0);
+    if (rc) service__end(qw->q, END_DISK_FULL, e, NULL, 0); /* and drops the file */
     else delivery_push(qw->q->service->delivery, qw->q);
     query_unref(qw->q);
     free(qw);
@@ -466,6 +491,9 @@ static bool seal(struct run *r)
         return false;
     }
     r->result->sealed = true;
+    usage_add(r->s->usage, r->q->rec.workspace, (int64_t)r->result->facts.file_size - (int64_t)r->counted);
+    r->counted = 0;
+    observe_spool(r->q->rec.workspace, r->q->rec.workspace_name, usage_of(r->s->usage, r->q->rec.workspace));
     pthread_mutex_lock(&r->q->lock);
     struct segment *view = r->q->live_segment ? r->q->segment : NULL;
     if (view) {
@@ -481,7 +509,7 @@ static void drop_rows(struct run *r)
 {
     if (!r->writer) return;
     if (r->result && r->result->sealed) {
-        (void)!spool_remove(r->s->spool, &r->q->rec.id, 0, NULL);
+        service__remove_file(r->s, r->q, 0);
     } else {
         spool_abort(r->s->spool, &r->q->rec.id, 0);
     }
@@ -525,6 +553,7 @@ static struct run *run_new(struct service *s, struct query *q)
 
 static void run_free(struct run *r)
 {
+    usage_add(r->s->usage, r->q->rec.workspace, -(int64_t)r->counted); /* what was not kept */
     segment_writer_free(r->writer);
     arena_free(r->arena);
     free(r);

@@ -27,6 +27,9 @@ struct run {
     struct catalog_claim *lane; /* plan lane */
     struct engine_key key;     /* of the engine; texts in `arena` */
     int64_t run_deadline, plan_deadline;
+    bool quota_time;           /* the run deadline is the workspace's quota */
+    int64_t quota_rows;        /* the workspace's, when it is less than result.max_rows; 0 = it is not */
+    uint64_t counted;          /* bytes that count as the workspace's stored ones (usage.h) */
     struct segment_writer *writer;
     uint64_t rows, bytes, batches;
     enum ending ending;        /* END_NONE until decided here */

@@ -1,10 +1,11 @@
 /*
- * scheduler: which queued query starts next, and the threads that run them.
+ * scheduler: the queue of queries, and the threads that run them.
  *
- * Fair by workspace: each workspace has a FIFO; workers take from the workspaces in turn, so a workspace with thousands of queued queries holds
- * another one's next query back by at most one start. config.engine_slots run workers, config.engine_plan_slots plan workers; a worker is a slot.
+ * Which one is next is turns.h's rule. config.engine_slots run workers, config.engine_plan_slots plan workers; a worker is a slot. Nothing starts while
+ * the disk is too full (disk.h) or the scheduler is paused. A query that ends while it waits leaves at once (scheduler_leave).
  * Threads: push from any, take on workers; everything is guarded by c->lock.
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,75 +15,56 @@
 #include "base/sys.h"
 #include "core/service_int.h"
 
-struct lane { /* one workspace's queue */
-    int64_t workspace;
-    struct query *head, **tail;
-    int n;
-    struct lane *next; /* ring of lanes with work */
-    struct lane *all;
-};
+#define ALIVE_BESIDE 1024
+
+struct plan_node { struct query *q; struct plan_node *prev, *next; };
 
 struct scheduler {
     struct service *service;
     pthread_mutex_t lock;
     pthread_cond_t work, plan_work, quiet;
-    struct lane *lanes;       /* all ever seen; bounded by the number of workspaces */
-    struct lane *turn;        /* last lane of the ring of lanes with work (its next is first) */
-    int queued, idle, running;
-    struct plan_node { struct query *q; struct plan_node *next; } *plans, **plans_tail;
+    struct turns *turns;
+    int idle, running;
+    struct plan_node *plans, *plans_last;
     bool stop, paused;
-    int nthreads;
+    int nthreads, nrun;
     pthread_t *threads;
     struct query **current;   /* per run worker, for stop */
 };
 
 struct worker_arg { struct scheduler *c; int index; bool plan; };
 
-static struct lane *lane_of(struct scheduler *c, int64_t workspace)
+static struct query *query_of(struct turn_item *item)
 {
-    for (struct lane *l = c->lanes; l; l = l->all)
-        if (l->workspace == workspace) return l;
-    struct lane *l = calloc(1, sizeof *l);
-    if (!l) return NULL;
-    l->workspace = workspace;
-    l->tail = &l->head;
-    l->all = c->lanes;
-    c->lanes = l;
+    return item ? (struct query *)(void *)((char *)item - offsetof(struct query, turn)) : NULL;
+}
+
+/* What an administrator set for the workspace takes the place of the configured number. */
+static int64_t limit_of(struct scheduler *c, int64_t workspace, enum workspace_limit key, int64_t configured)
+{
+    int64_t quota = workspace_limit(c->service->workspaces, workspace, key);
+    return quota > 0 ? quota : configured;
+}
+
+struct limits { int64_t queue, slots; };
+
+static struct limits limits_of(struct scheduler *c, int64_t workspace)
+{
+    struct limits l = {limit_of(c, workspace, LIMIT_QUEUE, config.queue_per_workspace), limit_of(c, workspace, LIMIT_SLOTS, config.engine_slots_per_workspace)};
+    if (l.slots == 0) l.slots = -1;
     return l;
 }
 
-static void ring_add(struct scheduler *c, struct lane *l)
-{
-    if (!c->turn) {
-        l->next = l;
-    } else {
-        l->next = c->turn->next;
-        c->turn->next = l;
-    }
-    c->turn = l;
-}
-
-/* Next query by turn; lock held; NULL when there is none. */
+/* Next query by turn; lock held; NULL when none may start. */
 static struct query *take(struct scheduler *c)
 {
-    if (!c->turn || c->paused) return NULL;
-    struct lane *l = c->turn->next;
-    struct query *q = l->head;
-    l->head = q->queue_next;
-    q->queue_next = NULL;
-    l->n--;
-    c->queued--;
-    if (l->head) {
-        c->turn = l; /* goes to the end of the turn */
-    } else {
-        l->tail = &l->head;
-        if (l->next == l) {
-            c->turn = NULL;
-        } else {
-            c->turn->next = l->next;
-        }
-    }
-    return q;
+    if (c->paused || disk_low(c->service->disk)) return NULL;
+    return query_of(turns_take(c->turns));
+}
+
+static void show_queued(struct scheduler *c)
+{
+    metric_set(c->service->m_queued, turns_queued(c->turns));
 }
 
 static void *run_worker(void *arg)
@@ -101,11 +83,13 @@ static void *run_worker(void *arg)
         }
         c->running++;
         c->current[w->index] = q;
-        metric_set(c->service->m_queued, c->queued);
+        int64_t workspace = q->rec.workspace;
+        show_queued(c);
         metric_set(c->service->m_running, c->running);
         pthread_mutex_unlock(&c->lock);
         runner_run(c->service, q);
         pthread_mutex_lock(&c->lock);
+        turns_done(c->turns, workspace);
         c->current[w->index] = NULL;
         c->running--;
         metric_set(c->service->m_running, c->running);
@@ -117,6 +101,16 @@ static void *run_worker(void *arg)
     pthread_mutex_unlock(&c->lock);
     free(w);
     return NULL;
+}
+
+/* Lock held. */
+static void plan_unlink(struct scheduler *c, struct plan_node *n)
+{
+    if (n->prev) n->prev->next = n->next;
+    else c->plans = n->next;
+    if (n->next) n->next->prev = n->prev;
+    else c->plans_last = n->prev;
+    n->q->plan = NULL;
 }
 
 static void *plan_worker(void *arg)
@@ -131,8 +125,7 @@ static void *plan_worker(void *arg)
             pthread_cond_wait(&c->plan_work, &c->lock);
             continue;
         }
-        c->plans = n->next;
-        if (!c->plans) c->plans_tail = &c->plans;
+        plan_unlink(c, n);
         pthread_mutex_unlock(&c->lock);
         runner_plan(c->service, n->q);
         query_unref(n->q);
@@ -146,42 +139,50 @@ static void *plan_worker(void *arg)
 
 int scheduler_room(struct scheduler *c, int64_t workspace, struct err *e)
 {
-    int rc = 0;
+    struct limits l = limits_of(c, workspace);
     pthread_mutex_lock(&c->lock);
-    if (c->queued >= config.queue_total) {
-        rc = err_set(e, ERR_LIMIT, "53300", "the queue is full: %lld queries wait (queue.total)", (long long)config.queue_total);
-    } else {
-        for (struct lane *l = c->lanes; l && !rc; l = l->all)
-            if (l->workspace == workspace && l->n >= config.queue_per_workspace)
-                rc = err_set(e, ERR_LIMIT, "53300", "the workspace's queue is full: %lld queries wait (queue.per_workspace)",
-                             (long long)config.queue_per_workspace);
+    /* What lives without standing in the queue (joined to another query, in delivery, on its way to the record) is bounded too, only wider. */
+    enum turns_room room = atomic_load(&c->service->live) >= 2 * config.queue_total + ALIVE_BESIDE ? TURNS_FULL : TURNS_ROOM;
+    if (room == TURNS_ROOM && !turns_limit(c->turns, workspace, l.queue, l.slots)) {
+        pthread_mutex_unlock(&c->lock);
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     }
+    if (room == TURNS_ROOM) room = turns_room(c->turns, workspace, config.queue_total);
     pthread_mutex_unlock(&c->lock);
-    return rc;
+    if (room == TURNS_FULL) return err_set(e, ERR_LIMIT, "53300", "the queue is full: %lld queries wait (queue.total)", (long long)config.queue_total);
+    if (room == TURNS_ROOM) return 0;
+    bool quota = workspace_limit(c->service->workspaces, workspace, LIMIT_QUEUE) > 0;
+    return err_set(e, ERR_LIMIT, "53300", "the workspace's queue is full: %lld queries wait (%s)", (long long)l.queue, quota ? "its quota queue" : "queue.per_workspace");
+}
+
+/* Lock held. */
+static void plan_push(struct scheduler *c, struct query *q)
+{
+    struct plan_node *n = config.engine_plan_slots > 0 && !q->plan ? malloc(sizeof *n) : NULL;
+    if (!n) return;
+    *n = (struct plan_node){query_ref(q), c->plans_last, NULL};
+    if (n->prev) n->prev->next = n;
+    else c->plans = n;
+    c->plans_last = n;
+    q->plan = n;
+    pthread_cond_signal(&c->plan_work);
 }
 
 void scheduler_push(struct scheduler *c, struct query *q, bool plan_now)
 {
+    int64_t workspace = q->rec.workspace;
+    struct limits l = limits_of(c, workspace);
     pthread_mutex_lock(&c->lock);
-    struct lane *l = lane_of(c, q->rec.workspace);
-    ASSERT(l);
-    if (!l->head) ring_add(c, l);
-    *l->tail = query_ref(q);
-    l->tail = &q->queue_next;
-    q->queue_next = NULL;
-    l->n++;
-    bool slot_free = c->idle >= ++c->queued && !c->paused;
-    metric_set(c->service->m_queued, c->queued);
-    pthread_cond_signal(&c->work);
-    if (plan_now && !slot_free) {
-        struct plan_node *n = malloc(sizeof *n);
-        if (n) {
-            n->q = query_ref(q);
-            n->next = NULL;
-            *c->plans_tail = n;
-            c->plans_tail = &n->next;
-            pthread_cond_signal(&c->plan_work);
-        }
+    pthread_mutex_lock(&q->lock);
+    bool ended = query_state_ended(q->rec.state); /* whoever ended it came by before it stood in the queue */
+    pthread_mutex_unlock(&q->lock);
+    if (!ended) {
+        ASSERT(turns_limit(c->turns, workspace, l.queue, l.slots) && turns_push(c->turns, workspace, &query_ref(q)->turn));
+        bool mine = l.slots < 0 || turns_queued_of(c->turns, workspace) + turns_running_of(c->turns, workspace) <= l.slots;
+        bool slot_free = mine && c->idle >= turns_queued(c->turns) && !c->paused && !disk_low(c->service->disk);
+        show_queued(c);
+        pthread_cond_signal(&c->work);
+        if (plan_now && !slot_free) plan_push(c, q);
     }
     pthread_mutex_unlock(&c->lock);
 }
@@ -189,18 +190,58 @@ void scheduler_push(struct scheduler *c, struct query *q, bool plan_now)
 void scheduler_push_front(struct scheduler *c, struct query *q)
 {
     pthread_mutex_lock(&c->lock);
-    struct lane *l = lane_of(c, q->rec.workspace);
-    ASSERT(l);
-    if (!l->head) {
-        ring_add(c, l);
-        l->tail = &q->queue_next;
-    }
-    q->queue_next = l->head;
-    l->head = query_ref(q);
-    l->n++;
-    c->queued++;
-    metric_set(c->service->m_queued, c->queued);
+    ASSERT(turns_push_front(c->turns, q->rec.workspace, &query_ref(q)->turn)); /* even when it has ended: its worker lets go of the lock */
+    show_queued(c);
     pthread_cond_signal(&c->work);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void scheduler_leave(struct scheduler *c, struct query *q)
+{
+    pthread_mutex_lock(&c->lock);
+    bool waited = turns_cancel(c->turns, &q->turn);
+    struct plan_node *n = q->plan;
+    if (n) plan_unlink(c, n);
+    if (waited) show_queued(c);
+    pthread_mutex_unlock(&c->lock);
+    if (waited) {
+        runner_left(c->service, q);
+        query_unref(q);
+    }
+    if (n) query_unref(q);
+    free(n);
+}
+
+struct refresh { struct scheduler *c; int64_t *ids; size_t n, cap; };
+
+static void refresh_add(void *arg, int64_t workspace)
+{
+    struct refresh *r = arg;
+    if (r->n == r->cap) {
+        size_t cap = r->cap ? r->cap * 2 : 64;
+        int64_t *p = realloc(r->ids, cap * sizeof *p);
+        if (!p) return;
+        r->ids = p;
+        r->cap = cap;
+    }
+    r->ids[r->n++] = workspace;
+}
+
+void scheduler_refresh(struct scheduler *c)
+{
+    struct refresh r = {.c = c};
+    pthread_mutex_lock(&c->lock);
+    turns_each(c->turns, refresh_add, &r);
+    pthread_mutex_unlock(&c->lock);
+    for (size_t i = 0; i < r.n; i++) {
+        struct limits l = limits_of(c, r.ids[i]);
+        pthread_mutex_lock(&c->lock);
+        (void)turns_limit(c->turns, r.ids[i], l.queue, l.slots);
+        pthread_mutex_unlock(&c->lock);
+    }
+    free(r.ids);
+    pthread_mutex_lock(&c->lock);
+    if (c->idle > 0 && turns_ready(c->turns)) pthread_cond_broadcast(&c->work);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -223,18 +264,21 @@ int scheduler_running(struct scheduler *c)
 int scheduler_start(struct service *s, struct scheduler **ret, struct err *e)
 {
     struct scheduler *c = calloc(1, sizeof *c);
+    struct turns *t = turns_new();
     int nrun = (int)config.engine_slots, n = nrun + (int)config.engine_plan_slots;
     if (c) {
         c->threads = calloc((size_t)n, sizeof *c->threads);
         c->current = calloc((size_t)nrun, sizeof(struct query *));
     }
-    if (!c || !c->threads || !c->current) {
+    if (!c || !c->threads || !c->current || !t) {
         if (c) free(c->threads), free(c->current);
         free(c);
+        turns_free(t);
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     }
     c->service = s;
-    c->plans_tail = &c->plans;
+    c->turns = t;
+    c->nrun = nrun;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->work, NULL);
     pthread_cond_init(&c->plan_work, NULL);
@@ -269,7 +313,7 @@ void scheduler_stop(struct scheduler *c, int64_t drain_ms)
     pthread_cond_broadcast(&c->plan_work);
     while (c->running > 0 && pthread_cond_timedwait(&c->quiet, &c->lock, &ts) == 0) {}
     atomic_store(&c->service->stopping, true);
-    for (int i = 0; i < (int)config.engine_slots && c->current; i++) {
+    for (int i = 0; i < c->nrun; i++) {
         struct query *q = c->current[i];
         if (!q) continue;
         pthread_mutex_lock(&q->lock);
@@ -284,19 +328,12 @@ void scheduler_stop(struct scheduler *c, int64_t drain_ms)
 void scheduler_free(struct scheduler *c)
 {
     if (!c) return;
-    while (c->lanes) {
-        struct lane *l = c->lanes;
-        c->lanes = l->all;
-        for (struct query *q = l->head, *next; q; q = next) {
-            next = q->queue_next;
-            q->queue_next = NULL;
-            query_unref(q);
-        }
-        free(l);
-    }
+    struct query *q;
+    while ((q = query_of(turns_drop(c->turns))) != NULL) query_unref(q);
+    turns_free(c->turns);
     while (c->plans) {
         struct plan_node *n = c->plans;
-        c->plans = n->next;
+        plan_unlink(c, n);
         query_unref(n->q);
         free(n);
     }

@@ -130,25 +130,52 @@ static void end_shown(struct query *q)
     table_retire(s, q);
 }
 
+/* Nothing is told before it is durable. When it cannot be recorded (the disk is full, or cannot be written) the janitor tries again; see service__end_again. */
+static void end_failed(struct query *q, const struct err *e, int tries)
+{
+    if (tries == 0) log_event(LOG_ERROR, "core", "the end of a query could not be recorded: it will be tried again", "error", e->text, NULL);
+    janitor_again(q->service->janitor, q, service__end_again, tries + 1);
+}
+
 static void end_done(struct registry_write *w, int rc, const struct err *e)
 {
-    struct query *q = write_query(w);
-    if (rc && !q->refused) {
-        /* Nothing is told before it is durable, except this: the end itself cannot be written (disk full). What readers see is FAILED; the stored record is
-         * still RUNNING, so the next start treats it as interrupted. A result that is not in the manifest is not shown. */
-        log_event(LOG_ERROR, "core", "the end of a query could not be recorded", "error", e->text, NULL);
+    struct query_write *qw = (struct query_write *)(void *)w;
+    struct query *q = qw->q;
+    pthread_mutex_lock(&q->lock);
+    bool told = q->end_told, refused = q->refused;
+    pthread_mutex_unlock(&q->lock);
+    if (rc && !refused) end_failed(q, e, (int)qw->runs);
+    else if (!told) end_shown(q);
+    query_unref(q);
+    free(w);
+}
+
+/* After END_TRIES a query that waits for its record for so long ends for its readers too: FAILED when it was FINISHED (its result goes: that makes room), else as it
+ * ended. The record is tried until it succeeds; a crash before that leaves it RUNNING, and the next start decides. */
+#define END_TRIES 4
+
+void service__end_again(struct query *q, int tries)
+{
+    bool tell = false, drop = false;
+    pthread_mutex_lock(&q->lock);
+    if (tries >= END_TRIES && !q->end_told) {
+        tell = q->end_told = true;
+        drop = q->rec.state == QUERY_FINISHED;
+    }
+    pthread_mutex_unlock(&q->lock);
+    if (drop) {
+        service__drop_result(q->service, q);
         pthread_mutex_lock(&q->lock);
         struct err *copy = arena_alloc(q->arena, sizeof *copy);
         if (copy) err_set(copy, ERR_UNAVAILABLE, endings[END_DISK_FULL].sqlstate, "%s", endings[END_DISK_FULL].text);
-        q->rec.state = QUERY_FAILED;
+        q->rec.state = QUERY_FAILED; /* nobody was told of the other end, and no other thread changes an ended query */
         q->rec.ending = END_DISK_FULL;
         q->rec.error = copy;
         q->rec.nresults = 0;
         pthread_mutex_unlock(&q->lock);
     }
-    end_shown(q);
-    query_unref(q);
-    free(w);
+    if (tell) end_shown(q);
+    service__write(q, apply_end, end_done, 0, 0, (uint32_t)tries);
 }
 
 static void end_times(struct query *q)
@@ -178,18 +205,23 @@ bool service__end(struct query *q, enum ending ending, const struct err *e, stru
         q->rec.results = results;
         q->rec.nresults = nresults;
     } else {
+        q->left = q->rec.results; /* it was being delivered */
+        q->nleft = q->rec.nresults;
         q->rec.results = NULL;
         q->rec.nresults = 0;
         struct err *copy = arena_alloc(q->arena, sizeof *copy);
         if (copy) {
-            if (e && !row->text[0]) *copy = *e;
+            if (e && (!row->text[0] || ending == END_RUN_TIMEOUT)) *copy = *e; /* a quota names itself */
             else err_set(copy, ERR_ENGINE, row->sqlstate, "%s", row->text);
             if (row->sqlstate[0]) memcpy(copy->sqlstate, row->sqlstate, 6); /* what the table says, it says */
             if (!copy->code) copy->code = ERR_ENGINE;
         }
         q->rec.error = copy;
     }
+    bool left = q->nleft > 0;
     pthread_mutex_unlock(&q->lock);
+    scheduler_leave(q->service->scheduler, q);
+    if (left) janitor_remove(q->service->janitor, q);
     service__write(q, apply_end, end_done, 0, 0, 0);
     registry_hurry(q->service->registry);
     return true;
@@ -246,6 +278,7 @@ static void refuse(struct query *q, const struct err *e)
     q->shown = QUERY_FAILED;
     if (q->engine) engine_cancel(q->engine, true);
     query_signal_unlock(q, QF_ENDED, true);
+    scheduler_leave(s->scheduler, q);
     reuse_ended(s, q, false);
     if (!ended) atomic_fetch_sub(&s->live, 1);
     pthread_mutex_lock(&s->table_lock);
@@ -365,6 +398,23 @@ static int fill_record(struct query *q, const struct identity *who, const struct
     return rc;
 }
 
+int64_t service__spool_limit(struct service *s, int64_t workspace, const char **ret_key)
+{
+    int64_t quota = workspace_limit(s->workspaces, workspace, LIMIT_SPOOL_BYTES);
+    if (ret_key) *ret_key = quota > 0 ? "the workspace's quota spool_bytes" : "spool.per_workspace";
+    return quota > 0 ? quota : config.spool_per_workspace;
+}
+
+static int spool_room(struct service *s, int64_t workspace, struct err *e)
+{
+    const char *key;
+    int64_t most = service__spool_limit(s, workspace, &key);
+    uint64_t used = most > 0 ? usage_of(s->usage, workspace) : 0;
+    if (most <= 0 || used < (uint64_t)most) return 0;
+    return err_set(e, ERR_LIMIT, "53400", "the workspace's stored results take %llu bytes of %lld (%s): delete results or wait until some expire", (unsigned long long)used,
+                   (long long)most, key);
+}
+
 int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret, struct err *e)
 {
     if (who->role < ROLE_MEMBER) {
@@ -375,6 +425,8 @@ int service_submit(struct service *s, const struct identity *who, const struct s
     if (in->sql_len == 0) return err_set(e, ERR_INVALID, "42601", "the SQL text is empty");
     if (memchr(in->sql, 0, in->sql_len)) return err_set(e, ERR_INVALID, "22021", "the SQL text contains a NUL character");
     int rc = audit_admit(e);
+    if (!rc && !disk_ok(s->disk, e)) rc = ERR_UNAVAILABLE;
+    if (!rc) rc = spool_room(s, who->workspace, e);
     if (!rc) rc = scheduler_room(s->scheduler, who->workspace, e);
     if (rc) return rc;
     struct query *q = query_new(s);
@@ -530,11 +582,18 @@ static int apply_gone(struct registry *r, struct registry_write *w, struct err *
 
 static void gone_done(struct registry_write *w, int rc, const struct err *e)
 {
-    struct query *q = write_query(w);
-    if (rc) log_event(LOG_ERROR, "core", "the deletion of a result could not be recorded", "error", e->text, NULL);
+    struct query_write *qw = (struct query_write *)(void *)w;
+    struct query *q = qw->q;
+    if (rc && qw->runs == 0) log_event(LOG_ERROR, "core", "the deletion of a result could not be recorded: it will be tried again", "error", e->text, NULL);
+    if (rc) janitor_again(q->service->janitor, q, service__gone_again, (int)qw->runs + 1);
     else janitor_remove(q->service->janitor, q);
     query_unref(q);
     free(w);
+}
+
+void service__gone_again(struct query *q, int tries)
+{
+    service__write(q, apply_gone, gone_done, 0, q->rec.gone_ms, (uint32_t)tries);
 }
 
 int service_delete(struct service *s, const struct identity *who, struct query *q, struct err *e)
@@ -558,17 +617,26 @@ void service__drop_result(struct service *s, struct query *q)
     pthread_mutex_lock(&q->lock);
     struct segment *old = q->segment;
     q->segment = NULL;
-    uint32_t n = q->rec.nresults;
+    uint32_t n = q->rec.nresults, nleft = q->nleft;
+    q->nleft = 0;
     pthread_mutex_unlock(&q->lock);
     segment_unref(old);
     pthread_mutex_lock(&s->files_lock);
-    for (uint32_t i = 0; i < n; i++) {
-        struct err e;
-        err_clear(&e);
-        if (!q->rec.results[i].sealed) continue;
-        if (spool_remove(s->spool, &q->rec.id, q->rec.results[i].ordinal, &e)) log_event(LOG_WARN, "core", "a stored result could not be removed", "error", e.text, NULL);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (q->rec.results[i].sealed) service__remove_file(s, q, q->rec.results[i].ordinal);
+    for (uint32_t i = 0; i < nleft; i++)
+        if (q->left[i].sealed) service__remove_file(s, q, q->left[i].ordinal);
     pthread_mutex_unlock(&s->files_lock);
+}
+
+void service__remove_file(struct service *s, const struct query *q, uint32_t ordinal)
+{
+    struct err e;
+    err_clear(&e);
+    uint64_t bytes = 0;
+    if (spool_remove(s->spool, &q->rec.id, ordinal, &bytes, &e)) log_event(LOG_WARN, "core", "a stored result could not be removed", "error", e.text, NULL);
+    usage_add(s->usage, q->rec.workspace, -(int64_t)bytes);
+    observe_spool(q->rec.workspace, q->rec.workspace_name, usage_of(s->usage, q->rec.workspace));
 }
 
 /* ---- life ---- */
@@ -583,7 +651,30 @@ static void make_metrics(struct service *s)
     s->m_submitted = metrics_get(METRIC_COUNTER, "quern_queries_submitted_total", "", "Queries submitted.");
     s->m_queued = metrics_get(METRIC_GAUGE, "quern_queries_queued", "", "Queries that wait for a slot.");
     s->m_running = metrics_get(METRIC_GAUGE, "quern_queries_running", "", "Run slots in use.");
+    s->m_spool = metrics_get(METRIC_GAUGE, "quern_spool_bytes", "", "Bytes of stored results, those under way included.");
+    s->m_disk_free = metrics_get(METRIC_GAUGE, "quern_disk_free_bytes", "", "Free space of the data folder's file system.");
+    s->m_disk_low = metrics_get(METRIC_GAUGE, "quern_disk_low", "", "1 while no queries are accepted for want of space.");
     s->m_seconds = metrics_get(METRIC_HISTOGRAM, "quern_query_seconds", "", "Time from submit to end.");
+}
+
+static void count_stored(void *arg, int64_t workspace, int64_t bytes)
+{
+    usage_add(arg, workspace, bytes);
+}
+
+static bool on_full(void *arg)
+{
+    return disk_give_up(arg);
+}
+
+static int open_space(struct service *s, const char *data_dir, struct err *e)
+{
+    int rc = disk_open(data_dir, &s->disk, e);
+    if (rc) return rc;
+    registry_on_full(s->registry, on_full, s->disk);
+    s->usage = usage_new();
+    if (!s->usage) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    return registry_each_stored(s->registry, count_stored, s->usage, e);
 }
 
 int service_open(const struct service_options *o, struct service **ret, struct err *e)
@@ -598,11 +689,12 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     pthread_mutex_init(&s->files_lock, NULL);
     make_metrics(s);
     int rc = spool_open(o->data_dir, &s->spool, e);
-    if (!rc) rc = janitor_start(s, &s->janitor, e);
+    if (!rc) rc = open_space(s, o->data_dir, e);
     if (!rc) rc = delivery_start(s, &s->delivery, e);
     if (!rc) rc = reuse_open(s, &s->reuse, e);
     if (!rc) rc = catalog_open(&s->catalog, e);
     if (!rc) rc = scheduler_start(s, &s->scheduler, e);
+    if (!rc) rc = janitor_start(s, &s->janitor, e);
     if (!rc) rc = service__recover(s, e);
     if (rc) {
         service_close(s);
@@ -656,13 +748,17 @@ void service_close(struct service *s)
     s->catalog = NULL;
     registry_sync(s->registry); /* the runners' last writes hand queries to the delivery */
     delivery_stop(s->delivery);
+    registry_sync(s->registry);
     janitor_stop(s->janitor);
-    registry_sync(s->registry); /* what is still to be written hands removals to the janitor */
+    registry_sync(s->registry); /* what it began */
     janitor_free(s->janitor);
     scheduler_free(s->scheduler);
     reuse_close(s->reuse);
     table_clear(s);
     spool_close(s->spool);
+    registry_on_full(s->registry, NULL, NULL); /* its writer has nothing of ours any more */
+    usage_free(s->usage);
+    disk_close(s->disk);
     pthread_mutex_destroy(&s->table_lock);
     pthread_mutex_destroy(&s->files_lock);
     free(s);
@@ -681,7 +777,7 @@ void service_pause(struct service *s, bool pause)
 
 bool service_ready(struct service *s, struct err *e)
 {
-    if (!atomic_load(&s->draining)) return true;
+    if (!atomic_load(&s->draining)) return disk_ok(s->disk, e);
     err_set(e, ERR_UNAVAILABLE, "57P03", "draining");
     return false;
 }

@@ -7,9 +7,11 @@
 #define QUERN_CORE_SERVICE_INT_H
 
 #include "base/metrics.h"
+#include "core/disk.h"
 #include "core/query_int.h"
 #include "core/registry.h"
 #include "core/service.h"
+#include "core/usage.h"
 #include "core/workspace.h"
 #include "pool/pool.h"
 #include "results/spool.h"
@@ -34,6 +36,8 @@ struct service {
     struct janitor *janitor;
     struct reuse *reuse;
     struct catalog *catalog;
+    struct disk *disk;
+    struct usage *usage;
     atomic_bool draining;
     atomic_bool paused;           /* by an administrator */
     atomic_bool stopping;         /* the drain is over: runners leave their records as they are */
@@ -45,7 +49,7 @@ struct service {
     uint32_t recent_next, open_next;
     atomic_int live;              /* queries that have not ended */
     delivery_metadata_fn metadata[DIALECTS];
-    struct metric *m_ended[ENDINGS], *m_submitted, *m_queued, *m_running, *m_seconds;
+    struct metric *m_ended[ENDINGS], *m_submitted, *m_queued, *m_running, *m_seconds, *m_spool, *m_disk_free, *m_disk_low;
 };
 
 /* ---- service.c ---- */
@@ -62,8 +66,16 @@ void service__write_done(struct registry_write *w, int rc, const struct err *e);
 int service__load(struct service *s, const struct qid *id, struct query **ret, struct err *e) MUST_USE;
 /* In the table, or NULL; a reference. */
 struct query *service__lookup(struct service *s, const struct qid *id);
-/* Marks the result gone and removes its files. (worker) */
+/* Removes the files of q's results. (worker) */
 void service__drop_result(struct service *s, struct query *q);
+/* Removes one stored file of q and gives its bytes back to the workspace. (worker) */
+void service__remove_file(struct service *s, const struct query *q, uint32_t ordinal);
+/* Limit of stored bytes of the workspace, 0 = none; *ret_key (may be NULL) names it. */
+int64_t service__spool_limit(struct service *s, int64_t workspace, const char **ret_key);
+/* Tries again to record the end of q that could not be recorded; `tries` so far. Janitor. */
+void service__end_again(struct query *q, int tries);
+/* Likewise the deletion of its result. */
+void service__gone_again(struct query *q, int tries);
 
 /* ---- service_params.c ---- */
 int params_encode(const struct wire_param *p, uint32_t n, struct arena *a, const uint8_t **ret, uint32_t *ret_len, struct err *e) MUST_USE;
@@ -81,6 +93,10 @@ void scheduler_push(struct scheduler *c, struct query *q, bool plan_now);
 /* The same for one that waited for its catalog and holds its lock now: it is the next of its workspace. Whoever takes a query out of the queue for anything but a run calls
  * runner_left. */
 void scheduler_push_front(struct scheduler *c, struct query *q);
+/* Takes q out of the queue and the plan lane if it stands there: every end of a query comes by here. No lock held. */
+void scheduler_leave(struct scheduler *c, struct query *q);
+/* Quotas and free space may have changed: looks again. Janitor, once a second. */
+void scheduler_refresh(struct scheduler *c);
 void scheduler_pause(struct scheduler *c, bool pause);
 int scheduler_running(struct scheduler *c);
 
@@ -112,14 +128,19 @@ bool reuse_take(struct service *s, struct query *q);
 void reuse_written(struct service *s, int64_t workspace);
 
 /* ---- recovery.c ---- */
+/* Removes files that no record names and no query needs; also while running. Returns how many went, or a negative error. */
+int64_t service__sweep(struct service *s, struct err *e) MUST_USE;
 int service__recover(struct service *s, struct err *e) MUST_USE;
 int service__apply_requeued(struct registry *r, struct registry_write *w, struct err *e) MUST_USE;
 
 /* ---- janitor.c ---- */
 int janitor_start(struct service *s, struct janitor **ret, struct err *e) MUST_USE;
+/* Joins its thread; janitor_remove and janitor_again still keep what they are given until janitor_free. */
 void janitor_stop(struct janitor *j);
-void janitor_free(struct janitor *j); /* after janitor_stop and the last registry write */
+void janitor_free(struct janitor *j);
 /* Asks for removal of a query's files soon (takes a reference). */
 void janitor_remove(struct janitor *j, struct query *q);
+/* Calls again(q, tries) at the next tick (takes a reference): something of q could not be recorded. */
+void janitor_again(struct janitor *j, struct query *q, void (*again)(struct query *q, int tries), int tries);
 
 #endif

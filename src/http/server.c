@@ -729,6 +729,11 @@ int server_reload(struct server *s, struct err *e)
     return s->tls ? tls_reload(s->tls, e) : 0;
 }
 
+int server_streams(const struct server *s)
+{
+    return (int)metric_value(s->streams);
+}
+
 void server_drain(struct server *s)
 {
     atomic_store(&s->draining, true);

@@ -29,6 +29,8 @@ struct server_options {
 int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n, struct err *e) MUST_USE;
 /* Reads the certificate again; on error the one in use stays. Blocks on files. */
 int server_reload(struct server *s, struct err *e) MUST_USE;
+/* Answers that go out piece by piece now. */
+int server_streams(const struct server *s);
 /* Submits answer 503 + Retry-After and /readyz says draining; polls and downloads go on. */
 void server_drain(struct server *s);
 /* Wakes and ends everything, joins all threads. */

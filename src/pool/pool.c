@@ -22,6 +22,8 @@
 
 #include "pool/pool_int.h"
 
+#define ROOM_WAIT_MS 1000
+
 #define KEY_ARENA (16u * 1024u * 1024u)
 #define CLOSE_WAIT_NS MS_NS(10000)
 
@@ -205,6 +207,33 @@ static struct engine *oldest_idle(struct pool *p)
     for (struct engine *x = p->all; x; x = x->next)
         if (x->state == STATE_IDLE && (!old || x->idle_since_ns < old->idle_since_ns)) old = x;
     return old;
+}
+
+int64_t pool__alive(const struct pool *p)
+{
+    int64_t n = 0;
+    for (const struct engine *x = p->all; x; x = x->next) n += !x->dead;
+    return n;
+}
+
+bool pool__room(struct pool *p)
+{
+    struct timespec ts;
+    timespec_of(sys_mono_ns() + MS_NS(ROOM_WAIT_MS), &ts);
+    int rc = 0;
+    while (p->max_processes > 0 && !p->closing && pool__alive(p) >= p->max_processes) {
+        struct engine *x = oldest_idle(p);
+        bool leaving = false;
+        for (struct engine *y = p->all; y; y = y->next) {
+            if (!x && y->state == STATE_BLANK && y->spawn_done) x = y;
+            leaving |= y->state == STATE_DYING && !y->dead;
+        }
+        if (!leaving && !x) return false;
+        if (!leaving) pool__discard(x, REASON_IDLE);
+        if (rc == ETIMEDOUT) return false;
+        rc = pthread_cond_timedwait(&p->changed, &p->mu, &ts);
+    }
+    return true;
 }
 
 /* (mu) */
@@ -407,6 +436,7 @@ int pool_open(const struct pool_options *o, struct pool **ret, struct err *e)
     pthread_condattr_destroy(&attr);
     p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     p->engine_path = strdup(o->engine_path);
+    p->max_processes = o->max_processes;
     int rc = 0;
     if (p->wake < 0 || !p->engine_path) rc = err_set(e, ERR_NOMEM, NULL, "out of memory or descriptors");
     if (!rc) rc = rundir__open(o->data_dir, &p->run_path, &p->run_fd, e);

@@ -19,6 +19,7 @@ struct engine;
 struct pool_options {
     const char *data_dir;
     const char *engine_path;  /* quern-engine */
+    int64_t max_processes;    /* most that live at once, for the sum of their memory walls; 0 = no such bound */
 };
 
 /* What a workspace's engines may see. Strings are copied. */

@@ -130,6 +130,7 @@ struct pool {
     /* (mu) */
     struct engine *all;
     int count, idle;
+    int64_t max_processes;       /* (C) 0 none */
     struct engine *spawn_head, *spawn_tail;
     uint64_t serial;
     bool closing, spawner_stop, chores_stop;
@@ -161,6 +162,10 @@ void pool__kill(struct engine *x, enum pool_reason why);
 void pool__discard(struct engine *x, enum pool_reason why);
 /* (mu) A fresh entry in the list of all. NULL out of memory. */
 struct engine *pool__new(struct pool *p, enum pool_state state);
+/* (mu) True when one process more keeps to max_processes: those idle make room, and their end is waited for, up to a second. Lets go of the lock meanwhile. */
+bool pool__room(struct pool *p);
+/* (mu) Processes that live (or are being started). */
+int64_t pool__alive(const struct pool *p);
 /* (mu) Takes it out of the list and frees everything but folder and descriptors. */
 void pool__free(struct engine *x);
 /* Without lock: kill with a reason. */

@@ -107,6 +107,10 @@ static void serve(struct pool *p)
             if (!p->blank_wanted || p->closing || CONF(engine_idle_max) == 0 || sys_mono_ns() < p->blank_at_ns) return;
             for (const struct engine *y = p->all; y; y = y->next)
                 if (y->state == STATE_BLANK) return;
+            if (p->max_processes > 0 && pool__alive(p) >= p->max_processes) {
+                blank_later(p);
+                return;
+            }
             x = pool__new(p, STATE_BLANK);
             if (!x) {
                 blank_later(p);

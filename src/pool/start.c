@@ -115,21 +115,25 @@ static int obtain(struct pool *p, const struct engine_key *key, bool spare, stru
     int rc = pool__key_copy(key, &a, &copy);
     if (rc) return err_set(e, rc, NULL, "out of memory");
     pthread_mutex_lock(&p->mu);
-    struct engine *x = NULL;
+    struct engine *x = spare && !p->closing ? take_blank(p) : NULL;
+    bool room = x || pool__room(p);
     struct pool_workspace *w = pool__workspace(p, key->workspace);
     int64_t most = config.engine_slots + config.engine_plan_slots + CONF(engine_idle_max) + 32;
     if (p->closing) {
         rc = err_set(e, ERR_UNAVAILABLE, "57P01", "the engine pool is closing");
     } else if (!w) {
         rc = err_set(e, ERR_NOMEM, NULL, "out of memory");
-    } else if ((x = spare ? take_blank(p) : NULL) != NULL) {
+    } else if (x) {
         *ret_spare = true;
+    } else if (!room) {
+        rc = err_set(e, ERR_BUSY, "53000", "the memory of engine processes is used up (engine.memory_share)");
     } else if (p->count >= most) {
         rc = err_set(e, ERR_BUSY, "53000", "too many engine processes (engine.slots, engine.plan_slots, engine.idle_max)");
     } else if (!(x = pool__new(p, STATE_STARTING))) {
         rc = err_set(e, ERR_NOMEM, NULL, "out of memory");
     }
     if (rc) {
+        if (x) pool__discard(x, REASON_START);
         pthread_mutex_unlock(&p->mu);
         arena_free(a);
         return rc;

@@ -259,11 +259,18 @@ void spool_name(const struct qid *id, uint32_t ordinal, char ret[SPOOL_NAME_MAX]
     (void)snprintf(ret, SPOOL_NAME_MAX, "%02x/%s-%u.seg", id->b[15], id_uuid(id, text), ordinal);
 }
 
-int spool_remove(struct spool *s, const struct qid *id, uint32_t ordinal, struct err *e)
+int spool_remove(struct spool *s, const struct qid *id, uint32_t ordinal, uint64_t *ret_bytes, struct err *e)
 {
     char path[NAME_MAX_LEN];
+    struct stat st;
     sealed_path(path, id, ordinal);
-    if (sys_unlinkat(s->fd, path, 0) == 0 || errno == ENOENT) return 0;
+    if (ret_bytes) *ret_bytes = 0;
+    bool there = fstatat(s->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (sys_unlinkat(s->fd, path, 0) == 0) {
+        if (ret_bytes && there) *ret_bytes = (uint64_t)st.st_size;
+        return 0;
+    }
+    if (errno == ENOENT) return 0;
     return err_errno(e, errno, "removing a stored result");
 }
 

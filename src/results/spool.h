@@ -27,8 +27,8 @@ int spool_link(struct spool *s, const struct qid *from, const struct qid *to, ui
 /* Its name below DIR/spool: "xx/UUID-N.seg". */
 #define SPOOL_NAME_MAX 64
 void spool_name(const struct qid *id, uint32_t ordinal, char ret[SPOOL_NAME_MAX]);
-/* Removes a sealed result; absent is fine. */
-int spool_remove(struct spool *s, const struct qid *id, uint32_t ordinal, struct err *e) MUST_USE;
+/* Removes a sealed result; absent is fine. *ret_bytes (may be NULL): the size of the file that went, 0 when there was none. */
+int spool_remove(struct spool *s, const struct qid *id, uint32_t ordinal, uint64_t *ret_bytes, struct err *e) MUST_USE;
 /* Calls keep(arg, id, ordinal) for each sealed file and removes those it denies, and every temporary file that no writer of this spool holds.
  * At start, and by the janitor. A file is sealed before its manifest is committed: keep must also say true for every query that has not ended.
  * Returns the number removed, or a negative error. */

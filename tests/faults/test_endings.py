@@ -345,7 +345,7 @@ def test_delivery(d):
 
 def test_disk_full(make_daemon):
     """The spool is on a file system of 8 MB that is really full; afterwards, with space again, all goes on without a restart."""
-    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1"}, start=False)
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_SPOOL_MIN_FREE": "0"}, start=False)
     spool = os.path.join(d.data, "spool")
     os.makedirs(spool, exist_ok=True)
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "quern-test", spool], stderr=subprocess.PIPE, text=True)

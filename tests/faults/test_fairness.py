@@ -144,7 +144,6 @@ def test_a_full_queue_names_its_key(make_daemon):
     assert d.kakao_get(queued[0])["queryInfo"]["state"] == "QUEUED"
 
 
-@pytest.mark.xfail(strict=True, reason="a query that was canceled while it waited stays in its lane until a worker takes it (core/scheduler.c)")
 def test_a_canceled_query_gives_its_place_back(make_daemon):
     """What was canceled while it waited does not count against the bounds, although no slot became free meanwhile."""
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_SERVER_DRAIN": "0", "QUERN_QUEUE_PER_WORKSPACE": "5"})

@@ -146,8 +146,8 @@ static void results_live_and_go(void **state)
     assert_int_equal(spool_seal(s, &id, 2, live, &f8, &e), 0);
     segment_writer_free(live);
     assert_int_equal(read_back(s, &r, &id, 2, &f8, 1, &e), 0);
-    assert_int_equal(spool_remove(s, &id, 2, &e), 0);
-    assert_int_equal(spool_remove(s, &id, 2, &e), 0);
+    assert_int_equal(spool_remove(s, &id, 2, NULL, &e), 0);
+    assert_int_equal(spool_remove(s, &id, 2, NULL, &e), 0);
     assert_int_equal(read_back(s, &r, &id, 2, &f8, 1, &e), ERR_GONE);
 
     /* What a run that died left behind does not stop the next one. */
@@ -155,8 +155,8 @@ static void results_live_and_go(void **state)
     close(open(path, O_CREAT | O_WRONLY, 0600));
     assert_int_equal(scenario(s, schema, &r, &id, 9, 1, &f8, &e), 0);
     /* A folder that somebody removed is made again. */
-    assert_int_equal(spool_remove(s, &id, 9, &e), 0);
-    assert_int_equal(spool_remove(s, &id, 7, &e), 0);
+    assert_int_equal(spool_remove(s, &id, 9, NULL, &e), 0);
+    assert_int_equal(spool_remove(s, &id, 7, NULL, &e), 0);
     (void)snprintf(path, sizeof path, "%s/spool/%02x", folder, id.b[15]);
     if (id.b[15] != 0) assert_int_equal(rmdir(path), 0);
     assert_int_equal(scenario(s, schema, &r, &id, 7, 1, &f7, &e), 0);
@@ -183,7 +183,7 @@ static int with_fault(const char *fault, int appends)
     int rc = spool_open(folder, &s, &e);
     int sealed = rc < 0 ? rc : scenario(s, schema, &r, &id, 0, appends, &facts, &e);
     int read = sealed < 0 ? sealed : read_back(s, &r, &id, 0, &facts, appends, &e);
-    int removed = sealed < 0 ? 0 : spool_remove(s, &id, 0, &e);
+    int removed = sealed < 0 ? 0 : spool_remove(s, &id, 0, NULL, &e);
     bool swept_failed = s && spool_sweep(s, keep_none, NULL) < 0;
     bool hit = rc < 0 || sealed < 0 || read < 0 || removed < 0 || swept_failed;
     int bad = 0;
