@@ -5,7 +5,7 @@ import os
 import random
 import time
 
-from quern_client import sanitized
+from quern_client import sanitized, wait_until
 
 ROUNDS = int(os.environ.get("QUERN_KILL_ROUNDS", "8" if sanitized() else "24"))
 ROWS = 200000
@@ -67,7 +67,11 @@ def test_kill9_while_writing(make_daemon):
             what, sql, n = model.statements(rng)
             flying.append((what, n, d.kakao_run(sql)))
         reader = d.kakao_run("SELECT n, count(*) FROM t GROUP BY 1 ORDER BY 1")
-        time.sleep(rng.random() * rng.choice([0.1, 0.3, 0.8]))
+        if rng.random() < 0.7:  # in the middle of a write
+            wait_until("a write runs", lambda: any(d.kakao_get(qid)["queryInfo"]["state"] != "QUEUED" for _, _, qid in flying))
+            time.sleep(rng.random() * 0.15)
+        else:
+            time.sleep(rng.random() * 0.5)
         d.kill()
         d.start()
         for what, n, qid in flying:
@@ -106,7 +110,7 @@ def test_kill9_while_writing(make_daemon):
             rows(d, "DELETE FROM t")
             inserted, maybe, created, maybe_created = set(), set(), set(), set()
     print(outcomes)
-    assert outcomes["FAILED"] > 0 and outcomes["FINISHED"] > 0, outcomes
+    assert outcomes["FINISHED"] > 0 and (outcomes["FAILED"] > 0 or ROUNDS < 20), outcomes
     assert "Could not set lock" not in d.log()
     d.stop()
     assert not glob.glob(os.path.join(d.data, "catalog", "*", "*.wal"))
