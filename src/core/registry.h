@@ -106,10 +106,13 @@ struct registry_list_filter {
     uint32_t states;              /* bit (1 << state), 0 all */
     const char *creator; const struct qid *id;
     uint64_t offset; uint32_t limit;
-    const char *order_sql;        /* chosen by the service from a constant table; never user text. Names: the query columns, and the aliases
-                                   * user_name (u.name) and storage_url (bucket || '/' || path, '' without a bucket) */
+    bool by_created, desc;        /* order by creation: served from an index at any size */
+    const char *order_sql;        /* otherwise: chosen by the service from a constant table, never user text. Names: the query columns, and the aliases
+                                   * user_name (u.name) and storage_url (bucket || '/' || path, '' without a bucket). ERR_INVALID when more than
+                                   * list.max_sort queries would have to be sorted */
     int64_t user;                 /* 0 any: only this user's (access.queries = owner) */
 };
+/* ERR_INVALID also for an offset over list.max_offset; the texts name the keys. */
 int registry_list(struct registry *r, const struct registry_list_filter *f, struct arena *a, struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total,
                   struct err *e) MUST_USE;
 /* Does a manifest name this sealed file (and its result is not gone)? For spool_sweep; loads all once into memory through the callback: fn for each. */

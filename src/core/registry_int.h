@@ -58,6 +58,12 @@ int registry__error(struct sqlite3 *db, int rc, struct err *e);
 int registry__reader(struct registry *r, struct reg_conn **ret, struct err *e) MUST_USE;
 void registry__reader_back(struct registry *r, struct reg_conn *c);
 
+/* A read transaction on a reader, so that several statements see one state; the end gives the reader back. */
+int registry__read_begin(struct reg_conn *c, struct err *e) MUST_USE;
+void registry__read_end(struct registry *r, struct reg_conn *c);
+/* Steps st to its end, the first column being ids. */
+int registry__collect(struct reg_conn *c, struct sqlite3_stmt *st, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
+
 /* Copies a column's text or bytes into the arena; NULL stays NULL. */
 const char *registry__text(struct sqlite3_stmt *st, int col, struct arena *a);
 

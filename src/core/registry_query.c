@@ -492,13 +492,13 @@ static int get_results(struct reg_conn *c, const struct qid *id, struct arena *a
 }
 
 /* What follows sees one instant. */
-static int read_begin(struct reg_conn *c, struct err *e)
+int registry__read_begin(struct reg_conn *c, struct err *e)
 {
     return registry__run(c, registry__stmt(c, REG_BEGIN_READ, e), NULL, e);
 }
 
 /* Ends a read transaction, which cannot be refused, and gives the connection back. */
-static void read_end(struct registry *r, struct reg_conn *c)
+void registry__read_end(struct registry *r, struct reg_conn *c)
 {
     if (!sqlite3_get_autocommit(c->db)) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
     registry__reader_back(r, c);
@@ -510,7 +510,7 @@ int registry_get_query(struct registry *r, const struct qid *id, struct arena *a
     int rc = registry__reader(r, &c, e);
     if (rc) return rc;
     struct query_record q;
-    rc = read_begin(c, e);
+    rc = registry__read_begin(c, e);
     if (!rc) {
         struct sqlite3_stmt *st = registry__stmt(c, REG_QUERY_GET, e);
         if (st) bind_id(st, 1, id);
@@ -523,7 +523,7 @@ int registry_get_query(struct registry *r, const struct qid *id, struct arena *a
         }
         if (!rc) rc = get_results(c, id, a, &q, e);
     }
-    read_end(r, c);
+    registry__read_end(r, c);
     if (!rc) *ret = q;
     return rc;
 }
@@ -531,7 +531,7 @@ int registry_get_query(struct registry *r, const struct qid *id, struct arena *a
 /* ---- reading many ids ---- */
 
 /* Steps st to its end, ids (column 0) into the arena. */
-static int collect(struct reg_conn *c, struct sqlite3_stmt *st, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
+int registry__collect(struct reg_conn *c, struct sqlite3_stmt *st, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
 {
     CLEANUP_BUF struct buf b = BUF_INIT(IDS_BYTES_MAX);
     int rc;
@@ -558,7 +558,7 @@ int registry_unfinished(struct registry *r, struct arena *a, struct qid **ret_id
     int rc = registry__reader(r, &c, e);
     if (rc) return rc;
     struct sqlite3_stmt *st = registry__stmt(c, REG_UNFINISHED, e);
-    rc = st ? collect(c, st, a, ret_ids, ret_n, e) : failed(e);
+    rc = st ? registry__collect(c, st, a, ret_ids, ret_n, e) : failed(e);
     registry__reader_back(r, c);
     return rc;
 }
@@ -573,7 +573,7 @@ static int ids_before(struct registry *r, enum reg_stmt id, int64_t ms, uint32_t
         sqlite3_bind_int64(st, 1, ms);
         sqlite3_bind_int64(st, 2, n);
     }
-    rc = st ? collect(c, st, a, ret_ids, ret_n, e) : failed(e);
+    rc = st ? registry__collect(c, st, a, ret_ids, ret_n, e) : failed(e);
     registry__reader_back(r, c);
     return rc;
 }
@@ -641,82 +641,4 @@ int registry_each_stored(struct registry *r, void (*fn)(void *arg, int64_t works
     }
     registry__reader_back(r, c);
     return rc;
-}
-
-/* ---- lists ---- */
-
-/* The only texts put into a list's statement are constants of this file and of the service. */
-static void list_where(const struct registry_list_filter *f, struct buf *b)
-{
-    buf_str_add(b, " FROM query WHERE workspace = ?1");
-    if (f->states) buf_str_add(b, " AND (?2 >> state) & 1");
-    if (f->creator) buf_str_add(b, " AND user = (SELECT id FROM user WHERE name = ?3)");
-    if (f->id) buf_str_add(b, " AND id = ?4");
-    if (f->user) buf_str_add(b, " AND user = ?5");
-}
-
-static struct sqlite3_stmt *list_prepare(struct reg_conn *c, const struct registry_list_filter *f, const char *text, struct err *e)
-{
-    struct sqlite3_stmt *st = NULL;
-    int rc = text ? sqlite3_prepare_v2(c->db, text, -1, &st, NULL) : SQLITE_NOMEM;
-    if (rc != SQLITE_OK) {
-        registry__error(c->db, rc, e);
-        return NULL;
-    }
-    /* A parameter that the text does not have is refused by the library, without effect. */
-    sqlite3_bind_int64(st, 1, f->workspace);
-    sqlite3_bind_int64(st, 2, f->states);
-    if (f->creator) sqlite3_bind_text(st, 3, f->creator, -1, SQLITE_STATIC);
-    if (f->id) bind_id(st, 4, f->id);
-    sqlite3_bind_int64(st, 5, f->user);
-    sqlite3_bind_int64(st, 6, f->limit);
-    sqlite3_bind_int64(st, 7, f->offset > INT64_MAX ? INT64_MAX : (int64_t)f->offset);
-    return st;
-}
-
-static int list_total(struct reg_conn *c, const struct registry_list_filter *f, uint64_t *ret, struct err *e)
-{
-    CLEANUP_BUF struct buf b = BUF_INIT(LIST_SQL_MAX);
-    buf_str_add(&b, "SELECT count(*)");
-    list_where(f, &b);
-    struct sqlite3_stmt *st = list_prepare(c, f, buf_str(&b), e);
-    if (!st) return failed(e);
-    int rc = registry__row(c, st, e);
-    if (rc > 0) *ret = (uint64_t)sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
-    return rc < 0 ? rc : 0;
-}
-
-static int list_ids(struct reg_conn *c, const struct registry_list_filter *f, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
-{
-    CLEANUP_BUF struct buf b = BUF_INIT(LIST_SQL_MAX);
-    buf_str_add(&b, "SELECT id, (SELECT name FROM user WHERE user.id = query.user) AS user_name,"
-                    " CASE WHEN bucket IS NULL THEN '' ELSE bucket || '/' || coalesce(path, '') END AS storage_url");
-    list_where(f, &b);
-    buf_printf(&b, " ORDER BY %s LIMIT ?6 OFFSET ?7", f->order_sql ? f->order_sql : "created_ms DESC, id DESC");
-    struct sqlite3_stmt *st = list_prepare(c, f, buf_str(&b), e);
-    if (!st) return failed(e);
-    int rc = collect(c, st, a, ret_ids, ret_n, e);
-    sqlite3_finalize(st);
-    return rc;
-}
-
-int registry_list(struct registry *r, const struct registry_list_filter *f, struct arena *a, struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total,
-                  struct err *e)
-{
-    struct reg_conn *c;
-    int rc = registry__reader(r, &c, e);
-    if (rc) return rc;
-    uint64_t total = 0;
-    struct qid *ids = NULL;
-    size_t n = 0;
-    rc = read_begin(c, e);
-    if (!rc) rc = list_total(c, f, &total, e);
-    if (!rc) rc = list_ids(c, f, a, &ids, &n, e);
-    read_end(r, c);
-    if (rc) return rc;
-    *ret_ids = ids;
-    *ret_n = n;
-    *ret_total = total;
-    return 0;
 }

@@ -2,7 +2,7 @@
  * registry_schema: the tables of DIR/registry.db and every statement that is run on them. Constant data only.
  *
  * Format. All times are Unix milliseconds, 0 = not yet. Ids of queries are the 16 bytes of base/id.h: time first, so that inserts stay in
- * order. A migration is never changed once released; a new one is appended.
+ * order. query_count is kept by triggers, so that a list knows its total without counting. A migration is never changed once released; a new one is appended.
  */
 #include <stddef.h>
 
@@ -31,6 +31,17 @@ const char *const registry__migrations[] = {
     " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, err_column INTEGER,"
     " note INTEGER NOT NULL, reuse_key BLOB, writes INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE INDEX query_newest ON query (workspace, created_ms DESC, id DESC, state, user);"
+    "CREATE INDEX query_by_state ON query (workspace, state, created_ms DESC, id DESC, user);"
+    "CREATE INDEX query_by_user ON query (workspace, user, created_ms DESC, id DESC, state);"
+    "CREATE TABLE query_count (workspace INTEGER NOT NULL, user INTEGER NOT NULL, state INTEGER NOT NULL, n INTEGER NOT NULL,"
+    " PRIMARY KEY (workspace, user, state)) STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER query_in AFTER INSERT ON query BEGIN"
+    " INSERT INTO query_count VALUES (new.workspace, new.user, new.state, 1) ON CONFLICT DO UPDATE SET n = n + 1; END;"
+    "CREATE TRIGGER query_out AFTER DELETE ON query BEGIN"
+    " UPDATE query_count SET n = n - 1 WHERE workspace = old.workspace AND user = old.user AND state = old.state; END;"
+    "CREATE TRIGGER query_moved AFTER UPDATE OF state ON query WHEN old.state <> new.state BEGIN"
+    " UPDATE query_count SET n = n - 1 WHERE workspace = old.workspace AND user = old.user AND state = old.state;"
+    " INSERT INTO query_count VALUES (new.workspace, new.user, new.state, 1) ON CONFLICT DO UPDATE SET n = n + 1; END;"
     "CREATE INDEX query_unfinished ON query (state) WHERE state IN (1, 2);"
     "CREATE INDEX query_expiry ON query (expires_ms) WHERE gone_ms = 0 AND expires_ms > 0;"
     "CREATE INDEX query_history ON query (ended_ms) WHERE ended_ms > 0;"

@@ -193,7 +193,8 @@ int service_list(struct service *s, const struct identity *who, const struct lis
     order_text(f, &order);
     bool own = config.access_queries != 0 && who->role != ROLE_ADMIN;
     struct registry_list_filter rf = {.workspace = who->workspace, .states = f->states, .creator = f->creator, .id = f->id, .offset = f->offset,
-                                      .limit = f->limit, .order_sql = f->norders ? buf_str(&order) : "created_ms DESC, id DESC",
+                                      .limit = f->limit, .by_created = f->norders == 0 || (f->norders == 1 && f->orders[0].by == SORT_CREATED),
+                                      .desc = f->norders == 0 || f->orders[0].desc, .order_sql = buf_str(&order),
                                       .user = own ? who->user : 0};
     struct qid *ids = NULL;
     size_t n = 0;
