@@ -100,7 +100,7 @@ def test_slots_and_queue_of_a_workspace(make_daemon):
 
 def test_rows_and_time_of_a_workspace(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "2", "QUERN_ENGINE_GRACE": "500ms"}, start=False)
-    quota(d, rows=1000, run_timeout=1000)
+    quota(d, rows=1000, run_timeout=8000)
     d.start()
     error = d.kakao_query("SELECT range AS n FROM range(1001)")["queryInfo"]
     assert error["state"] == "FAILED" and "quota rows (1000)" in error["error"]["message"], error
