@@ -4,7 +4,7 @@
  * The table (config_table.def) holds for each key: section.name, type, default, least, most, unit, reloadable, text. INI reader, environment
  * names (QUERN_SECTION_KEY), --help, `quernd check-config` and docs/configuration.md are made from it. Values are read through
  * one struct with a field per key (section_name); it is filled before threads start; reload (SIGHUP) changes only reloadable
- * fields, each with one relaxed atomic store of a word. Any thread may read.
+ * fields, each with one atomic store of a word. Any thread may read.
  */
 #ifndef QUERN_BASE_CONFIG_H
 #define QUERN_BASE_CONFIG_H
@@ -20,9 +20,9 @@
 enum config_type { CONFIG_INT, CONFIG_SIZE, CONFIG_MS, CONFIG_BOOL, CONFIG_ENUM, CONFIG_TEXT };
 
 struct config {
-#define CONFIG_NUM(section, name, type, def, least, most, unit, reload, text) int64_t section##_##name;
-#define CONFIG_WORD(section, name, words, def, reload, text) int64_t section##_##name;
-#define CONFIG_STR(section, name, def, reload, text) const char *section##_##name;
+#define CONFIG_NUM(section, name, type, def, least, most, unit, reload, text) _Atomic int64_t section##_##name;
+#define CONFIG_WORD(section, name, words, def, reload, text) _Atomic int64_t section##_##name;
+#define CONFIG_STR(section, name, def, reload, text) const char *_Atomic section##_##name;
 #include "base/config_table.def"
 #undef CONFIG_NUM
 #undef CONFIG_WORD

@@ -39,7 +39,7 @@ static void defaults(void **state)
 static void units_and_bounds(void **state)
 {
     (void)state;
-    struct { const char *key, *value; int64_t *at; int64_t want; } good[] = {
+    struct { const char *key, *value; _Atomic int64_t *at; int64_t want; } good[] = {
         {"http.max_body", "2 MiB", &config.http_max_body, 2 << 20},
         {"http.max_body", "1KiB", &config.http_max_body, 1024},
         {"http.max_body", "1024", &config.http_max_body, 1024},
