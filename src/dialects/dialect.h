@@ -97,10 +97,18 @@ struct request {
     struct reply_wait wait;
     struct reply reply;
     void *state;                     /* the handler's own, in the arena */
+    const struct request_source *source; /* where headers and parameters come from */
     void *http;                      /* http room's own */
 };
 
-/* ---- what the http room offers to handlers (implemented in http/request.c; the dialects link against these declarations only) ---- */
+/* What lies behind a request: the http room's table, so that no arrow runs from here up to it. */
+struct request_source {
+    const char *(*header)(struct request *rq, const char *name);
+    const char *(*query)(struct request *rq, const char *name, uint32_t i);
+    void (*query_each)(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg);
+    bool (*is_local)(struct request *rq);
+};
+
 /* Value of a request header, NULL when absent. Case-insensitive. */
 const char *request_header(struct request *rq, const char *name);
 /* i-th value of a query parameter (percent-decoded, "+" is a blank), NULL when there is none. A parameter without "=" has the value "". */

@@ -83,6 +83,26 @@ static void drop_query(void *arg)
     query_unref(arg);
 }
 
+const char *request_header(struct request *rq, const char *name)
+{
+    return rq->source->header(rq, name);
+}
+
+const char *request_query(struct request *rq, const char *name, uint32_t i)
+{
+    return rq->source->query(rq, name, i);
+}
+
+void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+    rq->source->query_each(rq, fn, arg);
+}
+
+bool request_is_local(struct request *rq)
+{
+    return rq->source->is_local(rq);
+}
+
 void request_keep_query(struct request *rq, struct query *q)
 {
     if (arena_on_free(rq->arena, drop_query, query_ref(q)))

@@ -86,6 +86,7 @@ struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_
     x->route_number = UINT32_MAX;
     x->rq.service = s->service;
     x->rq.http = x;
+    x->rq.source = &http__request_source;
     x->rq.peer = c->peer;
     x->rq.reply.length = -1;
     return x;

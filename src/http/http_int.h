@@ -133,6 +133,7 @@ void exchange_refuse(struct exchange *x, int status, const struct err *e);
 
 /* ---- server.c: the library, for the files that may not see it ---- */
 const char *server__header(struct exchange *x, const char *name);
+extern const struct request_source http__request_source; /* request.c */
 void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg); /* not decoded; value may be NULL */
 void server__headers(struct exchange *x, const char *name, void (*fn)(void *arg, const char *name, const char *value), void *arg); /* every line of that name, in order */
 bool server__suspend(struct exchange *x); /* false: stopping, not suspended */

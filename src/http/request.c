@@ -12,7 +12,7 @@ static struct exchange *exchange_of(struct request *rq)
     return x;
 }
 
-const char *request_header(struct request *rq, const char *name)
+static const char *source_header(struct request *rq, const char *name)
 {
     return server__header(exchange_of(rq), name);
 }
@@ -59,7 +59,7 @@ static void load_args(struct exchange *x)
     server__args(x, collect, &c);
 }
 
-const char *request_query(struct request *rq, const char *name, uint32_t i)
+static const char *source_query(struct request *rq, const char *name, uint32_t i)
 {
     struct exchange *x = exchange_of(rq);
     load_args(x);
@@ -69,7 +69,7 @@ const char *request_query(struct request *rq, const char *name, uint32_t i)
     return NULL;
 }
 
-void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+static void source_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg)
 {
     struct exchange *x = exchange_of(rq);
     load_args(x);
@@ -77,8 +77,10 @@ void request_query_each(struct request *rq, void (*fn)(void *arg, const char *na
         fn(arg, x->args[k * 2], x->args[k * 2 + 1]);
 }
 
-bool request_is_local(struct request *rq)
+static bool source_is_local(struct request *rq)
 {
     struct exchange *x = exchange_of(rq);
     return x->conn->admin || (x->conn->loopback && !x->guard.forwarded);
 }
+
+const struct request_source http__request_source = {source_header, source_query, source_query_each, source_is_local};

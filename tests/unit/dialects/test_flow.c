@@ -31,7 +31,7 @@ static struct { const char *name, *value; } headers[8], params[8];
 static int dummy;
 #define Q ((struct query *)(void *)&dummy)
 
-const char *request_header(struct request *r, const char *name)
+static const char *a_header(struct request *r, const char *name)
 {
     (void)r;
     for (size_t i = 0; i < 8 && headers[i].name; i++)
@@ -40,7 +40,7 @@ const char *request_header(struct request *r, const char *name)
     return NULL;
 }
 
-const char *request_query(struct request *r, const char *name, uint32_t at)
+static const char *a_query(struct request *r, const char *name, uint32_t at)
 {
     (void)r;
     for (size_t i = 0; i < 8 && params[i].name; i++)
@@ -48,6 +48,8 @@ const char *request_query(struct request *r, const char *name, uint32_t at)
             return params[i].value;
     return NULL;
 }
+
+static const struct request_source source = {a_header, a_query, NULL, NULL};
 
 struct query *query_ref(struct query *q)
 {
@@ -255,6 +257,7 @@ static void reset(const struct dialect *d, const char *method, const char *json)
         assert_true(closed <= opened);
     }
     memset(&rq, 0, sizeof rq);
+    rq.source = &source;
     memset(headers, 0, sizeof headers);
     memset(params, 0, sizeof params);
     rq.arena = arena_new(1u << 24);
