@@ -233,6 +233,7 @@ static int try_engine(struct service *s, int64_t workspace, struct err *e)
     struct engine_event ev;
     struct arena *arena = arena_new(1u << 20);
     int rc = arena ? workspace_engine_key(s->workspaces, workspace, false, arena, &key, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc) key.catalog_path = ""; /* the file is only for those who hold its lock */
     if (!rc) rc = pool_acquire(s->pool, &key, &x, e);
     arena_free(arena);
     if (rc) return rc;

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "core/audit.h"
+#include "core/catalog.h"
 #include "core/service_int.h"
 
 #define PATH_BYTES 4096
@@ -36,7 +37,7 @@ struct backup {
     struct file *files;
     size_t n, cap;
     bool failed;
-    int64_t queries, bytes;
+    int64_t queries, bytes, catalogs;
 };
 
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -176,19 +177,80 @@ static int audit_file(void *arg, const char *name, struct err *e)
     return copy_named(b, full, &bytes, e);
 }
 
-static int has_catalogs(const struct backup *b)
+/* ---- catalogs ---- */
+
+struct reader { struct catalog_claim claim; pthread_mutex_t lock; pthread_cond_t cond; bool told; enum catalog_answer answer; };
+
+static void reader_answer(struct catalog_claim *c, enum catalog_answer a)
 {
-    char dir[PATH_BYTES];
-    int n = 0;
-    if (path(dir, b->from, "catalog", NULL)) return 0;
-    DIR *d = opendir(dir);
-    for (struct dirent *x; d && (x = readdir(d));) { /* a folder for each workspace */
-        char file[sizeof x->d_name + 32];
-        snprintf(file, sizeof file, "%s/catalog.duckdb", x->d_name);
-        n += x->d_name[0] != '.' && faccessat(dirfd(d), file, F_OK, 0) == 0;
+    struct reader *r = (struct reader *)(void *)c;
+    pthread_mutex_lock(&r->lock);
+    r->told = true;
+    r->answer = a;
+    pthread_cond_signal(&r->cond);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Copies the files of one workspace's catalog ("catalog/N"). */
+static int copy_folder(struct backup *b, const char *folder, struct err *e)
+{
+    char from[PATH_BYTES], to[PATH_BYTES], name[600];
+    int rc = path(from, b->from, folder, e);
+    if (!rc) rc = path(to, b->to, folder, e);
+    if (!rc && sys_mkdir_p(to, 0700) < 0) rc = err_errno(e, errno, "making a folder of the backup");
+    DIR *d = rc ? NULL : opendir(from);
+    if (!rc && !d) rc = err_errno(e, errno, "a catalog's folder");
+    for (struct dirent *x; d && !rc && (x = readdir(d));) {
+        if (x->d_type != DT_REG) continue;
+        snprintf(name, sizeof name, "%s/%s", folder, x->d_name);
+        rc = copy_named(b, name, &b->bytes, e);
     }
     if (d) closedir(d);
-    return n;
+    return rc;
+}
+
+/* The same while no writer has it; other readers go on. */
+static int copy_catalog(struct service *s, struct backup *b, int64_t workspace, const char *folder, struct err *e)
+{
+    struct reader r = {.claim.answer = reader_answer, .answer = CATALOG_GRANTED};
+    int rc = 0;
+    if (s) {
+        pthread_mutex_init(&r.lock, NULL);
+        pthread_cond_init(&r.cond, NULL);
+        if (!catalog_take(s->catalog, &r.claim, workspace, false)) {
+            pthread_mutex_lock(&r.lock);
+            while (!r.told) pthread_cond_wait(&r.cond, &r.lock);
+            pthread_mutex_unlock(&r.lock);
+        }
+        if (r.answer == CATALOG_EXPIRED) rc = err_set(e, ERR_TIMEOUT, "55P03", "a workspace's catalog was in use for too long (catalog.wait)");
+        if (r.answer == CATALOG_CLOSED) rc = err_set(e, ERR_UNAVAILABLE, "57P01", "the daemon is stopping");
+    }
+    if (!rc) rc = copy_folder(b, folder, e);
+    if (!s) return rc;
+    if (r.answer == CATALOG_GRANTED) catalog_release(s->catalog, &r.claim);
+    pthread_mutex_destroy(&r.lock);
+    pthread_cond_destroy(&r.cond);
+    return rc;
+}
+
+static int catalogs(struct service *s, struct backup *b, struct err *e)
+{
+    char dir[PATH_BYTES], to[PATH_BYTES], name[300];
+    int rc = path(dir, b->from, "catalog", e);
+    if (!rc) rc = path(to, b->to, "catalog", e);
+    if (!rc && sys_mkdir_p(to, 0700) < 0) rc = err_errno(e, errno, "making a folder of the backup");
+    DIR *d = rc ? NULL : opendir(dir);
+    if (!rc && !d && errno != ENOENT) rc = err_errno(e, errno, "the catalogs' folder");
+    for (struct dirent *x; d && !rc && (x = readdir(d));) {
+        char *end;
+        int64_t workspace = strtoll(x->d_name, &end, 10);
+        if (workspace <= 0 || *end) continue;
+        snprintf(name, sizeof name, "catalog/%s", x->d_name);
+        rc = copy_catalog(s, b, workspace, name, e);
+        b->catalogs++;
+    }
+    if (d) closedir(d);
+    return rc;
 }
 
 static int make_folder(const char *to, struct err *e)
@@ -203,7 +265,7 @@ static int make_folder(const char *to, struct err *e)
     return empty ? 0 : err_set(e, ERR_CONFLICT, "58030", "the backup's folder is not empty");
 }
 
-static void write_answer(const struct backup *b, int catalogs, struct buf *out)
+static void write_answer(const struct backup *b, struct buf *out)
 {
     char time[40];
     struct json_write j = JSON_WRITE_INIT(out);
@@ -215,7 +277,7 @@ static void write_answer(const struct backup *b, int catalogs, struct buf *out)
     json_ki64(&j, "results", (int64_t)b->n);
     json_ki64(&j, "bytes", b->bytes);
     json_kstr(&j, "linked", b->staged ? "no" : "yes");
-    json_kstr(&j, "catalogs", catalogs ? "not in this backup" : "none");
+    json_ki64(&j, "catalogs", b->catalogs);
     json_object_end(&j);
 }
 
@@ -237,6 +299,7 @@ static int make(struct registry *r, struct service *s, struct backup *b, struct 
     int64_t small = 0;
     int rc = make_folder(b->to, e);
     if (!rc) rc = results(r, s, b, e);
+    if (!rc) rc = catalogs(s, b, e);
     if (!rc) rc = copy_named(b, "keyring", &small, e);
     if (!rc) rc = path(audit, b->to, "audit", e);
     if (!rc && sys_mkdir_p(audit, 0700) < 0) rc = err_errno(e, errno, "making a folder of the backup");
@@ -244,7 +307,7 @@ static int make(struct registry *r, struct service *s, struct backup *b, struct 
     if (!rc) rc = audit_each_file(b->from, audit_file, b, e);
     if (rc) return rc;
     CLEANUP_BUF struct buf answer = BUF_INIT(16384);
-    write_answer(b, has_catalogs(b), &answer);
+    write_answer(b, &answer);
     rc = finish(b, &answer, e);
     if (!rc) rc = buf_add(out, answer.p, answer.len);
     return rc;

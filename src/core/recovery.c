@@ -114,7 +114,9 @@ static int sweep(struct service *s, bool running, int64_t *ret_removed, struct e
     if (!rc && k.failed) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc) {
         if (k.n) qsort(k.ids, k.n, sizeof *k.ids, compare_ids);
+        pthread_mutex_lock(&s->files_lock);
         *ret_removed = spool_sweep(s->spool, keep_has, &k);
+        pthread_mutex_unlock(&s->files_lock);
     }
     free(k.ids);
     return rc;

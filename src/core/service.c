@@ -117,6 +117,7 @@ static int apply_end(struct registry *r, struct registry_write *w, struct err *e
 static void end_shown(struct query *q)
 {
     struct service *s = q->service;
+    if (!q->refused) observe_end(&q->rec); /* before anybody is told */
     pthread_mutex_lock(&q->lock);
     q->shown = (enum query_state)q->rec.state;
     enum ending ending = q->rec.ending;
@@ -126,7 +127,6 @@ static void end_shown(struct query *q)
     atomic_fetch_sub(&s->live, 1);
     metric_add(s->m_ended[ending], 1);
     metric_observe_ns(s->m_seconds, elapsed);
-    if (!q->refused) observe_end(&q->rec);
     table_retire(s, q);
 }
 
@@ -662,6 +662,11 @@ static void count_stored(void *arg, int64_t workspace, int64_t bytes)
     usage_add(arg, workspace, bytes);
 }
 
+static void show_stored(void *arg, const struct workspace_row *w)
+{
+    observe_spool(w->id, w->name, usage_of(((struct service *)arg)->usage, w->id));
+}
+
 static bool on_full(void *arg)
 {
     return disk_give_up(arg);
@@ -674,7 +679,8 @@ static int open_space(struct service *s, const char *data_dir, struct err *e)
     registry_on_full(s->registry, on_full, s->disk);
     s->usage = usage_new();
     if (!s->usage) return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    return registry_each_stored(s->registry, count_stored, s->usage, e);
+    rc = registry_each_stored(s->registry, count_stored, s->usage, e);
+    return rc ? rc : registry_each_workspace(s->registry, show_stored, s, e);
 }
 
 int service_open(const struct service_options *o, struct service **ret, struct err *e)

@@ -189,6 +189,31 @@ def test_metrics_by_workspace(make_daemon):
     assert all(v == 0 for k, v in found.items() if k.startswith(("quern_workspace_queries_running", "quern_workspace_queries_queued")))
 
 
+def test_spool_bytes_by_workspace(make_daemon):
+    d = make_daemon(env={"QUERN_RESULT_RETENTION": "1h"})
+
+    def stored():
+        files = sum(os.path.getsize(f) for f in glob.glob(os.path.join(d.data, "spool", "??", "*.seg")))
+        return d.metrics().get('quern_workspace_spool_bytes{workspace="w1"}', 0), files
+
+    ids = [d360_id(d, f"SELECT range + {i} AS n FROM range(50000)") for i in range(3)]
+    for qid in ids:
+        d.d360_wait(qid)
+    shown, files = stored()
+    assert shown == files > 3 * 50000
+    d.http("DELETE", f"/api/v3/query/{ids[0]}", dialect="data360")
+    wait_until("that the file goes", lambda: stored()[1] < files)
+    wait_until("that the metric follows", lambda: len(set(stored())) == 1)
+    d.restart()
+    assert len(set(stored())) == 1 and stored()[0] > 0
+    d.restart(env={"QUERN_RESULT_RETENTION": "1s"}) # what ended before keeps its hour
+    last = d360_id(d, "SELECT range FROM range(50000)")
+    d.d360_wait(last)
+    wait_until("that it expires", lambda: d.d360_get(last).status_code == 404)
+    wait_until("that its file and bytes go", lambda: len(set(stored())) == 1)
+    assert [r["query"] for r in events(d, "retention_delete", what="result")] == [last]
+
+
 def test_metrics_of_many_workspaces(make_daemon):
     d = make_daemon(start=False)
     keys = [d.new_key(workspace=f"more{i}", user="u") for i in range(66)]
@@ -337,6 +362,7 @@ def check_backup(make_daemon, place):
     gone = d360_id(d, "SELECT range FROM range(100000)")
     for qid in (large, small, gone):
         d.d360_wait(qid)
+    assert d.kakao_query("CREATE TABLE kept AS SELECT range AS n FROM range(1000)")["queryInfo"]["state"] == "FINISHED"
     d.http("DELETE", f"/api/v3/query/{gone}", dialect="data360")
     bodies = {qid: d.download(qid, "csv").content for qid in (large, small)}
     stop, acknowledged, wrong = threading.Event(), [], []
@@ -385,6 +411,7 @@ def check_backup(make_daemon, place):
     assert "damaged" not in copy.log() and "could not" not in copy.log()
     copy.works()
     assert copy.kakao_query("SELECT count(*) FROM flights")["queryData"] == [["3000000"]]
+    assert copy.kakao_query("SELECT count(*), sum(n) FROM kept")["queryData"] == [["1000", "499500"]] and made["catalogs"] == 1
     assert copy.admin("audit", "verify")["ok"] is True
     assert len({r["seq"] for r in trail(copy)}) > len(before)
     copy.stop()
