@@ -12,6 +12,7 @@
 
 #include "base/json_read.h"
 #include "base/utf8.h"
+#include "engines/compat_int.h"
 #include "engines/duckdb_int.h"
 
 struct parts { char class[48], subtype[48], object[48]; const char *text; int64_t position; };
@@ -207,7 +208,8 @@ int duck__error(const struct duck *d, const char *message, int type, const char 
         duck__scrub(d, e->text);
         size_t used = strlen(e->text);
         if (memory && !strstr(e->text, "engine.")) (void)snprintf(e->text + used, sizeof e->text - used, " (limit: %s)", strcmp(state, "53100") == 0 ? "engine.spill" : "engine.memory");
-        if (p.position >= 0 && sql) duck__position(e, sql, sql_len, byte_offset(&p, sql, sql_len));
+        bool in_macro = p.position >= COMPAT_MACRO_OFFSET && p.position < COMPAT_MACRO_OFFSET + COMPAT_MACRO_SPAN && strcmp(p.subtype, "SYNTAX_ERROR") != 0;
+        if (p.position >= 0 && !in_macro && sql) duck__position(e, sql, sql_len, byte_offset(&p, sql, sql_len));
     }
     if (doc) json_doc_free(doc);
     return code;

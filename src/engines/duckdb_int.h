@@ -9,6 +9,7 @@
  *   duckdb_text.c    values that travel as text
  *   duckdb_run.c     one job from begin to end
  *   duckdb_error.c   the engine's errors as ours
+ *   compat*.c        SQL of the Trino family, semantics profiles (compat.h)
  *
  * Thread: everything here belongs to the job thread, except duck_interrupt and duck_progress (main thread; locked by `mu`).
  */
@@ -148,6 +149,8 @@ struct plan {
     struct statement st;
     struct rows_plan out;
     uint32_t nparams;
+    const char *text_column; /* name of the only column of WIRE_KIND_TEXT; NULL: "Query Plan" */
+    int8_t kind;             /* 1 + enum wire_kind instead of what the type says; 0: none */
 };
 int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *ret, struct err *e, uint32_t *ret_kind) MUST_USE;
 void duck__plan_free(struct plan *p);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engines/compat_int.h"
 #include "engines/duckdb_int.h"
 
 #define MARKER "quern dataset"
@@ -270,11 +271,6 @@ int duck_open(const struct wire_setup *setup, struct duck **ret, struct err *e)
 static int apply(struct session *s, struct err *e)
 {
     CLEANUP_BUF struct buf b = BUF_INIT(64 * 1024);
-    /* Belongs to the connection, and a new one has it off. */
-    if (s->profile != WIRE_PROFILE_PLAIN) {
-        int r = duck__exec(s->conn, "SET integer_division=true", e);
-        if (r < 0) return r;
-    }
     if (strcmp(s->timezone, "UTC") != 0) {
         (void)buf_str_add(&b, "SET SESSION TimeZone=");
         duck__quote(&b, '\'', s->timezone);
@@ -286,6 +282,8 @@ static int apply(struct session *s, struct err *e)
     duck__quote(&path, '"', none ? "memory" : s->catalog[0] ? s->catalog : "data_catalog");
     (void)buf_char(&path, '.');
     duck__quote(&path, '"', none ? NOWHERE : s->schema[0] ? s->schema : "main");
+    const char *macros = compat_schema(s->profile); /* after the user's own, before the engine's functions */
+    if (macros) (void)buf_printf(&path, ",memory.%s", macros);
     const char *p = buf_str(&path);
     /* Progress is drawn on standard output, which is closed to the world; counting starts after two seconds (the library's default). */
     (void)buf_str_add(&b, "SET search_path=");
@@ -299,7 +297,8 @@ static int apply(struct session *s, struct err *e)
 static int make(struct duck *d, struct session *s, struct err *e)
 {
     if (duckdb_connect(d->db, &s->conn) != DuckDBSuccess) return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
-    int r = apply(s, e);
+    int r = compat_install(s->conn, s->profile, e);
+    if (!r) r = apply(s, e);
     if (r < 0) duckdb_disconnect(&s->conn);
     return r;
 }

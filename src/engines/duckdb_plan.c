@@ -174,7 +174,7 @@ int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, s
     s->ncolumns = (uint32_t)n;
     p->out = (struct rows_plan){s, nodes, false};
     if (p->st.kind == WIRE_KIND_TEXT) {
-        s->columns[0] = (struct column){.name = "Query Plan", .detail = "VARCHAR", .phys = PHYS_UTF8, .sql = SQLT_VARCHAR, .nullable = true};
+        s->columns[0] = (struct column){.name = p->text_column ? p->text_column : "Query Plan", .detail = "VARCHAR", .phys = PHYS_UTF8, .sql = SQLT_VARCHAR, .nullable = true};
         nodes[0] = (struct node){.column = &s->columns[0], .id = DUCKDB_TYPE_VARCHAR};
         return schema_number(s, e);
     }
@@ -289,6 +289,7 @@ int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, 
         *kind = WIRE_FAIL_REFUSED;
         return r;
     }
+    if (p->kind && p->st.kind == WIRE_KIND_ROWS) p->st.kind = (uint8_t)(p->kind - 1);
     r = bind_all(d, c, job, p->ps, &p->nparams, e, kind);
     if (!r) r = duck__plan_columns(a, p, NULL, e);
     if (!r && p->out.needs_cast && !p->st.unreliable_schema) {

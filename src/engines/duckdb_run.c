@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "encoders/batch.h"
+#include "engines/compat_int.h"
 #include "engines/duckdb_int.h"
 
 #define BATCH_ROWS 65536u
@@ -33,6 +34,7 @@
 struct run {
     struct duck *d;
     const struct wire_job *job;
+    struct compat compat;    /* holds the job once its text went through the room */
     struct arena *arena;
     struct port *port;
     struct session session;
@@ -40,7 +42,7 @@ struct run {
     struct rows rows;
     duckdb_pending_result pending;
     duckdb_result result;
-    bool has_result, in_transaction, sent_batch, cut;
+    bool has_result, in_transaction, sent_batch, cut, rewritten;
     struct wire_done done;
     uint64_t bytes;          /* of batches sent */
     int64_t began, first_kept;
@@ -358,6 +360,12 @@ static int go(struct run *x)
     if (r < 0) return r;
     set_current(x->d, x->session.conn);
     if (port_canceled(x->port)) return canceled(x);
+    r = compat_job(x->d, x->session.conn, x->job, x->arena, &x->compat, &x->e, &x->fail);
+    if (r < 0) return r;
+    x->job = &x->compat.job;
+    x->rewritten = true;
+    x->plan.text_column = x->compat.text_column;
+    x->plan.kind = x->compat.has_kind ? (int8_t)(x->compat.kind + 1) : 0;
     r = duck__plan(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail);
     if (r < 0) return r;
     bool reader = x->plan.st.writes && !x->d->setup->catalog_write; /* the daemon takes the statement to a writer */
@@ -399,6 +407,7 @@ static void send_failed(struct run *x)
     bool bad = x->fail == WIRE_FAIL_FATAL || x->fail == WIRE_FAIL_MEMORY;
     if (bad) x->d->broken = true;
     if (x->e.code >= 0) err_set(&x->e, ERR_ENGINE, "XX000", "the engine failed without a reason");
+    if (x->rewritten) compat_place(&x->compat, &x->e);
     struct wire_failed m = {.job = x->job->job, .error = x->e, .kind = x->fail, .reusable = !x->d->broken && !x->d->setup->catalog_write};
     duck__scrub(x->d, m.error.text);
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
@@ -462,15 +471,17 @@ void duck_progress(struct duck *d, uint64_t *ret_scanned, uint64_t *ret_total, i
     pthread_mutex_unlock(&d->mu);
 }
 
-int duck_try(struct duck *d, const char *sql, bool allow_write, struct err *e)
+int duck_try(struct duck *d, const char *sql, uint8_t profile, bool allow_write, struct err *e)
 {
-    struct wire_job job = {.sql = sql, .sql_len = (uint32_t)strlen(sql), .default_catalog = "data_catalog", .default_schema = "main", .row_limit = -1, .timezone = "", .allow_write = allow_write};
+    struct wire_job job = {.sql = sql, .sql_len = (uint32_t)strlen(sql), .default_catalog = "data_catalog", .default_schema = "main", .row_limit = -1, .timezone = "", .profile = profile, .allow_write = allow_write};
     struct arena *a = arena_new(64u << 20);
     struct session s = {0};
     struct plan p = {0};
     uint32_t kind;
+    struct compat room;
     int r = a ? duck__session(d, &job, &s, e) : ERR_NOMEM;
-    if (!r) r = duck__plan(d, s.conn, &job, a, &p, e, &kind);
+    if (!r) r = compat_job(d, s.conn, &job, a, &room, e, &kind);
+    if (!r) r = duck__plan(d, s.conn, &room.job, a, &p, e, &kind);
     if (!r) {
         duckdb_result res;
         memset(&res, 0, sizeof res);

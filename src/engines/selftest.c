@@ -1,7 +1,7 @@
 /*
  * selftest: shows once, at the daemon's start, that the walls stand (pool_selftest).
  *
- * Each statement of the list is tried twice: through policy and engine as a reader's job, and directly on a connection without any policy, so that
+ * Each statement of the list is tried twice: through policy and engine as a reader's job (in both kinds of text), and directly on a connection without any policy, so that
  * the engine's settings and the sandbox are shown by themselves where they are the wall (`raw` false: the engine alone allows it, and it is
  * harmless inside the sandbox). Then the system calls (sandbox_probe). Main thread of the child, before any job thread.
  */
@@ -93,9 +93,10 @@ int selftest(struct duck *d, const struct wire_setup *setup, struct port *port)
 {
     CLEANUP_BUF struct buf bad = BUF_INIT(64 * 1024);
     (void)setup;
-    if (duck_try(d, "SELECT 42", false, NULL) < 0 || duck_raw(d, "SELECT 42", NULL) < 0) report(&bad, "nothing runs", "SELECT 42");
+    if (duck_try(d, "SELECT 42", WIRE_PROFILE_PLAIN, false, NULL) < 0 || duck_raw(d, "SELECT 42", NULL) < 0) report(&bad, "nothing runs", "SELECT 42");
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        if (duck_try(d, list[i].sql, false, NULL) == 0) report(&bad, "policy", list[i].sql);
+        if (duck_try(d, list[i].sql, WIRE_PROFILE_PLAIN, false, NULL) == 0) report(&bad, "policy", list[i].sql);
+        if (duck_try(d, list[i].sql, WIRE_PROFILE_TRINO, false, NULL) == 0) report(&bad, "policy of the Trino profile", list[i].sql);
         if (list[i].raw && duck_raw(d, list[i].sql, NULL) == 0) report(&bad, "engine", list[i].sql);
     }
     CLEANUP_BUF struct buf calls = BUF_INIT(16 * 1024);
