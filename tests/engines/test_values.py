@@ -147,8 +147,7 @@ def test_hugeint_beyond_38_digits_is_an_error_not_a_wrong_value(q):
 
 
 @pytest.mark.parametrize("sql, want", [("SELECT concat('a', CAST(NULL AS VARCHAR)) AS v", None), ("SELECT 1 / 0", "DIVISION_BY_ZERO"), ("SELECT 1 / (range - 5) FROM range(10)", "DIVISION_BY_ZERO")])
-@pytest.mark.xfail(reason="the semantics profile does not cover this yet", strict=False)
-def test_semantics_to_come(q, sql, want):
+def test_semantics_of_the_profile(q, sql, want):
     body = q.kakao_query(sql)
     if want:
         assert body["queryInfo"]["error"]["name"] == want

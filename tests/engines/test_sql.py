@@ -1,0 +1,60 @@
+"""The SQL of the dialects' families, row by row of sql_trino.tsv (Kakao, profile TRINO) and sql_pg.tsv (Data 360, profile PG)."""
+import json
+import os
+
+import pytest
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+
+
+def table(name):
+    rows = []
+    with open(os.path.join(FOLDER, name), encoding="utf-8") as f:
+        for number, line in enumerate(f, 1):
+            line = line.rstrip("\n")
+            if line and not line.startswith("#"):
+                cells = line.split("\t") + [""]
+                rows.append(pytest.param(cells[0].replace("\\n", "\n"), cells[1], cells[3], id=f"{number}-{cells[0][:50]}"))
+    return rows
+
+
+def as_text(rows):
+    return " / ".join(" | ".join("NULL" if cell is None else cell for cell in row) for row in rows)
+
+
+def check_error(error, want):
+    name, _, place = want[1:].partition("@")
+    assert error["name"] == name, error
+    if place:
+        assert error["message"].startswith(f"line {place}:"), error
+
+
+@pytest.mark.parametrize("sql, want, more", table("sql_trino.tsv"))
+def test_trino(q, sql, want, more):
+    body = q.kakao_query(sql)
+    if want.startswith("!"):
+        assert body["queryInfo"]["state"] == "FAILED", body
+        check_error(body["queryInfo"]["error"], want)
+        return
+    assert body["queryInfo"]["state"] == "FINISHED", body["queryInfo"].get("error")
+    if want.startswith("*"):
+        assert any(row[0].startswith(want[1:]) for row in body["queryData"]), body["queryData"]
+    else:
+        assert as_text(body["queryData"] or []) == want
+    names = more.partition("names=")[2].partition(" kind=")[0]
+    if names:
+        assert ",".join(c["name"] for c in body["columnData"]) == names
+    assert body["resultConfig"]["storeType"] == ("TEXT" if "kind=TEXT" in more else "BASIC")
+
+
+@pytest.mark.parametrize("sql, want, more", table("sql_pg.tsv"))
+def test_pg(q, sql, want, more):
+    answer = q.d360_submit(sql, check=False)
+    if want.startswith("!"):
+        state, _, place = want[1:].partition("@")
+        assert answer.status_code == 400, answer.text
+        detail = json.dumps(answer.json())
+        assert f'"{state}"' in detail, detail
+        return
+    assert answer.status_code == 200, answer.text
+    assert json.dumps(answer.json()["data"], ensure_ascii=False) == want

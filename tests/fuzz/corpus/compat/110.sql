@@ -1,0 +1,1 @@
+SELECT bitwise_and_agg(a), bitwise_or_agg(a), bitwise_xor_agg(a) FROM (VALUES 5, 3) AS t(a)

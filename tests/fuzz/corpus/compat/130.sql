@@ -1,0 +1,1 @@
+SELECT levenshtein_distance('kitten', 'sitting'), hamming_distance('abc', 'abd'), translate('abcd', 'ab', 'xy')

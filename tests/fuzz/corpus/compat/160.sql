@@ -1,0 +1,1 @@
+SELECT date_trunc('day', TIMESTAMP '2001-08-22 03:04:05.321'), date_trunc('hour', TIMESTAMP '2001-08-22 03:04:05.321'), date_trunc('second', TIMESTAMP '2001-08-22 03:04:05.321')

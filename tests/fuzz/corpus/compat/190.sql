@@ -1,0 +1,1 @@
+SELECT CAST(ROW(1, 'x') AS ROW(a integer, b varchar)), CAST(ROW(1, 2.0) AS ROW(x bigint, y double)).x

@@ -1,0 +1,1 @@
+SELECT MAP(ARRAY['a','b'], ARRAY[1,2]), MAP(ARRAY['a'], ARRAY[1])['a'], map_keys(MAP(ARRAY['a'], ARRAY[1])), map_values(MAP(ARRAY['a'], ARRAY[1]))

@@ -1,0 +1,1 @@
+WITH x AS (SELECT 1 AS a) SELECT a + 1, a FROM x

@@ -1,0 +1,1 @@
+SELECT numbers, animals FROM UNNEST(ARRAY[2, 5], ARRAY['dog', 'cat', 'bird']) AS t (numbers, animals)

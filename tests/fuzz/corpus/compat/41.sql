@@ -1,0 +1,1 @@
+SELECT a, n FROM UNNEST(ARRAY['x','y']) WITH ORDINALITY AS t (a, n) ORDER BY n

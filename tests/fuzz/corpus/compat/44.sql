@@ -1,0 +1,1 @@
+SELECT s, x FROM (VALUES ('a', ARRAY[1, 2])) AS t(s, l) CROSS JOIN UNNEST(t.l) AS u (x) ORDER BY x

@@ -1,0 +1,1 @@
+SELECT INTERVAL '2' DAY IS NULL, current_date IS NOT NULL

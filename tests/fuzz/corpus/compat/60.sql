@@ -1,0 +1,1 @@
+SELECT a / b, b / a, typeof(a / b) FROM (VALUES (CAST(7 AS bigint), CAST(2 AS tinyint))) AS t(a, b)

@@ -1,0 +1,1 @@
+SELECT greatest(1, 5, 3), least(4, 2)

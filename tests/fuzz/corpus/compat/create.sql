@@ -1,0 +1,1 @@
+CREATE TABLE t (a array(varchar(3)) COMMENT 'x', b timestamp(3) with time zone) WITH (format = 'ORC', p = ARRAY['a'])
