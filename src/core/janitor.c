@@ -2,7 +2,8 @@
  * janitor: every deadline of stored things in one place, on one thread: result retention, history retention, idempotency keys, files that no record names, removal of
  * deleted results, records that could not be written, free space, idle engines; see tick().
  *
- * Ticks once a second. A wall clock that jumped forward by more than an hour between two ticks skips deletion for one cycle (specs/reliability.md 5.5).
+ * Ticks once a second. What a wrong wall clock calls old is not deleted: after a start, and after the wall clock moved otherwise than the monotonic one, nothing is deleted by
+ * age for retention.quiet (or for the result retention, where that is shorter), measured by the monotonic clock.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -15,7 +16,7 @@
 
 #define TICK_MS 1000
 #define BATCH 250
-#define JUMP_MS 3600000
+#define JUMP_MS 60000 /* wall against monotonic clock, between two ticks */
 #define DAY_MS 86400000LL
 #define BATCHES 20          /* a tick */
 #define KEYS_EVERY 3600     /* ticks */
@@ -30,7 +31,7 @@ struct janitor {
     pthread_cond_t cond;
     struct removal *removals, *again;
     bool stop, running;
-    int64_t last_wall_ms; /* janitor thread */
+    int64_t last_wall_ms, last_mono_ms, quiet_until_ms; /* janitor thread; the last two monotonic */
     uint32_t ticks;       /* likewise */
 };
 
@@ -183,22 +184,34 @@ static void try_again(struct janitor *j)
     }
 }
 
+/* Is the wall clock not to be trusted with deletion now? */
+static bool clock_doubtful(struct janitor *j, int64_t wall, int64_t mono)
+{
+    int64_t drift = j->last_mono_ms ? wall - j->last_wall_ms - (mono - j->last_mono_ms) : 0;
+    bool jumped = drift > JUMP_MS || drift < -JUMP_MS;
+    if (jumped || !j->last_mono_ms) {
+        int64_t pause = config.retention_quiet < config.result_retention ? config.retention_quiet : config.result_retention;
+        if (mono + pause > j->quiet_until_ms) j->quiet_until_ms = mono + pause;
+    }
+    if (jumped) log_event(LOG_WARN, "core", "the wall clock jumped: nothing is deleted by age for a while (retention.quiet)", NULL);
+    j->last_wall_ms = wall;
+    j->last_mono_ms = mono;
+    return mono < j->quiet_until_ms;
+}
+
 /* Every deadline. Those of requests and downloads are http's (src/http/watch.c, stream.c), of a running query its worker's (runner.c), of limits on credentials
  * the limiter's. */
 static void tick(struct janitor *j)
 {
     struct service *s = j->service;
     int64_t now = sys_wall_ms();
-    bool jumped = j->last_wall_ms && now - j->last_wall_ms > JUMP_MS;
-    j->last_wall_ms = now;
+    bool quiet = clock_doubtful(j, now, sys_mono_ns() / 1000000);
     disk_tick(s->disk);
     metric_set(s->m_disk_free, (int64_t)disk_free(s->disk));
     metric_set(s->m_disk_low, disk_low(s->disk));
     metric_set(s->m_spool, (int64_t)usage_total(s->usage));
     try_again(j);
-    if (jumped) {
-        log_event(LOG_WARN, "core", "the clock jumped forward: nothing is deleted in this cycle", NULL);
-    } else {
+    if (!quiet) {
         sweep(s, now, now, expire, registry_expired);
         sweep(s, now, now - config.retention_history, forget, registry_historic);
         if (j->ticks % KEYS_EVERY == 0) sweep_keys(s, now);

@@ -16,15 +16,6 @@ YEAR = 365 * 86400 * 1000
 HOUR = 3600 * 1000
 HERE = os.path.dirname(os.path.abspath(__file__))
 JUMPS = {"ten years on": 10 * YEAR, "ten years back": -10 * YEAR, "25 hours on": 25 * HOUR, "a minute back": -60000}
-# The janitor leaves out one turn, which is one second, after a jump forward, and none at a start (core/janitor.c): what a wrong clock calls old is
-# deleted two seconds later. Strict: whoever mends it takes the marks away.
-KNOWN_SERVING = ("ten years on", "ten years back", "25 hours on")
-KNOWN_START = ("ten years on", "ten years back")
-
-
-def jumps(known):
-    mark = pytest.mark.xfail(strict=True, reason="deletion one second after a jump of the clock (core/janitor.c)")
-    return [pytest.param(name, marks=[mark] if name in known else []) for name in JUMPS]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +97,7 @@ def test_the_shim_moves_the_clock(moved):
     assert abs(now_of(d) - before) < YEAR / 1000
 
 
-@pytest.mark.parametrize("name", jumps(KNOWN_SERVING))
+@pytest.mark.parametrize("name", JUMPS)
 def test_jump_while_serving(moved, name):
     """A glitch: the clock jumps, some seconds pass, it jumps back. All that was there is there, and all works in between."""
     d = moved()
@@ -216,7 +207,7 @@ def test_a_long_poll_over_a_jump(moved):
     assert got and got[0].status_code == 408, got
 
 
-@pytest.mark.parametrize("name", jumps(KNOWN_START))
+@pytest.mark.parametrize("name", JUMPS)
 def test_another_clock_at_the_next_start(make_daemon, name):
     """Killed with work, started with a clock that is wrong, started again with the right one: nothing accepted is lost, nothing ran amiss."""
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_SERVER_DRAIN": "0"})
