@@ -27,7 +27,7 @@
 
 #include "bench.h"
 
-#define CHECK(x) do { if (!(x)) { fprintf(stderr, "baseline: %s failed (%s)\n", #x, strerror(errno)); exit(1); } } while (0)
+#define CHECK(x) do { if (!(x)) { fprintf(stderr, "baseline: %s failed (%m)\n", #x); exit(1); } } while (0)
 
 /* ---- DuckDB ---- */
 

@@ -26,13 +26,13 @@ static int sock = -1;
 
 static _Noreturn void die(const char *what)
 {
-    fprintf(stderr, "load: %s (%s)\n", what, strerror(errno));
+    fprintf(stderr, "load: %s (%m)\n", what);
     exit(1);
 }
 
 static void connect_to(const char *port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)atoi(port))};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)strtoul(port, NULL, 10))};
     int one = 1;
     sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (sock < 0 || connect(sock, (struct sockaddr *)&a, sizeof a)) die("cannot connect");
@@ -97,7 +97,7 @@ static struct answer receive(sink_fn sink, void *arg)
     bool chunked = false;
     read_line(line, sizeof line);
     a.first_ns = bench_now();
-    a.status = atoi(line + 9);
+    a.status = (int)strtol(line + 9, NULL, 10);
     for (;;) {
         read_line(line, sizeof line);
         if (!*line) break;

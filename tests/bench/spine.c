@@ -28,7 +28,7 @@
 
 static _Noreturn void die(const char *what)
 {
-    fprintf(stderr, "bench-spine: %s (%s)\n", what, strerror(errno));
+    fprintf(stderr, "bench-spine: %s (%m)\n", what);
     exit(1);
 }
 
@@ -70,7 +70,7 @@ static bool whole(struct client *c)
 static int crowd(const char *port, long n, double seconds)
 {
     static struct client clients[CLIENTS_MAX];
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)atoi(port))};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)strtoul(port, NULL, 10))};
     int ep = epoll_create1(EPOLL_CLOEXEC), one = 1;
     if (ep < 0 || n < 1 || n > CLIENTS_MAX) die("no epoll, or too many clients");
     for (long i = 0; i < n; i++) {
