@@ -38,7 +38,7 @@ struct ctoken {
 
 struct clex { const char *p; size_t n; struct ctoken *t; uint32_t count; /* without the CT_END at t[count] */ };
 
-/* False: something is unclear (unclosed or nested comment, unclosed string, brackets that do not match, too long) and nothing must be rewritten. */
+/* False: something is unclear (a NUL, unclosed or nested comment, unclosed string, brackets that do not match, too long) and nothing must be rewritten. */
 bool compat_lex(struct arena *a, const char *p, size_t n, struct clex *ret);
 /* Word, ASCII case ignored. Any index may be asked for. */
 bool compat_is(const struct clex *l, uint32_t i, const char *word);

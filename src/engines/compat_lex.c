@@ -110,7 +110,7 @@ static char partner(char c) { return c == ')' ? '(' : c == ']' ? '[' : c == '}' 
 bool compat_lex(struct arena *a, const char *p, size_t n, struct clex *ret)
 {
     size_t cap = n / 2 + 64;
-    if (n > UINT32_MAX / 2) return false;
+    if (n > UINT32_MAX / 2 || memchr(p, 0, n)) return false;
     if (cap > COMPAT_TOKENS_MAX) cap = COMPAT_TOKENS_MAX;
     struct ctoken *t = arena_alloc(a, cap * sizeof *t);
     uint32_t *open = arena_alloc(a, cap * sizeof *open), depth = 0, k = 0;

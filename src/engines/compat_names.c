@@ -26,7 +26,7 @@ static uint32_t first_select(const struct clex *l)
 static bool ends_list(const struct clex *l, uint32_t i)
 {
     static const char *const words[] = {"from", "where", "group", "having", "order", "limit", "offset", "fetch", "union", "except", "intersect", "window", "qualify", "into", "using", NULL};
-    return i >= l->count || compat_op(l, i, ';') || compat_op(l, i, ')') || compat_is_any(l, i, words);
+    return i >= l->count || compat_op(l, i, ';') || compat_op(l, i, ')') || compat_op(l, i, ']') || compat_op(l, i, '}') || compat_is_any(l, i, words);
 }
 
 /* A word that ends an expression without being a name. */

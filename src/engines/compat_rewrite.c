@@ -269,6 +269,8 @@ static uint32_t rule_date_and_days(struct crewrite *w, uint32_t i)
 
 static const char *const after_values[] = {"order", "limit", "offset", "fetch", "union", "except", "intersect", "on", "returning", NULL};
 
+static bool closes(const struct clex *l, uint32_t i) { return compat_op(l, i, ')') || compat_op(l, i, ']') || compat_op(l, i, '}'); }
+
 /* VALUES 1, 2 -> VALUES (1), (2); VALUES ROW(1, 2) -> VALUES (1, 2) */
 static uint32_t rule_values(struct crewrite *w, uint32_t i)
 {
@@ -284,7 +286,7 @@ static uint32_t rule_values(struct crewrite *w, uint32_t i)
     compat_copy(w, at, end_of(l, i));
     while (k < l->count) {
         uint32_t from = k;
-        while (k < l->count && !compat_op(l, k, ',') && !compat_op(l, k, ')') && !compat_op(l, k, ';') && !compat_is_any(l, k, after_values))
+        while (k < l->count && !compat_op(l, k, ',') && !closes(l, k) && !compat_op(l, k, ';') && !compat_is_any(l, k, after_values))
             k = l->t[k].match > k ? l->t[k].match + 1 : k + 1;
         if (k == from) break;
         bool row = compat_is(l, from, "row") && compat_op(l, from + 1, '(') && l->t[from + 1].match == k - 1;
