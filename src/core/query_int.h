@@ -44,6 +44,7 @@ struct query {
     struct result *left;          /* (L) stored results that the end did not keep: their files go */
     uint32_t nleft;               /* (L) */
     struct engine *engine;        /* (L) while a worker runs it: for cancel */
+    struct engine *plan_engine;   /* (L) while the plan lane compiles it: for stop */
     bool cancel_sent;             /* (L) */
     int64_t submitted_ns, started_ns; /* (C), (L): monotonic */
     int64_t hold_until_ns;        /* (C) */

@@ -403,11 +403,10 @@ static bool take_engine(struct run *r)
         r->ending = rc == ERR_ENGINE ? END_ENGINE_CRASHED : END_INTERNAL;
         return false;
     }
-    if (r->plan_only) return true;
     pthread_mutex_lock(&r->q->lock);
     /* A stop that came before this looked for an engine to end and found none. */
     bool go = !query_state_ended(r->q->rec.state) && !atomic_load(&r->s->stopping);
-    if (go) r->q->engine = r->engine;
+    if (go) *(r->plan_only ? &r->q->plan_engine : &r->q->engine) = r->engine;
     pthread_mutex_unlock(&r->q->lock);
     return go;
 }
@@ -415,7 +414,7 @@ static bool take_engine(struct run *r)
 static void give_engine_back(struct run *r)
 {
     pthread_mutex_lock(&r->q->lock);
-    r->q->engine = r->plan_only ? r->q->engine : NULL;
+    *(r->plan_only ? &r->q->plan_engine : &r->q->engine) = NULL;
     pthread_mutex_unlock(&r->q->lock);
     if (r->engine) engine_release(r->engine);
     r->engine = NULL;

@@ -29,7 +29,7 @@ struct scheduler {
     bool stop, paused;
     int nthreads, nrun;
     pthread_t *threads;
-    struct query **current;   /* per run worker, for stop */
+    struct query **current;   /* per worker, plan lane included, for stop */
 };
 
 struct worker_arg { struct scheduler *c; int index; bool plan; };
@@ -126,8 +126,12 @@ static void *plan_worker(void *arg)
             continue;
         }
         plan_unlink(c, n);
+        c->current[w->index] = n->q;
         pthread_mutex_unlock(&c->lock);
         runner_plan(c->service, n->q);
+        pthread_mutex_lock(&c->lock);
+        c->current[w->index] = NULL;
+        pthread_mutex_unlock(&c->lock);
         query_unref(n->q);
         free(n);
         pthread_mutex_lock(&c->lock);
@@ -268,7 +272,7 @@ int scheduler_start(struct service *s, struct scheduler **ret, struct err *e)
     int nrun = (int)config.engine_slots, n = nrun + (int)config.engine_plan_slots;
     if (c) {
         c->threads = calloc((size_t)n, sizeof *c->threads);
-        c->current = calloc((size_t)nrun, sizeof(struct query *));
+        c->current = calloc((size_t)n, sizeof(struct query *));
     }
     if (!c || !c->threads || !c->current || !t) {
         if (c) free(c->threads), free(c->current);
@@ -313,11 +317,12 @@ void scheduler_stop(struct scheduler *c, int64_t drain_ms)
     pthread_cond_broadcast(&c->plan_work);
     while (c->running > 0 && pthread_cond_timedwait(&c->quiet, &c->lock, &ts) == 0) {}
     atomic_store(&c->service->stopping, true);
-    for (int i = 0; i < c->nrun; i++) {
+    for (int i = 0; i < c->nthreads; i++) {
         struct query *q = c->current[i];
         if (!q) continue;
         pthread_mutex_lock(&q->lock);
-        if (q->engine) engine_cancel(q->engine, true);
+        struct engine *x = i < c->nrun ? q->engine : q->plan_engine;
+        if (x) engine_cancel(x, true);
         pthread_mutex_unlock(&q->lock);
     }
     pthread_mutex_unlock(&c->lock);
