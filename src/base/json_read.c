@@ -219,9 +219,10 @@ static int take_bigs(struct json_doc *d, const struct scan *sc, const char *text
     if (d->nbigs > 0)
         memcpy(d->bigs, sc->bigs.p, sc->bigs.len);
     for (size_t k = 0; k < d->nbigs; k++) {
-        d->bigs[k].digits = strndup(text + d->bigs[k].begin, d->bigs[k].len);
+        d->bigs[k].digits = calloc(d->bigs[k].len + 1, 1);
         if (!d->bigs[k].digits)
             return ERR_NOMEM;
+        memcpy(d->bigs[k].digits, text + d->bigs[k].begin, d->bigs[k].len);
     }
     return 0;
 }
