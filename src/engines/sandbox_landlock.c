@@ -72,9 +72,18 @@ static int grant(int ruleset, uint64_t handled, const char *path, uint64_t right
     return r;
 }
 
-/* Grants the folder that holds `path`, as named and as resolved. */
-static int grant_folder_of(int ruleset, uint64_t handled, const char *path, uint64_t rights, struct err *e)
+static bool holds(const char *folder, const char *path)
 {
+    size_t n = strlen(folder);
+    return strncmp(folder, path, n) == 0 && (path[n] == '/' || path[n] == 0);
+}
+
+/* Grants the folder that holds `path`, as named and as resolved: a rule on a file would bind its inode and miss its replacement. Where the service's own data
+ * (which private_dir is part of) lies in that folder too, only the file is granted. */
+static int grant_folder_of(int ruleset, uint64_t handled, const struct wire_setup *s, const char *path, uint64_t rights, struct err *e)
+{
+    char own[PATH_MAX];
+    const char *ours = realpath(s->private_dir, own) ? own : s->private_dir;
     char named[PATH_MAX], real[PATH_MAX];
     if (strlen(path) >= sizeof named) return 0;
     const char *both[2] = {memcpy(named, path, strlen(path) + 1), realpath(path, real) ? real : NULL};
@@ -84,6 +93,8 @@ static int grant_folder_of(int ruleset, uint64_t handled, const char *path, uint
         char *slash = strrchr(p, '/');
         if (!slash || slash == p) continue; /* never the root folder */
         *slash = 0;
+        bool file_only = holds(p, s->private_dir) || holds(p, ours);
+        if (file_only) *slash = '/';
         int r = grant(ruleset, handled, p, rights, e);
         if (r < 0) return r;
     }
@@ -93,14 +104,14 @@ static int grant_folder_of(int ruleset, uint64_t handled, const char *path, uint
 static int add_rules(int ruleset, uint64_t handled, const struct wire_setup *s, struct err *e)
 {
     int r = grant(ruleset, handled, s->private_dir, WRITE, e);
-    if (!r && s->catalog_path[0]) r = grant_folder_of(ruleset, handled, s->catalog_path, s->catalog_write ? WRITE : READ, e);
+    if (!r && s->catalog_path[0]) r = grant_folder_of(ruleset, handled, s, s->catalog_path, s->catalog_write ? WRITE : READ, e);
     for (uint32_t i = 0; !r && i < s->ndatasets; i++) {
         const struct wire_dataset *d = &s->datasets[i];
         if (d->path[0] != '/') continue;
         if (d->folder)
             r = strspn(d->path, "/") == strlen(d->path) ? 0 : grant(ruleset, handled, d->path, READ, e);
         else
-            r = grant_folder_of(ruleset, handled, d->path, READ, e);
+            r = grant_folder_of(ruleset, handled, s, d->path, READ, e);
     }
     /* The two cgroup sources without which the engine library aborts at open; own size; time zones; randomness. */
     static const char *const always[] = {"/proc/self/cgroup", "/proc/self/statm", "/sys/fs/cgroup", "/usr/share/zoneinfo", "/etc/localtime", "/dev/urandom"};

@@ -148,7 +148,7 @@ static void test_tampering(void **state)
     audit_close();
     good(p, "\"records\":30");
     size_t n;
-    char *text = slurp(p, "audit.log", &n), *copy = malloc(n);
+    char *text = slurp(p, "audit.log", &n), *copy = calloc(1, n + 1);
 
     memcpy(copy, text, n);
     char *at = memmem(copy, n, "\"seq\":20,", 9);
