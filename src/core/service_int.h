@@ -52,9 +52,19 @@ struct service {
     struct metric *m_ended[ENDINGS], *m_submitted, *m_queued, *m_running, *m_seconds, *m_spool, *m_disk_free, *m_disk_low;
 };
 
-/* ---- service.c ---- */
-/* Puts a query into the table. */
+/* ---- service_life.c ---- */
+/* Puts a new query into the table. */
 void service__table_add(struct service *s, struct query *q);
+/* Takes one out that was refused. */
+void service__table_remove(struct service *s, struct query *q);
+/* Puts an ended query that was loaded into the table, unless another thread did meanwhile; takes q's reference, returns a reference to the one that is there. */
+struct query *service__table_enter(struct service *s, struct query *q);
+/* Keeps an ended query in memory for a while: it pushes the one that ended RECENT_KEPT ends ago out. */
+void service__table_retire(struct service *s, struct query *q);
+/* At the end, when nobody calls any more. */
+void service__table_clear(struct service *s);
+/* The query of a small write. */
+struct query *service__write_query(struct registry_write *w);
 /* Ends a query: false when it had ended already. `results` (may be NULL) live in the query's arena; e may be NULL where the ending has its own text. Queues the durable
  * record; waiters see the end when that is committed. Any thread. */
 bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results, uint32_t nresults);
