@@ -35,7 +35,9 @@ static const char usage[] =
     "       quernd config-help [--markdown]                  every key with its default\n"
     "       quernd --version\n";
 
-struct options { const char *data, *listen, *config_file; };
+struct options {
+    const char *data, *listen, *config_file;
+};
 
 static int bad_usage(const char *what, const char *arg)
 {
@@ -62,10 +64,12 @@ static char *engine_path(void)
 {
     char exe[4096], *path = NULL;
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n <= 0) return NULL;
+    if (n <= 0)
+        return NULL;
     exe[n] = 0;
     char *slash = strrchr(exe, '/');
-    if (!slash || asprintf(&path, "%.*s/quern-engine", (int)(slash - exe), exe) < 0) return NULL;
+    if (!slash || asprintf(&path, "%.*s/quern-engine", (int)(slash - exe), exe) < 0)
+        return NULL;
     return path;
 }
 
@@ -73,15 +77,20 @@ static char *engine_path(void)
 static int check_sandbox(struct daemon *d, struct err *e)
 {
     int rc = pool_selftest(d->pool, &d->level, e);
-    metric_set(metrics_get(METRIC_GAUGE, "quern_sandbox_landlock_abi", "", "Landlock ABI that confines engine processes; 0 is none."), d->level.landlock_abi);
-    metric_set(metrics_get(METRIC_GAUGE, "quern_sandbox_seccomp", "", "1 when a seccomp filter confines engine processes."), d->level.seccomp);
+    metric_set(metrics_get(METRIC_GAUGE, "quern_sandbox_landlock_abi", "",
+                           "Landlock ABI that confines engine processes; 0 is none."),
+               d->level.landlock_abi);
+    metric_set(metrics_get(METRIC_GAUGE, "quern_sandbox_seccomp", "",
+                           "1 when a seccomp filter confines engine processes."),
+               d->level.seccomp);
     if (rc == 0) {
-        log_line(LOG_INFO, "main", "engine self-test passed: %s, Landlock ABI %d, seccomp %s", d->level.library, d->level.landlock_abi,
-                 d->level.seccomp ? "on" : "off");
+        log_line(LOG_INFO, "main", "engine self-test passed: %s, Landlock ABI %d, seccomp %s",
+                 d->level.library, d->level.landlock_abi, d->level.seccomp ? "on" : "off");
         return 0;
     }
     if (rc == ERR_DENIED && config.engine_unsafe_no_sandbox) {
-        log_line(LOG_WARN, "main", "serving although the engine self-test failed (engine.unsafe_no_sandbox): %s", e->text);
+        log_line(LOG_WARN, "main",
+                 "serving although the engine self-test failed (engine.unsafe_no_sandbox): %s", e->text);
         return 0;
     }
     return rc;
@@ -92,25 +101,36 @@ static int check_sandbox(struct daemon *d, struct err *e)
 static int64_t fit_memory(void)
 {
     const char *from;
-    int64_t memory = (int64_t)machine_memory(&from), share = memory / 100 * config.engine_memory_share, most = share / config.engine_memory;
+    int64_t memory = (int64_t)machine_memory(&from), share = memory / 100 * config.engine_memory_share,
+            most = share / config.engine_memory;
     if (most < 1) {
-        log_line(LOG_WARN, "main", "engine.memory lowered from %lld to %lld MiB: engine.memory_share is %lld %% of %lld MiB (%s)", (long long)(config.engine_memory >> 20),
-                 (long long)(share >> 20), (long long)config.engine_memory_share, (long long)(memory >> 20), from);
+        log_line(
+            LOG_WARN, "main",
+            "engine.memory lowered from %lld to %lld MiB: engine.memory_share is %lld %% of %lld MiB (%s)",
+            (long long)(config.engine_memory >> 20), (long long)(share >> 20),
+            (long long)config.engine_memory_share, (long long)(memory >> 20), from);
         config.engine_memory = share;
         most = 1;
     }
     int64_t slots = config.engine_slots, plan = config.engine_plan_slots;
     if (slots + plan > most) {
-        int64_t left = most - slots > 1 ? most - slots : 1; /* one keeps compiling when there are two at all */
+        int64_t left =
+            most - slots > 1 ? most - slots : 1; /* one keeps compiling when there are two at all */
         plan = most < 2 ? 0 : plan < left ? plan : left;
         slots = slots < most - plan ? slots : most - plan;
-        log_line(LOG_WARN, "main", "engine.slots lowered from %lld to %lld, engine.plan_slots from %lld to %lld: %lld processes of engine.memory = %lld MiB fit into "
-                 "engine.memory_share = %lld %% of %lld MiB (%s)", (long long)config.engine_slots, (long long)slots, (long long)config.engine_plan_slots, (long long)plan,
-                 (long long)most, (long long)(config.engine_memory >> 20), (long long)config.engine_memory_share, (long long)(memory >> 20), from);
+        log_line(LOG_WARN, "main",
+                 "engine.slots lowered from %lld to %lld, engine.plan_slots from %lld to %lld: %lld "
+                 "processes of engine.memory = %lld MiB fit into "
+                 "engine.memory_share = %lld %% of %lld MiB (%s)",
+                 (long long)config.engine_slots, (long long)slots, (long long)config.engine_plan_slots,
+                 (long long)plan, (long long)most, (long long)(config.engine_memory >> 20),
+                 (long long)config.engine_memory_share, (long long)(memory >> 20), from);
         config.engine_slots = slots;
         config.engine_plan_slots = plan;
     } else {
-        log_line(LOG_INFO, "main", "engine memory: at most %lld processes of %lld MiB, %lld %% of %lld MiB (%s)", (long long)most, (long long)(config.engine_memory >> 20),
+        log_line(LOG_INFO, "main",
+                 "engine memory: at most %lld processes of %lld MiB, %lld %% of %lld MiB (%s)",
+                 (long long)most, (long long)(config.engine_memory >> 20),
                  (long long)config.engine_memory_share, (long long)(memory >> 20), from);
     }
     return most;
@@ -119,19 +139,34 @@ static int64_t fit_memory(void)
 static int open_all(struct daemon *d, const char *data, const char *engine, struct err *e)
 {
     int rc = data_dir_lock(data, &d->lock, e);
-    if (!rc) rc = registry_open(data, &d->registry, e);
-    if (!rc) rc = identities_open(d->registry, data, &d->identities, e);
-    if (!rc) rc = audit_open(data, e);
-    if (!rc) audit_event("sys_startup", "version", QUERN_VERSION, "previous", audit_previous(), NULL);
-    if (!rc) rc = workspaces_open(d->registry, data, &d->workspaces, e);
+    if (!rc)
+        rc = registry_open(data, &d->registry, e);
+    if (!rc)
+        rc = identities_open(d->registry, data, &d->identities, e);
+    if (!rc)
+        rc = audit_open(data, e);
+    if (!rc)
+        audit_event("sys_startup", "version", QUERN_VERSION, "previous", audit_previous(), NULL);
+    if (!rc)
+        rc = workspaces_open(d->registry, data, &d->workspaces, e);
     struct pool_options po = {.data_dir = data, .engine_path = engine, .max_processes = fit_memory()};
-    if (!rc) rc = pool_open(&po, &d->pool, e);
-    if (!rc) rc = check_sandbox(d, e);
-    struct service_options so = {.registry = d->registry, .workspaces = d->workspaces, .pool = d->pool, .data_dir = data};
-    for (int i = 0; dialects[i]; i++) so.metadata[dialects[i]->id] = dialects[i]->metadata;
-    if (!rc) rc = service_open(&so, &d->service, e);
-    if (rc) return rc;
-    d->admin = (struct admin_context){.identities = d->identities, .workspaces = d->workspaces, .service = d->service, .registry = d->registry, .data_dir = data};
+    if (!rc)
+        rc = pool_open(&po, &d->pool, e);
+    if (!rc)
+        rc = check_sandbox(d, e);
+    struct service_options so = {
+        .registry = d->registry, .workspaces = d->workspaces, .pool = d->pool, .data_dir = data};
+    for (int i = 0; dialects[i]; i++)
+        so.metadata[dialects[i]->id] = dialects[i]->metadata;
+    if (!rc)
+        rc = service_open(&so, &d->service, e);
+    if (rc)
+        return rc;
+    d->admin = (struct admin_context){.identities = d->identities,
+                                      .workspaces = d->workspaces,
+                                      .service = d->service,
+                                      .registry = d->registry,
+                                      .data_dir = data};
     return admin_server_start(&d->admin, data, &d->admin_server, e);
 }
 
@@ -170,7 +205,8 @@ static void close_all(struct daemon *d)
     workspaces_close(d->workspaces);
     identities_close(d->identities);
     registry_close(d->registry);
-    if (d->lock >= 0) close(d->lock);
+    if (d->lock >= 0)
+        close(d->lock);
 }
 
 static void reload(const struct options *o, struct daemon *d)
@@ -186,22 +222,26 @@ static void reload(const struct options *o, struct daemon *d)
         audit_event("sys_config_reload", "file", o->config_file, "changed", config_changes(), NULL);
     }
     err_clear(&e);
-    if (server_reload(d->server, &e)) log_line(LOG_ERROR, "main", "the TLS certificate in use stays: %s", e.text);
+    if (server_reload(d->server, &e))
+        log_line(LOG_ERROR, "main", "the TLS certificate in use stays: %s", e.text);
 }
 
 static void wait_for_stop(const struct options *o, struct daemon *d, const sigset_t *set)
 {
     for (;;) {
         int sig = sigwaitinfo(set, NULL);
-        if (sig == SIGHUP) reload(o, d);
-        else if (sig == SIGTERM || sig == SIGINT) return;
+        if (sig == SIGHUP)
+            reload(o, d);
+        else if (sig == SIGTERM || sig == SIGINT)
+            return;
     }
 }
 
 /* Submits are refused, queued queries stay queued, running ones and answers on their way may end; polls and downloads go on. A second signal ends the wait. */
 static void drain(struct daemon *d, const sigset_t *set)
 {
-    log_line(LOG_INFO, "main", "draining: %d running, up to %lld ms (server.drain)", service_running(d->service), (long long)config.server_drain);
+    log_line(LOG_INFO, "main", "draining: %d running, up to %lld ms (server.drain)",
+             service_running(d->service), (long long)config.server_drain);
     audit_event("sys_drain", "by", "signal", NULL);
     admin_server_stopping(d->admin_server);
     server_drain(d->server);
@@ -210,7 +250,8 @@ static void drain(struct daemon *d, const sigset_t *set)
     struct timespec pause = {0, 20000000};
     while (service_running(d->service) + server_streams(d->server) > 0 && sys_mono_ns() < until) {
         int sig = sigtimedwait(set, NULL, &pause);
-        if (sig == SIGTERM || sig == SIGINT) break;
+        if (sig == SIGTERM || sig == SIGINT)
+            break;
     }
 }
 
@@ -232,10 +273,15 @@ static int serve(const struct options *o)
     err_clear(&e);
     struct daemon d = {.lock = -1};
     char *engine = engine_path(), address[320];
-    int rc = engine ? open_all(&d, o->data, engine, &e) : err_set(&e, ERR_INTERNAL, NULL, "cannot find quern-engine beside quernd");
-    struct server_options so = {.service = d.service, .identities = d.identities, .listen = o->listen ? o->listen : config.http_listen,
-                                .status = status, .status_arg = &d};
-    if (!rc) rc = server_start(&so, &d.server, address, sizeof address, &e);
+    int rc = engine ? open_all(&d, o->data, engine, &e)
+                    : err_set(&e, ERR_INTERNAL, NULL, "cannot find quern-engine beside quernd");
+    struct server_options so = {.service = d.service,
+                                .identities = d.identities,
+                                .listen = o->listen ? o->listen : config.http_listen,
+                                .status = status,
+                                .status_arg = &d};
+    if (!rc)
+        rc = server_start(&so, &d.server, address, sizeof address, &e);
     if (rc) {
         fprintf(stderr, "quernd: %s\n", e.text);
     } else {
@@ -246,7 +292,8 @@ static int serve(const struct options *o)
     }
     close_all(&d);
     free(engine);
-    if (!rc) log_event(LOG_INFO, "main", "stopped", NULL);
+    if (!rc)
+        log_event(LOG_INFO, "main", "stopped", NULL);
     return rc ? 1 : 0;
 }
 
@@ -255,7 +302,8 @@ static int serve(const struct options *o)
 static int print(int rc, struct buf *b)
 {
     const char *text = rc ? NULL : buf_str(b);
-    if (text) fputs(text, stdout);
+    if (text)
+        fputs(text, stdout);
     buf_free(b);
     return text ? 0 : 1;
 }
@@ -279,8 +327,10 @@ static int parse(int argc, char **argv, struct options *o)
                           : strcmp(argv[i], "--listen") == 0 ? &o->listen
                           : strcmp(argv[i], "--config") == 0 ? &o->config_file
                                                              : NULL;
-        if (!to) return bad_usage("unknown argument", argv[i]);
-        if (i + 1 == argc) return bad_usage("a value is missing after", argv[i]);
+        if (!to)
+            return bad_usage("unknown argument", argv[i]);
+        if (i + 1 == argc)
+            return bad_usage("a value is missing after", argv[i]);
         *to = argv[++i];
     }
     return 0;
@@ -290,23 +340,34 @@ int main(int argc, char **argv)
 {
     struct options o = {NULL, NULL, NULL};
     struct buf out = BUF_INIT(4u << 20);
-    if (argc < 2) return bad_usage("a command is missing", NULL);
+    if (argc < 2)
+        return bad_usage("a command is missing", NULL);
     const char *command = argv[1];
     sys_init();
-    if (crypto_init()) return 1;
+    if (crypto_init())
+        return 1;
     config_defaults();
-    if (strcmp(command, "--version") == 0) return printf("quernd %s\n", QUERN_VERSION) < 0;
-    if (strcmp(command, "--help") == 0 || strcmp(command, "help") == 0) return fputs(usage, stdout) < 0;
-    if (strcmp(command, "admin") == 0) return admin_main(argc - 1, argv + 1);
-    if (strcmp(command, "routes") == 0) return print(server_routes_json(&out), &out);
+    if (strcmp(command, "--version") == 0)
+        return printf("quernd %s\n", QUERN_VERSION) < 0;
+    if (strcmp(command, "--help") == 0 || strcmp(command, "help") == 0)
+        return fputs(usage, stdout) < 0;
+    if (strcmp(command, "admin") == 0)
+        return admin_main(argc - 1, argv + 1);
+    if (strcmp(command, "routes") == 0)
+        return print(server_routes_json(&out), &out);
     if (strcmp(command, "config-help") == 0)
-        return print(argc > 2 && strcmp(argv[2], "--markdown") == 0 ? config_markdown(&out) : config_help(&out), &out);
+        return print(
+            argc > 2 && strcmp(argv[2], "--markdown") == 0 ? config_markdown(&out) : config_help(&out), &out);
     bool is_serve = strcmp(command, "serve") == 0;
-    if (!is_serve && strcmp(command, "check-config") != 0) return bad_usage("unknown command", command);
+    if (!is_serve && strcmp(command, "check-config") != 0)
+        return bad_usage("unknown command", command);
     int rc = parse(argc, argv, &o);
-    if (rc) return rc;
-    if (!is_serve) return check_config(&o);
-    if (!o.data) return bad_usage("serve needs --data DIR", NULL);
+    if (rc)
+        return rc;
+    if (!is_serve)
+        return check_config(&o);
+    if (!o.data)
+        return bad_usage("serve needs --data DIR", NULL);
     struct err e;
     err_clear(&e);
     if (config_load(o.config_file, false, &e)) {

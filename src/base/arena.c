@@ -15,9 +15,9 @@
 
 #include "base/err.h"
 
-#define FIRST_BLOCK 1024 /* what a parked request needs: ten thousand of them wait at once */
+#define FIRST_BLOCK   1024 /* what a parked request needs: ten thousand of them wait at once */
 #define LARGEST_BLOCK (256 * 1024)
-#define ALIGN 16
+#define ALIGN         16
 
 struct block {
     struct block *next;
@@ -153,7 +153,10 @@ char *arena_strndup(struct arena *a, const char *s, size_t n)
     return p;
 }
 
-char *arena_strdup(struct arena *a, const char *s) { return arena_strndup(a, s, strlen(s)); }
+char *arena_strdup(struct arena *a, const char *s)
+{
+    return arena_strndup(a, s, strlen(s));
+}
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
@@ -179,4 +182,7 @@ int arena_on_free(struct arena *a, void (*fn)(void *), void *arg)
     return 0;
 }
 
-size_t arena_used(const struct arena *a) { return a->used; }
+size_t arena_used(const struct arena *a)
+{
+    return a->used;
+}

@@ -12,7 +12,10 @@
 
 #include "base/number.h"
 
-void buf_init(struct buf *b, size_t ceiling) { *b = BUF_INIT(ceiling); }
+void buf_init(struct buf *b, size_t ceiling)
+{
+    *b = BUF_INIT(ceiling);
+}
 
 void buf_free(struct buf *b)
 {
@@ -20,7 +23,10 @@ void buf_free(struct buf *b)
     *b = BUF_INIT(b->ceiling);
 }
 
-void buf_cleanup(struct buf *b) { buf_free(b); }
+void buf_cleanup(struct buf *b)
+{
+    buf_free(b);
+}
 
 void buf_reset(struct buf *b)
 {
@@ -78,7 +84,10 @@ int buf_add(struct buf *b, const void *p, size_t n)
     return 0;
 }
 
-int buf_str_add(struct buf *b, const char *s) { return buf_add(b, s, strlen(s)); }
+int buf_str_add(struct buf *b, const char *s)
+{
+    return buf_add(b, s, strlen(s));
+}
 
 int buf_char(struct buf *b, char c)
 {

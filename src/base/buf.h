@@ -15,7 +15,7 @@
 #include "base/err.h"
 
 struct buf {
-    char *p;      /* NULL while cap == 0; not NUL-terminated unless buf_str() was called */
+    char *p; /* NULL while cap == 0; not NUL-terminated unless buf_str() was called */
     size_t len;
     size_t cap;
     size_t ceiling; /* most bytes it may hold */
@@ -45,7 +45,10 @@ int buf_i64(struct buf *b, int64_t v);
 const char *buf_str(struct buf *b);
 /* Removes n bytes from the front. */
 void buf_drop(struct buf *b, size_t n);
-static inline bool buf_failed(const struct buf *b) { return b->failed; }
+static inline bool buf_failed(const struct buf *b)
+{
+    return b->failed;
+}
 
 /* use as: CLEANUP_BUF struct buf b = BUF_INIT(4096); */
 void buf_cleanup(struct buf *b);

@@ -9,10 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ERA_DAYS 146097
+#define ERA_DAYS    146097
 #define EPOCH_SHIFT 719468 /* days from 0000-03-01 to 1970-01-01 */
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0);
+}
 
 void clock_civil_from_days(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day)
 {
@@ -54,7 +57,8 @@ char *clock_iso_ms(int64_t unix_ms, char *buf, size_t n)
     struct civil c;
     clock_civil(seconds, &c);
     if (c.year >= 0 && c.year <= 9999 && n > 24) { /* the usual case, on the path of every status */
-        const int parts[] = {(int)c.year / 100, (int)c.year % 100, c.month, c.day, c.hour, c.minute, c.second};
+        const int parts[] = {(int)c.year / 100, (int)c.year % 100, c.month, c.day, c.hour,
+                             c.minute,          c.second};
         int ms = (int)((unix_ms % 1000 + 1000) % 1000);
         memcpy(buf, "0000-00-00T00:00:00.000Z", 25);
         for (int i = 0, at = 0; i < 7; at += i++ ? 3 : 2) {
@@ -67,7 +71,9 @@ char *clock_iso_ms(int64_t unix_ms, char *buf, size_t n)
         return buf;
     }
     /* ISO 8601 wants a sign on years outside 0000..9999. */
-    snprintf(buf, n, c.year > 9999 ? "+%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ" : "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ",
-             (long long)c.year, c.month, c.day, c.hour, c.minute, c.second, (int)((unix_ms % 1000 + 1000) % 1000));
+    snprintf(
+        buf, n,
+        c.year > 9999 ? "+%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ" : "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ",
+        (long long)c.year, c.month, c.day, c.hour, c.minute, c.second, (int)((unix_ms % 1000 + 1000) % 1000));
     return buf;
 }

@@ -5,7 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct civil { int64_t year; int month, day, hour, minute, second; }; /* proleptic Gregorian, month and day from 1 */
+struct civil {
+    int64_t year;
+    int month, day, hour, minute, second;
+}; /* proleptic Gregorian, month and day from 1 */
 
 /* Days since 1970-01-01 <-> civil date; exact for all int32 days. */
 void clock_civil_from_days(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day);

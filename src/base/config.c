@@ -19,15 +19,16 @@
 
 #include "base/sys.h"
 
-#define FILE_MAX (1024 * 1024)
+#define FILE_MAX  (1024 * 1024)
 #define WORDS_MAX 8
 
 const struct config_key config_keys[] = {
-#define CONFIG_NUM(section, name, type, def, least, most, unit, reload, text) \
+#define CONFIG_NUM(section, name, type, def, least, most, unit, reload, text)                                \
     {#section, #name, type, def, least, most, NULL, NULL, unit, reload, text},
-#define CONFIG_WORD(section, name, words, def, reload, text) \
+#define CONFIG_WORD(section, name, words, def, reload, text)                                                 \
     {#section, #name, CONFIG_ENUM, 0, 0, 0, words, def, "", reload, text},
-#define CONFIG_STR(section, name, def, reload, text) {#section, #name, CONFIG_TEXT, 0, 0, 0, NULL, def, "", reload, text},
+#define CONFIG_STR(section, name, def, reload, text)                                                         \
+    {#section, #name, CONFIG_TEXT, 0, 0, 0, NULL, def, "", reload, text},
 #include "base/config_table.def"
 #undef CONFIG_NUM
 #undef CONFIG_WORD
@@ -35,9 +36,10 @@ const struct config_key config_keys[] = {
 };
 
 static const size_t offsets[] = {
-#define CONFIG_NUM(section, name, type, def, least, most, unit, reload, text) offsetof(struct config, section##_##name),
+#define CONFIG_NUM(section, name, type, def, least, most, unit, reload, text)                                \
+    offsetof(struct config, section##_##name),
 #define CONFIG_WORD(section, name, words, def, reload, text) offsetof(struct config, section##_##name),
-#define CONFIG_STR(section, name, def, reload, text) offsetof(struct config, section##_##name),
+#define CONFIG_STR(section, name, def, reload, text)         offsetof(struct config, section##_##name),
 #include "base/config_table.def"
 #undef CONFIG_NUM
 #undef CONFIG_WORD
@@ -51,8 +53,14 @@ struct config config;
 static bool pinned[sizeof config_keys / sizeof *config_keys]; /* set by config_set */
 static char *word_texts[sizeof config_keys / sizeof *config_keys][WORDS_MAX];
 
-static int64_t *number_at(struct config *c, int k) { return (int64_t *)(void *)((char *)c + offsets[k]); }
-static const char **text_at(struct config *c, int k) { return (const char **)(void *)((char *)c + offsets[k]); }
+static int64_t *number_at(struct config *c, int k)
+{
+    return (int64_t *)(void *)((char *)c + offsets[k]);
+}
+static const char **text_at(struct config *c, int k)
+{
+    return (const char **)(void *)((char *)c + offsets[k]);
+}
 
 /* Index of the word in "a|b|c", -1 when it is none of them. */
 static int word_index(const char *words, const char *word, size_t n)
@@ -108,7 +116,8 @@ __attribute__((constructor)) static void start(void)
 static int key_find(const char *section, size_t section_len, const char *name)
 {
     for (int k = 0; k < NKEYS; k++)
-        if (strlen(config_keys[k].section) == section_len && memcmp(config_keys[k].section, section, section_len) == 0 &&
+        if (strlen(config_keys[k].section) == section_len &&
+            memcmp(config_keys[k].section, section, section_len) == 0 &&
             strcmp(config_keys[k].name, name) == 0)
             return k;
     return -1;
@@ -135,7 +144,8 @@ struct unit {
 static const struct unit size_units[] = {
     {"TiB", INT64_C(1) << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1},
 };
-static const struct unit ms_units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}, {"", 1}};
+static const struct unit ms_units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000},
+                                       {"s", 1000},     {"ms", 1},      {"", 1}};
 static const struct unit no_units[] = {{"", 1}};
 
 static const struct unit *units_of(enum config_type type)
@@ -181,7 +191,10 @@ static bool parse_number(enum config_type type, const char *s, int64_t *ret)
 }
 
 /* Words of a switch; whether it is spelled as one of them. */
-bool config_number(enum config_type type, const char *text, int64_t *ret) { return parse_number(type, text, ret); }
+bool config_number(enum config_type type, const char *text, int64_t *ret)
+{
+    return parse_number(type, text, ret);
+}
 
 static bool parse_switch(const char *s, int64_t *ret)
 {
@@ -228,27 +241,28 @@ static int set_value(struct config *c, int k, const char *value, const char *whe
         const char *words = key->words ? key->words : "no|yes";
         if (strcmp(words, "no|yes") == 0) {
             if (!parse_switch(value, &v))
-                return err_set(e, ERR_INVALID, "22023", "%s%s.%s: \"%.100s\" is neither yes nor no", where, key->section,
-                               key->name, value);
+                return err_set(e, ERR_INVALID, "22023", "%s%s.%s: \"%.100s\" is neither yes nor no", where,
+                               key->section, key->name, value);
         } else if ((v = word_index(words, value, strlen(value))) < 0) {
-            return err_set(e, ERR_INVALID, "22023", "%s%s.%s: \"%.100s\" is none of %s", where, key->section, key->name,
-                           value, words);
+            return err_set(e, ERR_INVALID, "22023", "%s%s.%s: \"%.100s\" is none of %s", where, key->section,
+                           key->name, value, words);
         }
         *number_at(c, k) = v;
         return 0;
     }
     if (!parse_number(key->type, value, &v)) {
-        static const char *const shapes[] = {"a whole number", "a size (a number, or one with KiB, MiB, GiB or TiB)",
+        static const char *const shapes[] = {"a whole number",
+                                             "a size (a number, or one with KiB, MiB, GiB or TiB)",
                                              "a duration (a number of ms, or one with ms, s, m, h or d)"};
-        return err_set(e, ERR_INVALID, "22023", "%s%s.%s: \"%.100s\" is not %s", where, key->section, key->name, value,
-                       shapes[key->type]);
+        return err_set(e, ERR_INVALID, "22023", "%s%s.%s: \"%.100s\" is not %s", where, key->section,
+                       key->name, value, shapes[key->type]);
     }
     if (v < key->least || v > key->most) {
         CLEANUP_BUF struct buf least = BUF_INIT(64), most = BUF_INIT(64);
         print_number(&least, key->type, key->least);
         print_number(&most, key->type, key->most);
-        return err_set(e, ERR_INVALID, "22023", "%s%s.%s: %.100s is not within %s and %s", where, key->section,
-                       key->name, value, buf_str(&least), buf_str(&most));
+        return err_set(e, ERR_INVALID, "22023", "%s%s.%s: %.100s is not within %s and %s", where,
+                       key->section, key->name, value, buf_str(&least), buf_str(&most));
     }
     *number_at(c, k) = v;
     return 0;
@@ -271,7 +285,7 @@ struct load {
     struct config *into;
     char *text; /* the file */
     size_t len, at;
-    int line;        /* of the line that was handed out last */
+    int line; /* of the line that was handed out last */
     int result;
     struct err *e;
     int first_line[sizeof config_keys / sizeof *config_keys]; /* where a key was set, 0: not yet */
@@ -317,12 +331,13 @@ static int take_pair(void *arg, const char *section, const char *name, const cha
     if (l->result < 0)
         return 0;
     if (k < 0) {
-        l->result = err_set(l->e, ERR_INVALID, "22023", "%s[%.100s] %.100s: no such key", where, section, name);
+        l->result =
+            err_set(l->e, ERR_INVALID, "22023", "%s[%.100s] %.100s: no such key", where, section, name);
         return 0;
     }
     if (l->first_line[k] > 0) {
-        l->result = err_set(l->e, ERR_INVALID, "22023", "%s%s.%s was set in line %d already", where, section, name,
-                            l->first_line[k]);
+        l->result = err_set(l->e, ERR_INVALID, "22023", "%s%s.%s was set in line %d already", where, section,
+                            name, l->first_line[k]);
         return 0;
     }
     l->first_line[k] = l->line;
@@ -384,7 +399,8 @@ static bool same(const struct config *a, const struct config *b, int k)
 {
     if (config_keys[k].type != CONFIG_TEXT)
         return *number_at((struct config *)(uintptr_t)a, k) == *number_at((struct config *)(uintptr_t)b, k);
-    return strcmp(*text_at((struct config *)(uintptr_t)a, k), *text_at((struct config *)(uintptr_t)b, k)) == 0;
+    return strcmp(*text_at((struct config *)(uintptr_t)a, k), *text_at((struct config *)(uintptr_t)b, k)) ==
+           0;
 }
 
 static void note_changes(const struct config *fresh)
@@ -398,7 +414,9 @@ static void note_changes(const struct config *fresh)
             if (same(&loaded, fresh, k) || pinned[k] || key->reloadable == restart)
                 continue;
             if (first)
-                buf_str_add(&changes, restart == 0 ? "" : changes.len > 0 ? "; only after a restart: " : "only after a restart: ");
+                buf_str_add(&changes, restart == 0      ? ""
+                                      : changes.len > 0 ? "; only after a restart: "
+                                                        : "only after a restart: ");
             buf_printf(&changes, "%s%s.%s", first ? "" : ", ", key->section, key->name);
             first = false;
         }
@@ -432,8 +450,10 @@ int config_load(const char *path, bool reload, struct err *e)
         if (!config_keys[k].reloadable || pinned[k])
             continue;
         /* what needs a restart is named at each reload until then */
-        if (config_keys[k].type == CONFIG_TEXT) *text_at(&loaded, k) = *text_at(&fresh, k);
-        else *number_at(&loaded, k) = *number_at(&fresh, k);
+        if (config_keys[k].type == CONFIG_TEXT)
+            *text_at(&loaded, k) = *text_at(&fresh, k);
+        else
+            *number_at(&loaded, k) = *number_at(&fresh, k);
         if (config_keys[k].type == CONFIG_TEXT) /* release: who sees the pointer must see its bytes */
             __atomic_store_n(text_at(&config, k), *text_at(&fresh, k), __ATOMIC_RELEASE);
         else
@@ -474,9 +494,12 @@ static void print_range(struct buf *out, const struct config_key *key, const cha
 int config_markdown(struct buf *out)
 {
     const char *section = "";
-    buf_str_add(out, "# Configuration\n\nMade from `src/base/config_table.def` by `quernd config-help --markdown`; do not edit.\n\n"
-                     "Every key can stand in the INI file (`quernd serve --config FILE`, as `name = value` below its `[section]`) and in the environment, which wins.\n"
-                     "Sizes take `KiB`, `MiB`, `GiB`, `TiB`; durations `ms`, `s`, `m`, `h`, `d`. Keys with \"Reload: yes\" change at SIGHUP, the others at the next start.\n"
+    buf_str_add(out, "# Configuration\n\nMade from `src/base/config_table.def` by `quernd config-help "
+                     "--markdown`; do not edit.\n\n"
+                     "Every key can stand in the INI file (`quernd serve --config FILE`, as `name = value` "
+                     "below its `[section]`) and in the environment, which wins.\n"
+                     "Sizes take `KiB`, `MiB`, `GiB`, `TiB`; durations `ms`, `s`, `m`, `h`, `d`. Keys with "
+                     "\"Reload: yes\" change at SIGHUP, the others at the next start.\n"
                      "`quernd check-config --config FILE` names line and key of what is wrong.\n\n");
     for (int k = 0; k < NKEYS; k++) {
         const struct config_key *key = &config_keys[k];
@@ -484,8 +507,10 @@ int config_markdown(struct buf *out)
         environment_name(k, name, sizeof name);
         if (strcmp(section, key->section) != 0) {
             section = key->section;
-            buf_printf(out, "%s## %s\n\n| Key | Default | Values | Reload | Environment | |\n|---|---|---|---|---|---|\n",
-                       k > 0 ? "\n" : "", section);
+            buf_printf(
+                out,
+                "%s## %s\n\n| Key | Default | Values | Reload | Environment | |\n|---|---|---|---|---|---|\n",
+                k > 0 ? "\n" : "", section);
         }
         buf_printf(out, "| `%s` | ", key->name);
         print_default(out, key);

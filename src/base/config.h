@@ -20,9 +20,10 @@
 enum config_type { CONFIG_INT, CONFIG_SIZE, CONFIG_MS, CONFIG_BOOL, CONFIG_ENUM, CONFIG_TEXT };
 
 struct config {
-#define CONFIG_NUM(section, name, type, def, least, most, unit, reload, text) _Atomic int64_t section##_##name;
+#define CONFIG_NUM(section, name, type, def, least, most, unit, reload, text)                                \
+    _Atomic int64_t section##_##name;
 #define CONFIG_WORD(section, name, words, def, reload, text) _Atomic int64_t section##_##name;
-#define CONFIG_STR(section, name, def, reload, text) const char *_Atomic section##_##name;
+#define CONFIG_STR(section, name, def, reload, text)         const char *_Atomic section##_##name;
 #include "base/config_table.def"
 #undef CONFIG_NUM
 #undef CONFIG_WORD
@@ -36,9 +37,9 @@ struct config_key {
     const char *section, *name;
     enum config_type type;
     int64_t def, least, most;
-    const char *words;   /* ENUM: "a|b|c" */
+    const char *words; /* ENUM: "a|b|c" */
     const char *def_text;
-    const char *unit;    /* "bytes", "ms", "" */
+    const char *unit; /* "bytes", "ms", "" */
     bool reloadable;
     const char *text;
 };

@@ -18,11 +18,14 @@
 #endif
 
 #define NONCE_LEN crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-#define TAG_LEN crypto_aead_xchacha20poly1305_ietf_ABYTES
+#define TAG_LEN   crypto_aead_xchacha20poly1305_ietf_ABYTES
 _Static_assert(NONCE_LEN + TAG_LEN == 40, "the header promises n + 40 bytes");
 _Static_assert(CRYPTO_KEY_LEN == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "key length");
 
-int crypto_init(void) { return sodium_init() < 0 ? ERR_INTERNAL : 0; }
+int crypto_init(void)
+{
+    return sodium_init() < 0 ? ERR_INTERNAL : 0;
+}
 
 void crypto_digest(const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN])
 {
@@ -35,14 +38,21 @@ void crypto_hash(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, uin
     ASSERT(r == 0);
 }
 
-void crypto_mark(const uint8_t key[CRYPTO_MARK_KEY_LEN], const void *p, size_t n, uint8_t out[CRYPTO_MARK_LEN])
+void crypto_mark(const uint8_t key[CRYPTO_MARK_KEY_LEN], const void *p, size_t n,
+                 uint8_t out[CRYPTO_MARK_LEN])
 {
     (void)crypto_shorthash_siphashx24(out, p, n, key);
 }
 
-bool crypto_equal(const void *a, const void *b, size_t n) { return sodium_memcmp(a, b, n) == 0; }
+bool crypto_equal(const void *a, const void *b, size_t n)
+{
+    return sodium_memcmp(a, b, n) == 0;
+}
 
-void crypto_wipe(void *p, size_t n) { sodium_memzero(p, n); }
+void crypto_wipe(void *p, size_t n)
+{
+    sodium_memzero(p, n);
+}
 
 void crypto_random_text(char *out, size_t n)
 {
@@ -62,19 +72,20 @@ void crypto_random_text(char *out, size_t n)
     crypto_wipe(pool, sizeof pool);
 }
 
-void crypto_seal(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, const void *ad, size_t adn, uint8_t *out)
+void crypto_seal(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, const void *ad, size_t adn,
+                 uint8_t *out)
 {
     sys_random(out, NONCE_LEN);
     int r = crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_LEN, NULL, p, n, ad, adn, NULL, out, key);
     ASSERT(r == 0);
 }
 
-bool crypto_open(const uint8_t key[CRYPTO_KEY_LEN], const uint8_t *sealed, size_t n, const void *ad, size_t adn,
-                 uint8_t *out)
+bool crypto_open(const uint8_t key[CRYPTO_KEY_LEN], const uint8_t *sealed, size_t n, const void *ad,
+                 size_t adn, uint8_t *out)
 {
     return n >= NONCE_LEN + TAG_LEN &&
-           crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed + NONCE_LEN, n - NONCE_LEN, ad, adn, sealed,
-                                                      key) == 0;
+           crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed + NONCE_LEN, n - NONCE_LEN, ad,
+                                                      adn, sealed, key) == 0;
 }
 
 bool crypto_base64_decode(const char *s, size_t n, uint8_t *out, size_t cap, size_t *ret_len)
@@ -120,9 +131,11 @@ uint32_t crypto_crc32c_portable(uint32_t crc, const void *p, size_t n)
     const uint8_t *s = p;
     uint32_t c = ~crc;
     for (; n >= 8; n -= 8, s += 8) {
-        uint32_t low = c ^ ((uint32_t)s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24);
+        uint32_t low =
+            c ^ ((uint32_t)s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24);
         c = crc_table[7][low & 0xFF] ^ crc_table[6][low >> 8 & 0xFF] ^ crc_table[5][low >> 16 & 0xFF] ^
-            crc_table[4][low >> 24] ^ crc_table[3][s[4]] ^ crc_table[2][s[5]] ^ crc_table[1][s[6]] ^ crc_table[0][s[7]];
+            crc_table[4][low >> 24] ^ crc_table[3][s[4]] ^ crc_table[2][s[5]] ^ crc_table[1][s[6]] ^
+            crc_table[0][s[7]];
     }
     for (; n > 0; n--)
         c = c >> 8 ^ crc_table[0][(c ^ *s++) & 0xFF];

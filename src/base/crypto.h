@@ -12,14 +12,15 @@
 #define crypto_hash quern_crypto_hash
 
 #define CRYPTO_HASH_LEN 32
-#define CRYPTO_KEY_LEN 32
+#define CRYPTO_KEY_LEN  32
 
 int crypto_init(void); /* once, before threads; 0 or ERR_INTERNAL */
 /* Keyed BLAKE2b-256: what is stored of a secret. */
 /* SipHash-2-4 with 128 bits: a mark of a short text that only this process can make. */
-#define CRYPTO_MARK_LEN 16
+#define CRYPTO_MARK_LEN     16
 #define CRYPTO_MARK_KEY_LEN 16
-void crypto_mark(const uint8_t key[CRYPTO_MARK_KEY_LEN], const void *p, size_t n, uint8_t out[CRYPTO_MARK_LEN]);
+void crypto_mark(const uint8_t key[CRYPTO_MARK_KEY_LEN], const void *p, size_t n,
+                 uint8_t out[CRYPTO_MARK_LEN]);
 void crypto_hash(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN]);
 /* Plain BLAKE2b-256, as `b2sum -l 256`. */
 void crypto_digest(const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN]);
@@ -28,9 +29,12 @@ void crypto_wipe(void *p, size_t n);
 /* n base62 characters of fresh randomness + NUL. */
 void crypto_random_text(char *out, size_t n);
 /* XChaCha20-Poly1305; out holds n + 40 bytes (nonce, ciphertext, tag). ad binds the record it belongs to. */
-void crypto_seal(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, const void *ad, size_t adn, uint8_t *out);
-bool crypto_open(const uint8_t key[CRYPTO_KEY_LEN], const uint8_t *sealed, size_t n, const void *ad, size_t adn, uint8_t *out);
-bool crypto_base64_decode(const char *s, size_t n, uint8_t *out, size_t cap, size_t *ret_len); /* padding optional */
+void crypto_seal(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, const void *ad, size_t adn,
+                 uint8_t *out);
+bool crypto_open(const uint8_t key[CRYPTO_KEY_LEN], const uint8_t *sealed, size_t n, const void *ad,
+                 size_t adn, uint8_t *out);
+bool crypto_base64_decode(const char *s, size_t n, uint8_t *out, size_t cap,
+                          size_t *ret_len);                    /* padding optional */
 void crypto_base64_encode(const void *p, size_t n, char *out); /* out: 4*((n+2)/3)+1 */
 
 /* CRC-32C (Castagnoli), SSE4.2 when the processor has it. Start with 0; chain by passing the last value. */

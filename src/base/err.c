@@ -67,8 +67,8 @@ int err_errno(struct err *e, int errnum, const char *what)
 const char *err_name(int code)
 {
     static const char *const names[] = {
-        "none",     "invalid",     "denied", "not_found", "busy",     "limit",  "canceled",
-        "timeout",  "unavailable", "io",     "engine",    "internal", "nomem",  "corrupt",
+        "none",     "invalid",     "denied",      "not_found",       "busy",     "limit", "canceled",
+        "timeout",  "unavailable", "io",          "engine",          "internal", "nomem", "corrupt",
         "conflict", "gone",        "would_block", "unauthenticated", "end",
     };
     if (code > 0 || code < -(int)(sizeof names / sizeof *names - 1))
@@ -79,6 +79,7 @@ const char *err_name(int code)
 _Noreturn void err_assert_failed(const char *what, const char *file, int line)
 {
     /* Not through log: it may be the one that failed, or hold its lock. */
-    fprintf(stderr, "level=error module=base msg=\"assertion failed\" what=\"%s\" at=%s:%d\n", what, file, line);
+    fprintf(stderr, "level=error module=base msg=\"assertion failed\" what=\"%s\" at=%s:%d\n", what, file,
+            line);
     abort();
 }

@@ -11,21 +11,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MUST_USE __attribute__((warn_unused_result))
+#define MUST_USE          __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 enum err_code {
     ERR_NONE = 0,
-    ERR_INVALID = -1,     /* the caller's input is wrong */
-    ERR_DENIED = -2,      /* role or owner does not allow it */
-    ERR_NOTFOUND = -3,    /* no such thing, or another workspace's */
-    ERR_BUSY = -4,        /* try again later (queue full, already running) */
-    ERR_LIMIT = -5,       /* a limit was hit; the text names its config key */
+    ERR_INVALID = -1,  /* the caller's input is wrong */
+    ERR_DENIED = -2,   /* role or owner does not allow it */
+    ERR_NOTFOUND = -3, /* no such thing, or another workspace's */
+    ERR_BUSY = -4,     /* try again later (queue full, already running) */
+    ERR_LIMIT = -5,    /* a limit was hit; the text names its config key */
     ERR_CANCELED = -6,
     ERR_TIMEOUT = -7,
     ERR_UNAVAILABLE = -8, /* cannot serve now: draining, disk full, store down */
     ERR_IO = -9,
-    ERR_ENGINE = -10,     /* the engine process failed (crash, hang, lie) */
+    ERR_ENGINE = -10, /* the engine process failed (crash, hang, lie) */
     ERR_INTERNAL = -11,
     ERR_NOMEM = -12,
     ERR_CORRUPT = -13,    /* stored bytes do not match their checksum or index */
@@ -39,13 +39,13 @@ enum err_code {
 #define ERR_TEXT_MAX 2048
 
 struct err {
-    int code;                 /* enum err_code */
-    char sqlstate[6];         /* five characters or "" */
-    char text[ERR_TEXT_MAX];  /* one readable sentence, UTF-8, never a secret, a path or a host */
-    char hint[256];           /* or "" */
-    int64_t position;         /* 0-based code point offset in the SQL text, -1 unknown */
-    int64_t position_end;     /* exclusive end, -1 unknown */
-    int32_t line, column;     /* 1-based, 0 unknown */
+    int code;                /* enum err_code */
+    char sqlstate[6];        /* five characters or "" */
+    char text[ERR_TEXT_MAX]; /* one readable sentence, UTF-8, never a secret, a path or a host */
+    char hint[256];          /* or "" */
+    int64_t position;        /* 0-based code point offset in the SQL text, -1 unknown */
+    int64_t position_end;    /* exclusive end, -1 unknown */
+    int32_t line, column;    /* 1-based, 0 unknown */
 };
 
 /* Clears *e to "no error" (position -1). e may be NULL. */

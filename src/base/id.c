@@ -14,8 +14,8 @@
 #define RANDOM_BITS 59
 #define RANDOM_MASK ((UINT64_C(1) << RANDOM_BITS) - 1)
 #define KST_SECONDS (9 * 3600)
-#define SECOND_MAX (INT64_C(253402300799) - KST_SECONDS) /* 9999-12-31 23:59:59 KST */
-#define PREFIX "data-query-"
+#define SECOND_MAX  (INT64_C(253402300799) - KST_SECONDS) /* 9999-12-31 23:59:59 KST */
+#define PREFIX      "data-query-"
 
 static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -67,9 +67,15 @@ struct qid id_new(int64_t unix_ms)
     return make(second, random & RANDOM_MASK);
 }
 
-int64_t id_second(const struct qid *id) { return (int64_t)(load_be(id->b) >> 24); }
+int64_t id_second(const struct qid *id)
+{
+    return (int64_t)(load_be(id->b) >> 24);
+}
 
-uint64_t id_hash(const struct qid *id) { return mix(load_be(id->b) ^ mix(load_be(id->b + 8))); }
+uint64_t id_hash(const struct qid *id)
+{
+    return mix(load_be(id->b) ^ mix(load_be(id->b + 8)));
+}
 
 static int hex_digit(char c)
 {
@@ -136,8 +142,8 @@ static bool parse_kakao(const char *s, struct qid *ret)
 {
     int year = decimal(s, 4), month = decimal(s + 4, 2), day = decimal(s + 6, 2);
     int hour = decimal(s + 9, 2), minute = decimal(s + 11, 2), sec = decimal(s + 13, 2);
-    if (s[8] != '-' || s[15] != '-' || year < 0 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 ||
-        hour > 23 || minute < 0 || minute > 59 || sec < 0 || sec > 59)
+    if (s[8] != '-' || s[15] != '-' || year < 0 || month < 1 || month > 12 || day < 1 || day > 31 ||
+        hour < 0 || hour > 23 || minute < 0 || minute > 59 || sec < 0 || sec > 59)
         return false;
     int64_t days = clock_days_from_civil(year, month, day), y;
     int m, d;

@@ -18,11 +18,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ID_UUID_LEN 36
+#define ID_UUID_LEN  36
 #define ID_KAKAO_LEN 26
-#define ID_TEXT_MAX 40
+#define ID_TEXT_MAX  40
 
-struct qid { uint8_t b[16]; };
+struct qid {
+    uint8_t b[16];
+};
 
 /* A fresh id for something created at `unix_ms`. */
 struct qid id_new(int64_t unix_ms);
@@ -33,7 +35,10 @@ bool id_parse(const char *text, size_t len, struct qid *ret);
 /* Writes the NUL-terminated text into out (ID_TEXT_MAX bytes) and returns it. */
 char *id_uuid(const struct qid *id, char *out);
 char *id_kakao(const struct qid *id, char *out);
-static inline bool id_equal(const struct qid *a, const struct qid *b) { return __builtin_memcmp(a->b, b->b, 16) == 0; }
+static inline bool id_equal(const struct qid *a, const struct qid *b)
+{
+    return __builtin_memcmp(a->b, b->b, 16) == 0;
+}
 uint64_t id_hash(const struct qid *id);
 
 #endif

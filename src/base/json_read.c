@@ -9,10 +9,10 @@
 
 /* jansson's enum has constants of our names; its macros that use them are not used here. */
 #define JSON_OBJECT JANSSON_OBJECT
-#define JSON_ARRAY JANSSON_ARRAY
+#define JSON_ARRAY  JANSSON_ARRAY
 #define JSON_STRING JANSSON_STRING
-#define JSON_REAL JANSSON_REAL
-#define JSON_NULL JANSSON_NULL
+#define JSON_REAL   JANSSON_REAL
+#define JSON_NULL   JANSSON_NULL
 #include <jansson.h>
 #undef JSON_OBJECT
 #undef JSON_ARRAY
@@ -180,7 +180,8 @@ static size_t count(json_t *j)
         for (size_t i = 0; i < json_array_size(j) && n <= JSON_READ_VALUES_MAX; i++)
             n += count(json_array_get(j, i));
     } else if (json_typeof(j) == JANSSON_OBJECT) {
-        for (void *it = json_object_iter(j); it && n <= JSON_READ_VALUES_MAX; it = json_object_iter_next(j, it))
+        for (void *it = json_object_iter(j); it && n <= JSON_READ_VALUES_MAX;
+             it = json_object_iter_next(j, it))
             n += count(json_object_iter_value(it));
     }
     return n;
@@ -236,7 +237,10 @@ static size_t inserted_before(const struct json_doc *d, size_t at)
     return k;
 }
 
-static int no_memory(struct err *e) { return err_set(e, ERR_NOMEM, "53200", "out of memory"); }
+static int no_memory(struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "53200", "out of memory");
+}
 
 int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct err *e)
 {
@@ -308,9 +312,15 @@ void json_doc_free(struct json_doc *d)
     free(d);
 }
 
-void json_doc_cleanup(struct json_doc **d) { json_doc_free(*d); }
+void json_doc_cleanup(struct json_doc **d)
+{
+    json_doc_free(*d);
+}
 
-json_value json_root(const struct json_doc *d) { return d->nodes; }
+json_value json_root(const struct json_doc *d)
+{
+    return d->nodes;
+}
 
 enum json_kind json_kind(json_value v)
 {
@@ -340,8 +350,9 @@ enum json_kind json_kind(json_value v)
 const char *json_kind_name(enum json_kind k)
 {
     static const char *const names[] = {
-        [JSON_ABSENT] = "nothing",     [JSON_NULL] = "null",       [JSON_BOOL] = "a boolean", [JSON_INT] = "an integer",
-        [JSON_REAL] = "a real number", [JSON_STRING] = "a string", [JSON_ARRAY] = "an array", [JSON_OBJECT] = "an object",
+        [JSON_ABSENT] = "nothing", [JSON_NULL] = "null",          [JSON_BOOL] = "a boolean",
+        [JSON_INT] = "an integer", [JSON_REAL] = "a real number", [JSON_STRING] = "a string",
+        [JSON_ARRAY] = "an array", [JSON_OBJECT] = "an object",
     };
     return names[k];
 }

@@ -15,15 +15,25 @@
 
 /* jansson exports these names too, and calls them from inside: ours must not take their place at link time. */
 #define json_string quern_json_string
-#define json_real quern_json_real
+#define json_real   quern_json_real
 
 #define JSON_READ_DEPTH_MAX 64
-#define JSON_READ_VALUES_MAX 1000000 /* more values than this in one document are refused (memory per input byte) */
+#define JSON_READ_VALUES_MAX                                                                                 \
+    1000000 /* more values than this in one document are refused (memory per input byte) */
 
-struct json_doc;   /* owner */
+struct json_doc;                /* owner */
 typedef const void *json_value; /* borrowed; NULL = absent */
 
-enum json_kind { JSON_ABSENT, JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_kind {
+    JSON_ABSENT,
+    JSON_NULL,
+    JSON_BOOL,
+    JSON_INT,
+    JSON_REAL,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
 
 /* Integers beyond int64 are kept as JSON_REAL with their text. ERR_INVALID with "line L, column C: what" in the text
  * (columns count code points from 1; e->line and e->column are filled as well). ERR_NOMEM. */
@@ -40,9 +50,9 @@ size_t json_size(json_value v);                          /* members or elements,
 json_value json_at(json_value array, size_t i);
 /* The i-th member of an object, in document order. */
 json_value json_member(json_value object, size_t i, const char **ret_key);
-const char *json_string(json_value v, size_t *ret_len);  /* NULL when not a string; ret_len may be NULL */
-bool json_int(json_value v, int64_t *ret);               /* false when not an integer */
-bool json_real(json_value v, double *ret);               /* integers too */
+const char *json_string(json_value v, size_t *ret_len); /* NULL when not a string; ret_len may be NULL */
+bool json_int(json_value v, int64_t *ret);              /* false when not an integer */
+bool json_real(json_value v, double *ret);              /* integers too */
 bool json_boolean(json_value v, bool *ret);
 /* The number's digits as they stood in the document are not kept; this prints an int exactly (however long it is) and a
  * real shortest. NUL-terminated; returns the length, ERR_INVALID when v is not a number, ERR_LIMIT when n is too small. */

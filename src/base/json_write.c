@@ -45,10 +45,22 @@ static void end(struct json_write *w, char bracket)
     buf_char(w->b, bracket);
 }
 
-void json_object_begin(struct json_write *w) { begin(w, '{'); }
-void json_object_end(struct json_write *w) { end(w, '}'); }
-void json_array_begin(struct json_write *w) { begin(w, '['); }
-void json_array_end(struct json_write *w) { end(w, ']'); }
+void json_object_begin(struct json_write *w)
+{
+    begin(w, '{');
+}
+void json_object_end(struct json_write *w)
+{
+    end(w, '}');
+}
+void json_array_begin(struct json_write *w)
+{
+    begin(w, '[');
+}
+void json_array_end(struct json_write *w)
+{
+    end(w, ']');
+}
 
 void json_strn(struct json_write *w, const char *s, size_t n)
 {
@@ -96,7 +108,10 @@ void json_bool(struct json_write *w, bool v)
         json_raw(w, "false", 5);
 }
 
-void json_null(struct json_write *w) { json_raw(w, "null", 4); }
+void json_null(struct json_write *w)
+{
+    json_raw(w, "null", 4);
+}
 
 void json_raw(struct json_write *w, const char *text, size_t n)
 {

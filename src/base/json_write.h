@@ -15,7 +15,12 @@
 
 /* Puts commas and colons by itself. Start with JSON_WRITE_INIT(&buf). Errors stay in the buf (buf_failed); more than
  * JSON_DEPTH_MAX-1 open containers fail it too. */
-struct json_write { struct buf *b; int depth; bool need_comma[JSON_DEPTH_MAX]; bool after_key; };
+struct json_write {
+    struct buf *b;
+    int depth;
+    bool need_comma[JSON_DEPTH_MAX];
+    bool after_key;
+};
 #define JSON_WRITE_INIT(bufp) ((struct json_write){(bufp), 0, {false}, false})
 
 void json_object_begin(struct json_write *w);
@@ -27,7 +32,7 @@ void json_str(struct json_write *w, const char *s);   /* NULL writes null */
 void json_strn(struct json_write *w, const char *s, size_t n);
 void json_i64(struct json_write *w, int64_t v);
 void json_u64(struct json_write *w, uint64_t v);
-void json_double(struct json_write *w, double v);     /* shortest round trip; NaN and infinities write null */
+void json_double(struct json_write *w, double v); /* shortest round trip; NaN and infinities write null */
 void json_bool(struct json_write *w, bool v);
 void json_null(struct json_write *w);
 void json_raw(struct json_write *w, const char *text, size_t n); /* trusted JSON text */

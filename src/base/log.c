@@ -24,8 +24,8 @@
 #include "base/utf8.h"
 
 #define LINE_MAX_BYTES 4096 /* PIPE_BUF: a pipe takes it in one piece or not at all */
-#define VALUE_MAX 1500      /* bytes of one value before escaping */
-#define TAIL 32             /* room kept for the end of a line that was cut */
+#define VALUE_MAX      1500 /* bytes of one value before escaping */
+#define TAIL           32   /* room kept for the end of a line that was cut */
 
 static atomic_int min_level = LOG_INFO;
 static atomic_bool as_json;
@@ -42,10 +42,14 @@ void log_init(enum log_level min, bool json)
 {
     atomic_store(&min_level, (int)min);
     atomic_store(&as_json, json);
-    atomic_store(&dropped, metrics_get(METRIC_COUNTER, "quern_log_dropped_total", "", "Log lines that found no room."));
+    atomic_store(&dropped,
+                 metrics_get(METRIC_COUNTER, "quern_log_dropped_total", "", "Log lines that found no room."));
 }
 
-void log_set_level(enum log_level min) { atomic_store(&min_level, (int)min); }
+void log_set_level(enum log_level min)
+{
+    atomic_store(&min_level, (int)min);
+}
 
 static void put(struct line *l, const char *s, size_t n)
 {
@@ -90,7 +94,11 @@ static void put_escaped(struct line *l, const char *s, size_t n)
                 count = 2;
             }
             for (int u = 0; u < count; u++) {
-                char six[6] = {'\\', 'u', hex[units[u] >> 12], hex[units[u] >> 8 & 15], hex[units[u] >> 4 & 15],
+                char six[6] = {'\\',
+                               'u',
+                               hex[units[u] >> 12],
+                               hex[units[u] >> 8 & 15],
+                               hex[units[u] >> 4 & 15],
                                hex[units[u] & 15]};
                 put(l, six, 6);
             }
@@ -185,7 +193,10 @@ static void finish(struct line *l, bool cut)
         metric_add(m, 1);
 }
 
-static bool wanted(enum log_level level) { return (int)level >= atomic_load_explicit(&min_level, memory_order_relaxed); }
+static bool wanted(enum log_level level)
+{
+    return (int)level >= atomic_load_explicit(&min_level, memory_order_relaxed);
+}
 
 void log_event(enum log_level level, const char *module, const char *msg, ...)
 {

@@ -12,13 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SERIES_MAX 4096
-#define SLOTS 8192 /* a power of two, twice the series: probing stays short */
+#define SERIES_MAX    4096
+#define SLOTS         8192 /* a power of two, twice the series: probing stays short */
 #define OVERFLOW_NAME "quern_metrics_overflow_total"
 
 static const int64_t bounds_ns[] = {
-    500000,      1000000,     2500000,      5000000,      10000000,      25000000,      50000000,
-    100000000,   250000000,   500000000,    1000000000,   2500000000,    5000000000,    10000000000,
+    500000,      1000000,     2500000,      5000000,      10000000,     25000000,   50000000,
+    100000000,   250000000,   500000000,    1000000000,   2500000000,   5000000000, 10000000000,
     30000000000, 60000000000, 120000000000, 300000000000, 600000000000,
 };
 static const char *const bound_texts[] = {
@@ -177,7 +177,8 @@ int64_t metric_value(const struct metric *m)
     return (int64_t)atomic_load_explicit(&m->value, memory_order_relaxed);
 }
 
-static void render_series(struct buf *out, const struct metric *m, const char *suffix, const char *extra, int64_t v)
+static void render_series(struct buf *out, const struct metric *m, const char *suffix, const char *extra,
+                          int64_t v)
 {
     buf_str_add(out, m->family->name);
     buf_str_add(out, suffix);
@@ -207,8 +208,8 @@ static void render_histogram(struct buf *out, const struct metric *m)
     }
     int64_t ns = (int64_t)atomic_load_explicit(&m->histogram->sum_ns, memory_order_relaxed);
     const char *open = *m->labels ? "{" : "", *close = *m->labels ? "}" : "";
-    buf_printf(out, "%s_sum%s%s%s %lld.%09lld\n", m->family->name, open, m->labels, close, (long long)(ns / 1000000000),
-               (long long)(ns % 1000000000));
+    buf_printf(out, "%s_sum%s%s%s %lld.%09lld\n", m->family->name, open, m->labels, close,
+               (long long)(ns / 1000000000), (long long)(ns % 1000000000));
     render_series(out, m, "_count", "", sum);
 }
 

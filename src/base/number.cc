@@ -10,7 +10,8 @@
 #include <cmath>
 #include <cstring>
 
-namespace {
+namespace
+{
 
 const char digit_pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
                            "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
@@ -69,8 +70,9 @@ struct decimal {
 template <typename T> bool split(T v, int precision, decimal *ret)
 {
     char text[NUMBER_DOUBLE_MAX];
-    auto r = precision < 0 ? std::to_chars(text, text + sizeof text, v, std::chars_format::scientific)
-                           : std::to_chars(text, text + sizeof text, v, std::chars_format::scientific, precision);
+    auto r = precision < 0
+                 ? std::to_chars(text, text + sizeof text, v, std::chars_format::scientific)
+                 : std::to_chars(text, text + sizeof text, v, std::chars_format::scientific, precision);
     ret->n = 0;
     const char *p = text;
     for (; p < r.ptr && *p != 'e'; p++)
@@ -194,12 +196,30 @@ u128 load_le(const uint8_t le[16])
 
 extern "C" {
 
-size_t number_double(double v, char out[NUMBER_DOUBLE_MAX]) { return shortest(v, out); }
-size_t number_float(float v, char out[NUMBER_DOUBLE_MAX]) { return shortest(v, out); }
-size_t number_double_java(double v, char out[NUMBER_DOUBLE_MAX]) { return java(v, out); }
-size_t number_float_java(float v, char out[NUMBER_DOUBLE_MAX]) { return java(v, out); }
-size_t number_double_json(double v, char out[NUMBER_DOUBLE_MAX]) { return json(v, out); }
-size_t number_float_json(float v, char out[NUMBER_DOUBLE_MAX]) { return json(v, out); }
+size_t number_double(double v, char out[NUMBER_DOUBLE_MAX])
+{
+    return shortest(v, out);
+}
+size_t number_float(float v, char out[NUMBER_DOUBLE_MAX])
+{
+    return shortest(v, out);
+}
+size_t number_double_java(double v, char out[NUMBER_DOUBLE_MAX])
+{
+    return java(v, out);
+}
+size_t number_float_java(float v, char out[NUMBER_DOUBLE_MAX])
+{
+    return java(v, out);
+}
+size_t number_double_json(double v, char out[NUMBER_DOUBLE_MAX])
+{
+    return json(v, out);
+}
+size_t number_float_json(float v, char out[NUMBER_DOUBLE_MAX])
+{
+    return json(v, out);
+}
 
 size_t number_u64(uint64_t v, char out[NUMBER_INT_MAX])
 {

@@ -14,8 +14,8 @@ extern "C" {
 #endif
 
 #define NUMBER_DOUBLE_MAX 32 /* bytes for any text of a double or float, NUL included */
-#define NUMBER_INT_MAX 24    /* ... of a 64-bit integer */
-#define NUMBER_I128_MAX 48   /* ... of a 128-bit integer or decimal */
+#define NUMBER_INT_MAX    24 /* ... of a 64-bit integer */
+#define NUMBER_I128_MAX   48 /* ... of a 128-bit integer or decimal */
 
 /* Shortest of the fixed and the exponent form: "100", "0.1", "1e+16", "-0", "nan", "inf", "-inf". */
 size_t number_double(double v, char out[NUMBER_DOUBLE_MAX]);

@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 static const char *const kind_names[SYS_KINDS] = {
-    [SYS_OPEN] = "open",     [SYS_READ] = "read",     [SYS_WRITE] = "write",   [SYS_FSYNC] = "fsync",
-    [SYS_RENAME] = "rename", [SYS_UNLINK] = "unlink", [SYS_MKDIR] = "mkdir",   [SYS_SPAWN] = "spawn",
+    [SYS_OPEN] = "open",     [SYS_READ] = "read",     [SYS_WRITE] = "write", [SYS_FSYNC] = "fsync",
+    [SYS_RENAME] = "rename", [SYS_UNLINK] = "unlink", [SYS_MKDIR] = "mkdir", [SYS_SPAWN] = "spawn",
     [SYS_SQLITE] = "sqlite", [SYS_MEMFD] = "memfd",   [SYS_MMAP] = "mmap",
 };
 
@@ -81,7 +81,8 @@ static bool parse_plan(const char *s)
         return false;
     int kind = -1;
     for (int k = 0; k < SYS_KINDS; k++)
-        if (strlen(kind_names[k]) == (size_t)(colon - s) && memcmp(kind_names[k], s, (size_t)(colon - s)) == 0)
+        if (strlen(kind_names[k]) == (size_t)(colon - s) &&
+            memcmp(kind_names[k], s, (size_t)(colon - s)) == 0)
             kind = k;
     s = colon + 1;
     uint64_t first, n = 1;
@@ -156,7 +157,10 @@ int sys_openat(int dir, const char *path, int flags, unsigned mode)
     return fd;
 }
 
-int sys_open(const char *path, int flags, unsigned mode) { return sys_openat(AT_FDCWD, path, flags, mode); }
+int sys_open(const char *path, int flags, unsigned mode)
+{
+    return sys_openat(AT_FDCWD, path, flags, mode);
+}
 
 ssize_t sys_pread(int fd, void *p, size_t n, int64_t off)
 {
@@ -247,7 +251,10 @@ int sys_renameat(int dir, const char *from, const char *to)
     return sys_fault(SYS_RENAME) ? -1 : renameat(dir, from, dir, to);
 }
 
-int sys_rename(const char *from, const char *to) { return sys_renameat(AT_FDCWD, from, to); }
+int sys_rename(const char *from, const char *to)
+{
+    return sys_renameat(AT_FDCWD, from, to);
+}
 
 int sys_linkat(int dir, const char *from, const char *to)
 {
@@ -314,9 +321,15 @@ static int64_t clock_ns(clockid_t id)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-int64_t sys_mono_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+int64_t sys_mono_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
 
-int64_t sys_wall_ms(void) { return clock_ns(CLOCK_REALTIME) / 1000000 + wall_offset_ms; }
+int64_t sys_wall_ms(void)
+{
+    return clock_ns(CLOCK_REALTIME) / 1000000 + wall_offset_ms;
+}
 
 void sys_sleep_ms(unsigned ms)
 {

@@ -18,7 +18,17 @@
 #include "base/err.h"
 
 enum sys_kind {
-    SYS_OPEN, SYS_READ, SYS_WRITE, SYS_FSYNC, SYS_RENAME, SYS_UNLINK, SYS_MKDIR, SYS_SPAWN, SYS_SQLITE, SYS_MEMFD, SYS_MMAP,
+    SYS_OPEN,
+    SYS_READ,
+    SYS_WRITE,
+    SYS_FSYNC,
+    SYS_RENAME,
+    SYS_UNLINK,
+    SYS_MKDIR,
+    SYS_SPAWN,
+    SYS_SQLITE,
+    SYS_MEMFD,
+    SYS_MMAP,
     SYS_KINDS
 };
 

@@ -19,7 +19,7 @@ struct admin_context {
     struct registry *registry;
     struct identities *identities;
     struct workspaces *workspaces;
-    struct service *service;   /* NULL when no daemon runs */
+    struct service *service; /* NULL when no daemon runs */
     const char *data_dir;
     const atomic_bool *stopping; /* set when a command that waits should end; NULL: never */
 };
@@ -32,7 +32,8 @@ const char *admin_usage(void);
 
 struct admin_server;
 /* Listens on DIR/admin.sock; a thread for each command under way, a few at a time. */
-int admin_server_start(struct admin_context *c, const char *data_dir, struct admin_server **ret, struct err *e) MUST_USE;
+int admin_server_start(struct admin_context *c, const char *data_dir, struct admin_server **ret,
+                       struct err *e) MUST_USE;
 /* The daemon will stop: commands that wait end, and what would let queries in again is refused. */
 void admin_server_stopping(struct admin_server *s);
 /* Waits for commands that are under way. */

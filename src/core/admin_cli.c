@@ -28,18 +28,24 @@
 #include "core/registry.h"
 
 #define WAIT_MS 15000
-#define ANSWER_SECONDS (24 * 3600) /* a drain or a backup takes its time; a daemon that dies closes the socket */
+#define ANSWER_SECONDS                                                                                       \
+    (24 * 3600) /* a drain or a backup takes its time; a daemon that dies closes the socket */
 
 int data_dir_lock(const char *data_dir, int *ret_fd, struct err *e)
 {
     char path[4096];
-    if (snprintf(path, sizeof path, "%s/lock", data_dir) >= (int)sizeof path) return err_set(e, ERR_INVALID, NULL, "the name of the data folder is too long");
-    if (sys_mkdir_p(data_dir, 0700) < 0) return err_errno(e, errno, "making the data folder");
+    if (snprintf(path, sizeof path, "%s/lock", data_dir) >= (int)sizeof path)
+        return err_set(e, ERR_INVALID, NULL, "the name of the data folder is too long");
+    if (sys_mkdir_p(data_dir, 0700) < 0)
+        return err_errno(e, errno, "making the data folder");
     CLEANUP_FD int fd = sys_open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0) return err_errno(e, errno, "opening the lock of the data folder");
+    if (fd < 0)
+        return err_errno(e, errno, "opening the lock of the data folder");
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno == EWOULDBLOCK) return err_set(e, ERR_BUSY, "55006", "the data folder is in use by another quernd");
-        if (errno != EINTR) return err_errno(e, errno, "locking the data folder");
+        if (errno == EWOULDBLOCK)
+            return err_set(e, ERR_BUSY, "55006", "the data folder is in use by another quernd");
+        if (errno != EINTR)
+            return err_errno(e, errno, "locking the data folder");
     }
     *ret_fd = fd;
     fd = -1;
@@ -48,19 +54,26 @@ int data_dir_lock(const char *data_dir, int *ret_fd, struct err *e)
 
 /* ---- without a daemon ---- */
 
-static int run_here(const char *data_dir, const char *config_file, int argc, char *const argv[], struct buf *out, struct err *e)
+static int run_here(const char *data_dir, const char *config_file, int argc, char *const argv[],
+                    struct buf *out, struct err *e)
 {
     struct registry *r = NULL;
     struct admin_context c = {.data_dir = data_dir};
     struct admin_args args;
     int rc = admin__parse(argc, argv, &args, e);
-    if (!rc) rc = config_load(config_file, false, e);
-    if (!rc) rc = registry_open(data_dir, &r, e);
+    if (!rc)
+        rc = config_load(config_file, false, e);
+    if (!rc)
+        rc = registry_open(data_dir, &r, e);
     c.registry = r;
-    if (!rc) rc = identities_open(r, data_dir, &c.identities, e);
-    if (!rc && admin__audited(&args)) rc = audit_open(data_dir, e);
-    if (!rc) rc = workspaces_open(r, data_dir, &c.workspaces, e);
-    if (!rc) rc = admin_run(&c, argc, argv, out, e);
+    if (!rc)
+        rc = identities_open(r, data_dir, &c.identities, e);
+    if (!rc && admin__audited(&args))
+        rc = audit_open(data_dir, e);
+    if (!rc)
+        rc = workspaces_open(r, data_dir, &c.workspaces, e);
+    if (!rc)
+        rc = admin_run(&c, argc, argv, out, e);
     workspaces_close(c.workspaces);
     audit_close();
     identities_close(c.identities);
@@ -75,9 +88,11 @@ static int speak_to(const char *data_dir)
     CLEANUP_FD int dir = sys_open(data_dir, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un at = {.sun_family = AF_UNIX};
-    if (dir < 0 || fd < 0) return -1;
+    if (dir < 0 || fd < 0)
+        return -1;
     snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/%s", dir, ADMIN_SOCKET);
-    if (connect(fd, (const struct sockaddr *)&at, sizeof at) < 0) return -1;
+    if (connect(fd, (const struct sockaddr *)&at, sizeof at) < 0)
+        return -1;
     struct timeval patience = {ANSWER_SECONDS, 0};
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     int r = fd;
@@ -93,9 +108,12 @@ static int read_answer(const struct buf *in, struct buf *out, struct err *e)
     int64_t code = 0;
     int rc = in->len > 0 ? json_parse(in->p, in->len, &d, NULL) : ERR_INVALID;
     if (rc || !json_boolean(json_get(json_root(d), "ok"), &ok))
-        return err_set(e, ERR_UNAVAILABLE, NULL, "the running daemon gave no answer; whether it did anything is not known: list and see");
+        return err_set(
+            e, ERR_UNAVAILABLE, NULL,
+            "the running daemon gave no answer; whether it did anything is not known: list and see");
     const char *text = json_string(json_get(json_root(d), ok ? "out" : "error"), &n);
-    if (ok) return buf_add(out, text ? text : "", n);
+    if (ok)
+        return buf_add(out, text ? text : "", n);
     (void)json_int(json_get(json_root(d), "exit"), &code);
     return err_set(e, ERR_INVALID, code == 2 ? ADMIN_USAGE : NULL, "%s", text ? text : "refused");
 }
@@ -108,38 +126,49 @@ static int run_there(int fd, int argc, char *const argv[], struct buf *out, stru
     json_object_begin(&j);
     json_key(&j, "argv");
     json_array_begin(&j);
-    for (int i = 0; i < argc; i++) json_str(&j, argv[i]);
+    for (int i = 0; i < argc; i++)
+        json_str(&j, argv[i]);
     json_array_end(&j);
     json_object_end(&j);
     buf_char(&ask, '\n');
-    if (buf_failed(&ask)) return err_set(e, ERR_INVALID, ADMIN_USAGE, "the command is too long");
-    if (sys_write_all(fd, ask.p, ask.len) < 0) return err_errno(e, errno, "speaking to the running daemon");
+    if (buf_failed(&ask))
+        return err_set(e, ERR_INVALID, ADMIN_USAGE, "the command is too long");
+    if (sys_write_all(fd, ask.p, ask.len) < 0)
+        return err_errno(e, errno, "speaking to the running daemon");
     (void)shutdown(fd, SHUT_WR);
     for (;;) {
-        if (buf_reserve(&in, 65536)) break;
+        if (buf_reserve(&in, 65536))
+            break;
         ssize_t n = recv(fd, in.p + in.len, 65536, 0);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
         in.len += (size_t)n;
     }
     return read_answer(&in, out, e);
 }
 
-static int run_where_possible(const char *data_dir, const char *config_file, int argc, char *const argv[], struct buf *out, struct err *e)
+static int run_where_possible(const char *data_dir, const char *config_file, int argc, char *const argv[],
+                              struct buf *out, struct err *e)
 {
     int64_t until = sys_mono_ns() + WAIT_MS * 1000000LL;
     do {
         CLEANUP_FD int lock = -1;
         int rc = data_dir_lock(data_dir, &lock, e);
-        if (rc == 0) return run_here(data_dir, config_file, argc, argv, out, e);
-        if (rc != ERR_BUSY) return rc;
+        if (rc == 0)
+            return run_here(data_dir, config_file, argc, argv, out, e);
+        if (rc != ERR_BUSY)
+            return rc;
         err_clear(e);
         CLEANUP_FD int fd = speak_to(data_dir);
-        if (fd >= 0) return run_there(fd, argc, argv, out, e);
+        if (fd >= 0)
+            return run_there(fd, argc, argv, out, e);
         sys_sleep_ms(50);
     } while (sys_mono_ns() < until);
     return err_set(e, ERR_BUSY, "55006",
-                   "another quernd holds the lock of the data folder, but its admin socket does not answer: it is starting, stopping or hanging; try again");
+                   "another quernd holds the lock of the data folder, but its admin socket does not answer: "
+                   "it is starting, stopping or hanging; try again");
 }
 
 /* ---- the program ---- */
@@ -148,7 +177,8 @@ static int finish(int rc, const struct buf *out, const struct err *e)
 {
     if (rc == 0) {
         bool ok = out->len == 0 || fwrite(out->p, 1, out->len, stdout) == out->len;
-        if (fflush(stdout) == 0 && ok) return 0;
+        if (fflush(stdout) == 0 && ok)
+            return 0;
         fprintf(stderr, "quernd admin: done, but the answer could not be written\n");
         return 1;
     }
@@ -157,7 +187,8 @@ static int finish(int rc, const struct buf *out, const struct err *e)
 }
 
 /* Takes --data, --config and --help out of argv, the rest stays in rest. */
-static int split(int argc, char **argv, const char **ret_data, const char **ret_config, bool *ret_help, char **rest, struct err *e)
+static int split(int argc, char **argv, const char **ret_data, const char **ret_config, bool *ret_help,
+                 char **rest, struct err *e)
 {
     int n = 0;
     for (int i = 1; i < argc; i++) {
@@ -166,10 +197,12 @@ static int split(int argc, char **argv, const char **ret_data, const char **ret_
         } else if (strncmp(argv[i], "--data=", 7) == 0) {
             *ret_data = argv[i] + 7;
         } else if (strcmp(argv[i], "--data") == 0) {
-            if (i + 1 == argc) return err_set(e, ERR_INVALID, ADMIN_USAGE, "a folder must follow \"--data\"");
+            if (i + 1 == argc)
+                return err_set(e, ERR_INVALID, ADMIN_USAGE, "a folder must follow \"--data\"");
             *ret_data = argv[++i];
         } else if (strcmp(argv[i], "--config") == 0) {
-            if (i + 1 == argc) return err_set(e, ERR_INVALID, ADMIN_USAGE, "a file must follow \"--config\"");
+            if (i + 1 == argc)
+                return err_set(e, ERR_INVALID, ADMIN_USAGE, "a file must follow \"--config\"");
             *ret_config = argv[++i];
         } else {
             rest[n++] = argv[i];
@@ -188,7 +221,8 @@ int admin_main(int argc, char **argv)
     const char *data = NULL, *config_file = NULL;
     bool help = false;
     char **rest = calloc((size_t)argc + 1, sizeof *rest);
-    if (!rest) return 1;
+    if (!rest)
+        return 1;
     CLEANUP_BUF struct buf out = BUF_INIT(ADMIN_ANSWER_MAX);
     struct admin_args args;
     int n = split(argc, argv, &data, &config_file, &help, rest, &e), rc = n < 0 ? n : 0;
@@ -196,9 +230,12 @@ int admin_main(int argc, char **argv)
         free(rest);
         return fputs(admin_usage(), stdout) < 0;
     }
-    if (!rc) rc = admin__parse(n, rest, &args, &e);
-    if (!rc && (!data || !data[0])) rc = err_set(&e, ERR_INVALID, ADMIN_USAGE, "\"--data DIR\" is missing");
-    if (!rc) rc = run_where_possible(data, config_file, n, rest, &out, &e);
+    if (!rc)
+        rc = admin__parse(n, rest, &args, &e);
+    if (!rc && (!data || !data[0]))
+        rc = err_set(&e, ERR_INVALID, ADMIN_USAGE, "\"--data DIR\" is missing");
+    if (!rc)
+        rc = run_where_possible(data, config_file, n, rest, &out, &e);
     free(rest);
     return finish(rc, &out, &e);
 }

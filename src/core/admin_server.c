@@ -27,8 +27,8 @@
 #include "core/admin_int.h"
 
 #define CLIENT_SECONDS 10
-#define ARGS_MAX 64u
-#define CLIENTS_MAX 8
+#define ARGS_MAX       64u
+#define CLIENTS_MAX    8
 
 struct admin_server {
     struct admin_context context;
@@ -40,13 +40,17 @@ struct admin_server {
     int clients; /* guarded by lock */
 };
 
-struct client { struct admin_server *server; int fd; };
+struct client {
+    struct admin_server *server;
+    int fd;
+};
 
 static bool may_speak(int fd)
 {
     struct ucred who;
     socklen_t n = sizeof who;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0) return false;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
+        return false;
     return who.uid == geteuid() || who.uid == 0;
 }
 
@@ -56,11 +60,15 @@ static bool receive(int fd, struct buf *in)
     int64_t until = sys_mono_ns() + CLIENT_SECONDS * 1000000000LL;
     while (sys_mono_ns() < until && buf_reserve(in, 4096) == 0) {
         ssize_t n = recv(fd, in->p + in->len, 4096, 0);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return false;
-        if (n == 0) return true;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        if (n == 0)
+            return true;
         in->len += (size_t)n;
-        if (memchr(in->p + in->len - n, '\n', (size_t)n)) return true;
+        if (memchr(in->p + in->len - n, '\n', (size_t)n))
+            return true;
     }
     return false;
 }
@@ -70,8 +78,10 @@ static void send_all(int fd, const char *p, size_t n)
     int64_t until = sys_mono_ns() + CLIENT_SECONDS * 1000000000LL;
     while (n > 0 && sys_mono_ns() < until) {
         ssize_t k = send(fd, p, n, MSG_NOSIGNAL);
-        if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return;
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return;
         p += k;
         n -= (size_t)k;
     }
@@ -81,20 +91,25 @@ static int run(struct admin_server *s, const struct buf *in, struct buf *out, st
 {
     CLEANUP_JSON struct json_doc *d = NULL;
     int rc = json_parse(in->p, in->len, &d, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     json_value list = json_get(json_root(d), "argv");
     char *argv[ARGS_MAX];
     size_t argc = json_size(list);
-    if (json_kind(list) != JSON_ARRAY || argc > ARGS_MAX) return err_set(e, ERR_INVALID, ADMIN_USAGE, "the request has no argv of at most %u texts", ARGS_MAX);
+    if (json_kind(list) != JSON_ARRAY || argc > ARGS_MAX)
+        return err_set(e, ERR_INVALID, ADMIN_USAGE, "the request has no argv of at most %u texts", ARGS_MAX);
     size_t n = 0;
     for (; n < argc; n++) {
         size_t len;
         const char *text = json_string(json_at(list, n), &len);
         argv[n] = text ? strndup(text, len) : NULL;
-        if (!argv[n]) break;
+        if (!argv[n])
+            break;
     }
-    rc = n == argc ? admin_run(&s->context, (int)argc, argv, out, e) : err_set(e, ERR_INVALID, ADMIN_USAGE, "an argument is no text");
-    while (n > 0) free(argv[--n]);
+    rc = n == argc ? admin_run(&s->context, (int)argc, argv, out, e)
+                   : err_set(e, ERR_INVALID, ADMIN_USAGE, "an argument is no text");
+    while (n > 0)
+        free(argv[--n]);
     return rc;
 }
 
@@ -124,12 +139,14 @@ static void serve_one(struct admin_server *s, int fd)
     CLEANUP_BUF struct buf reply = BUF_INIT(7 * (size_t)ADMIN_ANSWER_MAX);
     struct err e;
     err_clear(&e);
-    if (!receive(fd, &in)) return;
+    if (!receive(fd, &in))
+        return;
     int rc = run(s, &in, &out, &e);
     if (rc == ERR_INTERNAL || rc == ERR_IO || rc == ERR_CORRUPT || rc == ERR_UNAVAILABLE)
         log_event(LOG_ERROR, "core", "an admin command failed", "error", e.text, NULL);
     answer(&reply, rc, &out, &e);
-    if (!buf_failed(&reply)) send_all(fd, reply.p, reply.len);
+    if (!buf_failed(&reply))
+        send_all(fd, reply.p, reply.len);
 }
 
 static void *client_main(void *arg)
@@ -153,10 +170,12 @@ static void hand_over(struct admin_server *s, int fd)
     pthread_t thread;
     struct client *c = malloc(sizeof *c);
     pthread_mutex_lock(&s->lock);
-    while (s->clients >= CLIENTS_MAX) pthread_cond_wait(&s->fewer, &s->lock);
+    while (s->clients >= CLIENTS_MAX)
+        pthread_cond_wait(&s->fewer, &s->lock);
     s->clients++;
     pthread_mutex_unlock(&s->lock);
-    if (c) *c = (struct client){s, fd};
+    if (c)
+        *c = (struct client){s, fd};
     if (c && pthread_create(&thread, NULL, client_main, c) == 0) {
         pthread_detach(thread);
         return;
@@ -174,9 +193,12 @@ static void *server_main(void *arg)
     pthread_setname_np(pthread_self(), "q-admin");
     for (;;) {
         struct pollfd p[2] = {{s->stop, POLLIN, 0}, {s->listener, POLLIN, 0}};
-        if (poll(p, 2, -1) < 0 && errno != EINTR) break;
-        if (p[0].revents) break;
-        if (!(p[1].revents & POLLIN)) continue;
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            break;
+        if (p[0].revents)
+            break;
+        if (!(p[1].revents & POLLIN))
+            continue;
         int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
             hand_over(s, fd);
@@ -190,31 +212,40 @@ static void *server_main(void *arg)
 static int listen_at(struct admin_server *s, const char *data_dir, struct err *e)
 {
     s->dir = sys_open(data_dir, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    if (s->dir < 0) return err_errno(e, errno, "the data folder");
-    if (sys_unlinkat(s->dir, ADMIN_SOCKET, 0) < 0 && errno != ENOENT) return err_errno(e, errno, "removing an old admin socket");
+    if (s->dir < 0)
+        return err_errno(e, errno, "the data folder");
+    if (sys_unlinkat(s->dir, ADMIN_SOCKET, 0) < 0 && errno != ENOENT)
+        return err_errno(e, errno, "removing an old admin socket");
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/%s", s->dir, ADMIN_SOCKET);
     s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (s->listener < 0 || bind(s->listener, (const struct sockaddr *)&at, sizeof at) < 0) return err_errno(e, errno, "the admin socket");
+    if (s->listener < 0 || bind(s->listener, (const struct sockaddr *)&at, sizeof at) < 0)
+        return err_errno(e, errno, "the admin socket");
     /* Nobody can connect before listen. */
-    if (fchmodat(s->dir, ADMIN_SOCKET, 0600, 0) < 0 || listen(s->listener, 16) < 0) return err_errno(e, errno, "the admin socket");
+    if (fchmodat(s->dir, ADMIN_SOCKET, 0600, 0) < 0 || listen(s->listener, 16) < 0)
+        return err_errno(e, errno, "the admin socket");
     return 0;
 }
 
 static void server_free(struct admin_server *s)
 {
-    if (s->listener >= 0) close(s->listener);
-    if (s->dir >= 0) close(s->dir);
-    if (s->stop >= 0) close(s->stop);
+    if (s->listener >= 0)
+        close(s->listener);
+    if (s->dir >= 0)
+        close(s->dir);
+    if (s->stop >= 0)
+        close(s->stop);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->fewer);
     free(s);
 }
 
-int admin_server_start(struct admin_context *c, const char *data_dir, struct admin_server **ret, struct err *e)
+int admin_server_start(struct admin_context *c, const char *data_dir, struct admin_server **ret,
+                       struct err *e)
 {
     struct admin_server *s = calloc(1, sizeof *s);
-    if (!s) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!s)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     s->context = *c;
     s->context.stopping = &s->stopping;
     pthread_mutex_init(&s->lock, NULL);
@@ -236,18 +267,22 @@ int admin_server_start(struct admin_context *c, const char *data_dir, struct adm
 
 void admin_server_stopping(struct admin_server *s)
 {
-    if (s) atomic_store(&s->stopping, true);
+    if (s)
+        atomic_store(&s->stopping, true);
 }
 
 void admin_server_stop(struct admin_server *s)
 {
-    if (!s) return;
+    if (!s)
+        return;
     admin_server_stopping(s);
     uint64_t one = 1;
-    while (write(s->stop, &one, sizeof one) < 0 && errno == EINTR) {} /* not sys: a stop must not fail */
+    while (write(s->stop, &one, sizeof one) < 0 && errno == EINTR) {
+    } /* not sys: a stop must not fail */
     pthread_join(s->thread, NULL);
     pthread_mutex_lock(&s->lock);
-    while (s->clients > 0) pthread_cond_wait(&s->fewer, &s->lock);
+    while (s->clients > 0)
+        pthread_cond_wait(&s->fewer, &s->lock);
     pthread_mutex_unlock(&s->lock);
     (void)sys_unlinkat(s->dir, ADMIN_SOCKET, 0);
     server_free(s);

@@ -18,15 +18,19 @@ static const char *plain(json_value v, char tmp[64])
     bool b;
     size_t n;
     const char *s = json_string(v, &n);
-    if (s) return s;
-    if (json_boolean(v, &b)) return b ? "yes" : "no";
-    if (json_kind(v) == JSON_NULL) return "-";
+    if (s)
+        return s;
+    if (json_boolean(v, &b))
+        return b ? "yes" : "no";
+    if (json_kind(v) == JSON_NULL)
+        return "-";
     return json_number_text(v, tmp, 64) > 0 ? tmp : "";
 }
 
 static void pad(struct buf *out, size_t n)
 {
-    while (n-- > 0) buf_char(out, ' ');
+    while (n-- > 0)
+        buf_char(out, ' ');
 }
 
 static size_t width(const char *s)
@@ -41,7 +45,8 @@ static void object(json_value v, size_t indent, struct buf *out)
     for (size_t i = 0; i < json_size(v); i++) {
         const char *key;
         json_member(v, i, &key);
-        if (width(key) > widest) widest = width(key);
+        if (width(key) > widest)
+            widest = width(key);
     }
     for (size_t i = 0; i < json_size(v); i++) {
         const char *key;
@@ -67,7 +72,8 @@ static void row(json_value v, const size_t *widest, size_t n, bool head, struct 
         json_value m = json_member(v, i, &key);
         text = head ? key : plain(m, tmp);
         buf_str_add(out, text);
-        if (i + 1 < n) pad(out, widest[i] - width(text) + 2);
+        if (i + 1 < n)
+            pad(out, widest[i] - width(text) + 2);
     }
     buf_char(out, '\n');
 }
@@ -88,20 +94,26 @@ static void table(json_value v, struct buf *out)
             const char *key;
             json_value m = json_member(json_at(v, r), i, &key);
             size_t w = width(plain(m, tmp));
-            if (w > widest[i]) widest[i] = w;
-            if (width(key) > widest[i]) widest[i] = width(key);
+            if (w > widest[i])
+                widest[i] = w;
+            if (width(key) > widest[i])
+                widest[i] = width(key);
         }
     }
     row(first, widest, n, true, out);
-    for (size_t r = 0; r < json_size(v); r++) row(json_at(v, r), widest, n, false, out);
+    for (size_t r = 0; r < json_size(v); r++)
+        row(json_at(v, r), widest, n, false, out);
 }
 
 int admin__text(const struct buf *json, struct buf *out, struct err *e)
 {
     CLEANUP_JSON struct json_doc *d = NULL;
     int rc = json_parse(json->p, json->len, &d, e);
-    if (rc) return rc;
-    if (json_kind(json_root(d)) == JSON_ARRAY) table(json_root(d), out);
-    else object(json_root(d), 0, out);
+    if (rc)
+        return rc;
+    if (json_kind(json_root(d)) == JSON_ARRAY)
+        table(json_root(d), out);
+    else
+        object(json_root(d), 0, out);
     return 0;
 }

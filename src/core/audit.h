@@ -32,7 +32,8 @@ int audit_admit(struct err *e) MUST_USE;
 bool audit_flush(void);
 
 /* Calls fn for each file name of the trail, in an order in which copies agree, while none is renamed or removed. */
-int audit_each_file(const char *data_dir, int (*fn)(void *arg, const char *name, struct err *e), void *arg, struct err *e) MUST_USE;
+int audit_each_file(const char *data_dir, int (*fn)(void *arg, const char *name, struct err *e), void *arg,
+                    struct err *e) MUST_USE;
 
 /* Checks the whole chain and appends what was found as a JSON object; ERR_CORRUPT names the first record that does not fit. Works beside an open trail and without one. */
 int audit_verify(const char *data_dir, struct buf *out, struct err *e) MUST_USE;

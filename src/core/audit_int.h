@@ -6,18 +6,22 @@
 #include "core/audit.h"
 
 #define AUDIT_LINE_MAX 8192u /* bytes of a record with its line end */
-#define AUDIT_CURRENT "audit.log"
-#define AUDIT_HEAD "audit.head"
-#define AUDIT_NO_HASH "0000000000000000000000000000000000000000000000000000000000000000" /* before the first record */
+#define AUDIT_CURRENT  "audit.log"
+#define AUDIT_HEAD     "audit.head"
+#define AUDIT_NO_HASH                                                                                        \
+    "0000000000000000000000000000000000000000000000000000000000000000" /* before the first record */
 
 /* Where a chain stands: number and hash of its last record. seq 0: empty. */
-struct audit_point { uint64_t seq; char hash[AUDIT_HASH_TEXT]; };
+struct audit_point {
+    uint64_t seq;
+    char hash[AUDIT_HASH_TEXT];
+};
 
 struct audit_tail {
     struct audit_point last;
-    uint64_t first_seq;  /* of the file */
-    int64_t size, torn;  /* bytes of whole records, bytes of a torn one behind them */
-    int previous;        /* what the last sys_startup or sys_shutdown in it says: 0 neither, 1 startup, 2 shutdown */
+    uint64_t first_seq; /* of the file */
+    int64_t size, torn; /* bytes of whole records, bytes of a torn one behind them */
+    int previous; /* what the last sys_startup or sys_shutdown in it says: 0 neither, 1 startup, 2 shutdown */
 };
 
 void audit__hash(const char *line, size_t n, char ret[AUDIT_HASH_TEXT]);

@@ -25,10 +25,13 @@
 #include "core/service_int.h"
 
 #define PATH_BYTES 4096
-#define PIECE (1u << 20)
-#define STAGE "backup.tmp" /* in DIR, when TO is on another file system */
+#define PIECE      (1u << 20)
+#define STAGE      "backup.tmp" /* in DIR, when TO is on another file system */
 
-struct file { struct qid id; uint32_t ordinal; };
+struct file {
+    struct qid id;
+    uint32_t ordinal;
+};
 
 struct backup {
     const char *from, *to;
@@ -44,25 +47,33 @@ static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
 static int path(char out[PATH_BYTES], const char *dir, const char *name, struct err *e)
 {
-    return snprintf(out, PATH_BYTES, "%s/%s", dir, name) < PATH_BYTES ? 0 : err_set(e, ERR_INVALID, NULL, "a path is too long");
+    return snprintf(out, PATH_BYTES, "%s/%s", dir, name) < PATH_BYTES
+               ? 0
+               : err_set(e, ERR_INVALID, NULL, "a path is too long");
 }
 
 static int copy_file(const char *from, const char *to, int64_t *bytes, struct err *e)
 {
     CLEANUP_FD int in = sys_open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
-    CLEANUP_FD int out = in < 0 ? -1 : sys_open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    CLEANUP_FD int out =
+        in < 0 ? -1 : sys_open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     char *piece = malloc(PIECE);
-    int rc = !piece ? err_set(e, ERR_NOMEM, "53200", "out of memory") : in < 0 || out < 0 ? err_errno(e, errno, "copying into the backup") : 0;
+    int rc = !piece              ? err_set(e, ERR_NOMEM, "53200", "out of memory")
+             : in < 0 || out < 0 ? err_errno(e, errno, "copying into the backup")
+                                 : 0;
     for (int64_t off = 0; !rc;) {
         ssize_t n = sys_pread(in, piece, PIECE, off);
-        if (n < 0 || sys_write_all(out, piece, (size_t)n) < 0) rc = err_errno(e, errno, "copying into the backup");
-        else off += n;
+        if (n < 0 || sys_write_all(out, piece, (size_t)n) < 0)
+            rc = err_errno(e, errno, "copying into the backup");
+        else
+            off += n;
         if (rc || n < (ssize_t)PIECE) {
             *bytes += off;
             break;
         }
     }
-    if (!rc && sys_fsync(out) < 0) rc = err_errno(e, errno, "copying into the backup");
+    if (!rc && sys_fsync(out) < 0)
+        rc = err_errno(e, errno, "copying into the backup");
     free(piece);
     return rc;
 }
@@ -71,7 +82,8 @@ static int copy_named(const struct backup *b, const char *name, int64_t *bytes, 
 {
     char from[PATH_BYTES], to[PATH_BYTES];
     int rc = path(from, b->from, name, e);
-    if (!rc) rc = path(to, b->to, name, e);
+    if (!rc)
+        rc = path(to, b->to, name, e);
     return rc ? rc : copy_file(from, to, bytes, e);
 }
 
@@ -94,14 +106,17 @@ static void want(void *arg, const struct qid *id, uint32_t ordinal)
 }
 
 /* from/spool/xx/NAME and to/spool/xx/NAME; makes the folder. */
-static int places(const char *from, const char *to, const struct file *f, char a[PATH_BYTES], char z[PATH_BYTES], struct err *e)
+static int places(const char *from, const char *to, const struct file *f, char a[PATH_BYTES],
+                  char z[PATH_BYTES], struct err *e)
 {
     char name[SPOOL_NAME_MAX], full[SPOOL_NAME_MAX + 8];
     spool_name(&f->id, f->ordinal, name);
     snprintf(full, sizeof full, "spool/%s", name);
     int rc = path(a, from, full, e);
-    if (!rc) rc = path(z, to, full, e);
-    if (rc) return rc;
+    if (!rc)
+        rc = path(z, to, full, e);
+    if (rc)
+        return rc;
     char *slash = strrchr(z, '/');
     *slash = 0;
     int made = sys_mkdir_p(z, 0700);
@@ -116,9 +131,11 @@ static int link_all(struct backup *b, struct err *e)
     for (size_t i = 0; i < b->n && !rc; i++) {
         struct stat st;
         rc = places(b->from, b->stage, &b->files[i], a, z, e);
-        if (rc) break;
+        if (rc)
+            break;
         if (sys_linkat(AT_FDCWD, a, z) == 0) {
-            if (!b->staged && stat(a, &st) == 0) b->bytes += st.st_size;
+            if (!b->staged && stat(a, &st) == 0)
+                b->bytes += st.st_size;
         } else if (errno == EPERM || errno == EOPNOTSUPP || errno == EMLINK || errno == EXDEV) {
             rc = copy_file(a, z, b->staged ? &(int64_t){0} : &b->bytes, e);
         } else {
@@ -131,9 +148,11 @@ static int link_all(struct backup *b, struct err *e)
 static void stage_remove(struct backup *b)
 {
     char a[PATH_BYTES], z[PATH_BYTES];
-    if (!b->staged) return;
+    if (!b->staged)
+        return;
     for (size_t i = 0; i < b->n; i++) {
-        if (places(b->from, b->stage, &b->files[i], a, z, NULL)) continue;
+        if (places(b->from, b->stage, &b->files[i], a, z, NULL))
+            continue;
         (void)unlink(z);
         *strrchr(z, '/') = 0;
         (void)rmdir(z);
@@ -147,20 +166,29 @@ static int results(struct registry *r, struct service *s, struct backup *b, stru
 {
     char copy[PATH_BYTES], a[PATH_BYTES], z[PATH_BYTES];
     struct stat here, there;
-    if (stat(b->from, &here) < 0 || stat(b->to, &there) < 0) return err_errno(e, errno, "the backup's folder");
+    if (stat(b->from, &here) < 0 || stat(b->to, &there) < 0)
+        return err_errno(e, errno, "the backup's folder");
     b->staged = here.st_dev != there.st_dev;
     int rc = b->staged ? path(b->stage, b->from, STAGE, e) : path(b->stage, b->to, ".", e);
-    if (!rc) rc = path(copy, b->to, "registry.db", e);
-    if (rc) return rc;
-    if (s) pthread_mutex_lock(&s->files_lock);
+    if (!rc)
+        rc = path(copy, b->to, "registry.db", e);
+    if (rc)
+        return rc;
+    if (s)
+        pthread_mutex_lock(&s->files_lock);
     rc = registry_backup(r, copy, e);
-    if (!rc) rc = registry_backup_each(copy, want, b, &b->queries, e);
-    if (!rc && b->failed) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
-    if (!rc) rc = link_all(b, e);
-    if (s) pthread_mutex_unlock(&s->files_lock);
+    if (!rc)
+        rc = registry_backup_each(copy, want, b, &b->queries, e);
+    if (!rc && b->failed)
+        rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc)
+        rc = link_all(b, e);
+    if (s)
+        pthread_mutex_unlock(&s->files_lock);
     for (size_t i = 0; b->staged && i < b->n && !rc; i++) {
         rc = places(b->stage, b->to, &b->files[i], a, z, e);
-        if (!rc) rc = copy_file(a, z, &b->bytes, e);
+        if (!rc)
+            rc = copy_file(a, z, &b->bytes, e);
     }
     stage_remove(b);
     return rc;
@@ -179,7 +207,13 @@ static int audit_file(void *arg, const char *name, struct err *e)
 
 /* ---- catalogs ---- */
 
-struct reader { struct catalog_claim claim; pthread_mutex_t lock; pthread_cond_t cond; bool told; enum catalog_answer answer; };
+struct reader {
+    struct catalog_claim claim;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool told;
+    enum catalog_answer answer;
+};
 
 static void reader_answer(struct catalog_claim *c, enum catalog_answer a)
 {
@@ -196,21 +230,27 @@ static int copy_folder(struct backup *b, const char *folder, struct err *e)
 {
     char from[PATH_BYTES], to[PATH_BYTES], name[600];
     int rc = path(from, b->from, folder, e);
-    if (!rc) rc = path(to, b->to, folder, e);
-    if (!rc && sys_mkdir_p(to, 0700) < 0) rc = err_errno(e, errno, "making a folder of the backup");
+    if (!rc)
+        rc = path(to, b->to, folder, e);
+    if (!rc && sys_mkdir_p(to, 0700) < 0)
+        rc = err_errno(e, errno, "making a folder of the backup");
     DIR *d = rc ? NULL : opendir(from);
-    if (!rc && !d) rc = err_errno(e, errno, "a catalog's folder");
+    if (!rc && !d)
+        rc = err_errno(e, errno, "a catalog's folder");
     for (struct dirent *x; d && !rc && (x = readdir(d));) {
-        if (x->d_type != DT_REG) continue;
+        if (x->d_type != DT_REG)
+            continue;
         snprintf(name, sizeof name, "%s/%s", folder, x->d_name);
         rc = copy_named(b, name, &b->bytes, e);
     }
-    if (d) closedir(d);
+    if (d)
+        closedir(d);
     return rc;
 }
 
 /* The same while no writer has it; other readers go on. */
-static int copy_catalog(struct service *s, struct backup *b, int64_t workspace, const char *folder, struct err *e)
+static int copy_catalog(struct service *s, struct backup *b, int64_t workspace, const char *folder,
+                        struct err *e)
 {
     struct reader r = {.claim.answer = reader_answer, .answer = CATALOG_GRANTED};
     int rc = 0;
@@ -219,15 +259,22 @@ static int copy_catalog(struct service *s, struct backup *b, int64_t workspace, 
         pthread_cond_init(&r.cond, NULL);
         if (!catalog_take(s->catalog, &r.claim, workspace, false)) {
             pthread_mutex_lock(&r.lock);
-            while (!r.told) pthread_cond_wait(&r.cond, &r.lock);
+            while (!r.told)
+                pthread_cond_wait(&r.cond, &r.lock);
             pthread_mutex_unlock(&r.lock);
         }
-        if (r.answer == CATALOG_EXPIRED) rc = err_set(e, ERR_TIMEOUT, "55P03", "a workspace's catalog was in use for too long (catalog.wait)");
-        if (r.answer == CATALOG_CLOSED) rc = err_set(e, ERR_UNAVAILABLE, "57P01", "the daemon is stopping");
+        if (r.answer == CATALOG_EXPIRED)
+            rc = err_set(e, ERR_TIMEOUT, "55P03",
+                         "a workspace's catalog was in use for too long (catalog.wait)");
+        if (r.answer == CATALOG_CLOSED)
+            rc = err_set(e, ERR_UNAVAILABLE, "57P01", "the daemon is stopping");
     }
-    if (!rc) rc = copy_folder(b, folder, e);
-    if (!s) return rc;
-    if (r.answer == CATALOG_GRANTED) catalog_release(s->catalog, &r.claim);
+    if (!rc)
+        rc = copy_folder(b, folder, e);
+    if (!s)
+        return rc;
+    if (r.answer == CATALOG_GRANTED)
+        catalog_release(s->catalog, &r.claim);
     pthread_mutex_destroy(&r.lock);
     pthread_cond_destroy(&r.cond);
     return rc;
@@ -237,30 +284,39 @@ static int catalogs(struct service *s, struct backup *b, struct err *e)
 {
     char dir[PATH_BYTES], to[PATH_BYTES], name[300];
     int rc = path(dir, b->from, "catalog", e);
-    if (!rc) rc = path(to, b->to, "catalog", e);
-    if (!rc && sys_mkdir_p(to, 0700) < 0) rc = err_errno(e, errno, "making a folder of the backup");
+    if (!rc)
+        rc = path(to, b->to, "catalog", e);
+    if (!rc && sys_mkdir_p(to, 0700) < 0)
+        rc = err_errno(e, errno, "making a folder of the backup");
     DIR *d = rc ? NULL : opendir(dir);
-    if (!rc && !d && errno != ENOENT) rc = err_errno(e, errno, "the catalogs' folder");
+    if (!rc && !d && errno != ENOENT)
+        rc = err_errno(e, errno, "the catalogs' folder");
     for (struct dirent *x; d && !rc && (x = readdir(d));) {
         char *end;
         int64_t workspace = strtoll(x->d_name, &end, 10);
-        if (workspace <= 0 || *end) continue;
+        if (workspace <= 0 || *end)
+            continue;
         snprintf(name, sizeof name, "catalog/%s", x->d_name);
         rc = copy_catalog(s, b, workspace, name, e);
         b->catalogs++;
     }
-    if (d) closedir(d);
+    if (d)
+        closedir(d);
     return rc;
 }
 
 static int make_folder(const char *to, struct err *e)
 {
-    if (to[0] != '/') return err_set(e, ERR_INVALID, "42601", "--to must be an absolute path");
-    if (sys_mkdir_p(to, 0700) < 0) return err_errno(e, errno, "making the backup's folder");
+    if (to[0] != '/')
+        return err_set(e, ERR_INVALID, "42601", "--to must be an absolute path");
+    if (sys_mkdir_p(to, 0700) < 0)
+        return err_errno(e, errno, "making the backup's folder");
     DIR *d = opendir(to);
-    if (!d) return err_errno(e, errno, "the backup's folder");
+    if (!d)
+        return err_errno(e, errno, "the backup's folder");
     bool empty = true;
-    for (struct dirent *x; (x = readdir(d));) empty = empty && (strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0);
+    for (struct dirent *x; (x = readdir(d));)
+        empty = empty && (strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0);
     closedir(d);
     return empty ? 0 : err_set(e, ERR_CONFLICT, "58030", "the backup's folder is not empty");
 }
@@ -285,11 +341,14 @@ static int finish(const struct backup *b, const struct buf *answer, struct err *
 {
     char file[PATH_BYTES];
     int rc = path(file, b->to, "backup.json", e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     CLEANUP_FD int dir = sys_open(b->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (dir < 0 || syncfs(dir) < 0) return err_errno(e, errno, "writing the backup down");
+    if (dir < 0 || syncfs(dir) < 0)
+        return err_errno(e, errno, "writing the backup down");
     CLEANUP_FD int fd = sys_open(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || sys_write_all(fd, answer->p, answer->len) < 0 || sys_fsync(fd) < 0 || sys_fsync(dir) < 0) return err_errno(e, errno, "finishing the backup");
+    if (fd < 0 || sys_write_all(fd, answer->p, answer->len) < 0 || sys_fsync(fd) < 0 || sys_fsync(dir) < 0)
+        return err_errno(e, errno, "finishing the backup");
     return 0;
 }
 
@@ -298,30 +357,43 @@ static int make(struct registry *r, struct service *s, struct backup *b, struct 
     char audit[PATH_BYTES];
     int64_t small = 0;
     int rc = make_folder(b->to, e);
-    if (!rc) rc = results(r, s, b, e);
-    if (!rc) rc = catalogs(s, b, e);
-    if (!rc) rc = copy_named(b, "keyring", &small, e);
-    if (!rc) rc = path(audit, b->to, "audit", e);
-    if (!rc && sys_mkdir_p(audit, 0700) < 0) rc = err_errno(e, errno, "making a folder of the backup");
-    if (!rc) (void)audit_flush();
-    if (!rc) rc = audit_each_file(b->from, audit_file, b, e);
-    if (rc) return rc;
+    if (!rc)
+        rc = results(r, s, b, e);
+    if (!rc)
+        rc = catalogs(s, b, e);
+    if (!rc)
+        rc = copy_named(b, "keyring", &small, e);
+    if (!rc)
+        rc = path(audit, b->to, "audit", e);
+    if (!rc && sys_mkdir_p(audit, 0700) < 0)
+        rc = err_errno(e, errno, "making a folder of the backup");
+    if (!rc)
+        (void)audit_flush();
+    if (!rc)
+        rc = audit_each_file(b->from, audit_file, b, e);
+    if (rc)
+        return rc;
     CLEANUP_BUF struct buf answer = BUF_INIT(16384);
     write_answer(b, &answer);
     rc = finish(b, &answer, e);
-    if (!rc) rc = buf_add(out, answer.p, answer.len);
+    if (!rc)
+        rc = buf_add(out, answer.p, answer.len);
     return rc;
 }
 
-int backup_make(struct registry *r, struct service *s, const char *data_dir, const char *to, struct buf *out, struct err *e)
+int backup_make(struct registry *r, struct service *s, const char *data_dir, const char *to, struct buf *out,
+                struct err *e)
 {
     struct backup b = {.from = data_dir, .to = to};
-    if (pthread_mutex_trylock(&one_at_a_time)) return err_set(e, ERR_BUSY, "55006", "another backup is being made");
+    if (pthread_mutex_trylock(&one_at_a_time))
+        return err_set(e, ERR_BUSY, "55006", "another backup is being made");
     int64_t start = sys_mono_ns();
     int rc = make(r, s, &b, out, e);
     free(b.files);
     pthread_mutex_unlock(&one_at_a_time);
-    audit_event(rc ? "backup_failed" : "backup_made", "folder", to, "error", rc ? e->text : NULL, "by", "admin", NULL);
-    if (!rc) log_line(LOG_INFO, "core", "backup made in %lld ms", (long long)((sys_mono_ns() - start) / 1000000));
+    audit_event(rc ? "backup_failed" : "backup_made", "folder", to, "error", rc ? e->text : NULL, "by",
+                "admin", NULL);
+    if (!rc)
+        log_line(LOG_INFO, "core", "backup made in %lld ms", (long long)((sys_mono_ns() - start) / 1000000));
     return rc;
 }

@@ -15,6 +15,7 @@ struct registry;
 struct service;
 
 /* s NULL: no daemon runs. `to`: absolute; made, or an empty folder. Appends JSON. */
-int backup_make(struct registry *r, struct service *s, const char *data_dir, const char *to, struct buf *out, struct err *e) MUST_USE;
+int backup_make(struct registry *r, struct service *s, const char *data_dir, const char *to, struct buf *out,
+                struct err *e) MUST_USE;
 
 #endif

@@ -41,9 +41,11 @@ struct catalog {
 static struct catalog_lock *lock_of(struct catalog *c, int64_t workspace)
 {
     for (struct catalog_lock *l = c->locks; l; l = l->next)
-        if (l->workspace == workspace) return l;
+        if (l->workspace == workspace)
+            return l;
     struct catalog_lock *l = calloc(1, sizeof *l);
-    if (!l) return NULL;
+    if (!l)
+        return NULL;
     l->workspace = workspace;
     l->catalog = c;
     l->tail = &l->head;
@@ -64,7 +66,8 @@ static struct catalog_claim *unlink_claim(struct catalog_lock *l, struct catalog
 {
     struct catalog_claim *w = *at;
     *at = w->next;
-    if (!*at) l->tail = at;
+    if (!*at)
+        l->tail = at;
     w->next = NULL;
     w->waiting = false;
     count(l->catalog, -1);
@@ -81,12 +84,15 @@ static void advance(struct catalog_lock *l, int64_t now, struct catalog_claim **
         struct catalog_claim *w = *at;
         bool grant = w->write ? l->readers == 0 : !held_back;
         if (!grant) {
-            if (w->write && now < w->since_ns + hold) held_back = true;
+            if (w->write && now < w->since_ns + hold)
+                held_back = true;
             at = &w->next;
             continue;
         }
-        if (w->write) l->writer = true;
-        else l->readers++;
+        if (w->write)
+            l->writer = true;
+        else
+            l->readers++;
         unlink_claim(l, at);
         **tail = w;
         *tail = &w->next;
@@ -121,7 +127,8 @@ static bool take(struct catalog *c, struct catalog_claim *w, int64_t workspace, 
     bool mine = !w->waiting;
     if (!mine && !wait) {
         struct catalog_claim **at = &l->head;
-        while (*at != w) at = &(*at)->next;
+        while (*at != w)
+            at = &(*at)->next;
         unlink_claim(l, at);
     } else if (!mine) {
         pthread_cond_signal(&c->changed); /* its limit may be the next deadline */
@@ -129,7 +136,8 @@ static bool take(struct catalog *c, struct catalog_claim *w, int64_t workspace, 
     pthread_mutex_unlock(&c->mu);
     /* One arrival lets nobody else in but for deadlines that passed just now. */
     for (struct catalog_claim **at = &granted; mine && *at; at = &(*at)->next) {
-        if (*at != w) continue;
+        if (*at != w)
+            continue;
         *at = w->next;
         break;
     }
@@ -155,7 +163,8 @@ bool catalog_forget(struct catalog *c, struct catalog_claim *w)
     if (waited) {
         struct catalog_lock *l = w->lock;
         struct catalog_claim **at = &l->head;
-        while (*at != w) at = &(*at)->next;
+        while (*at != w)
+            at = &(*at)->next;
         unlink_claim(l, at);
         advance(l, sys_mono_ns(), &tail);
     }
@@ -170,8 +179,10 @@ void catalog_release(struct catalog *c, struct catalog_claim *w)
     pthread_mutex_lock(&c->mu);
     struct catalog_lock *l = w->lock;
     ASSERT(!w->waiting && (w->write ? l->writer && l->readers == 0 : l->readers > 0 && !l->writer));
-    if (w->write) l->writer = false;
-    else l->readers--;
+    if (w->write)
+        l->writer = false;
+    else
+        l->readers--;
     advance(l, sys_mono_ns(), &tail);
     pthread_mutex_unlock(&c->mu);
     answer_all(granted, CATALOG_GRANTED);
@@ -204,9 +215,11 @@ int catalog_waiting(struct catalog *c)
 /* ---- deadlines ---- */
 
 /* (mu) Takes out who waited too long and lets in whom a writer may hold back no longer. Returns the next instant to look again. */
-static int64_t look(struct catalog *c, int64_t now, struct catalog_claim ***expired, struct catalog_claim ***granted)
+static int64_t look(struct catalog *c, int64_t now, struct catalog_claim ***expired,
+                    struct catalog_claim ***granted)
 {
-    int64_t limit = CONF(catalog_wait) * 1000000, hold = CONF(catalog_max_writer_wait) * 1000000, next = now + INT64_C(60000000000);
+    int64_t limit = CONF(catalog_wait) * 1000000, hold = CONF(catalog_max_writer_wait) * 1000000,
+            next = now + INT64_C(60000000000);
     for (struct catalog_lock *l = c->locks; l; l = l->next) {
         for (struct catalog_claim **at = &l->head; *at;) {
             struct catalog_claim *w = *at;
@@ -221,8 +234,10 @@ static int64_t look(struct catalog *c, int64_t now, struct catalog_claim ***expi
         }
         advance(l, now, granted);
         for (const struct catalog_claim *w = l->head; w; w = w->next) {
-            if (w->since_ns + limit < next) next = w->since_ns + limit;
-            if (w->write && w->since_ns + hold > now && w->since_ns + hold < next) next = w->since_ns + hold;
+            if (w->since_ns + limit < next)
+                next = w->since_ns + limit;
+            if (w->write && w->since_ns + hold > now && w->since_ns + hold < next)
+                next = w->since_ns + hold;
         }
     }
     return next;
@@ -255,16 +270,20 @@ static void *deadlines_main(void *arg)
 int catalog_open(struct catalog **ret, struct err *e)
 {
     struct catalog *c = calloc(1, sizeof *c);
-    if (!c) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!c)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     pthread_mutex_init(&c->mu, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&c->changed, &attr);
     pthread_condattr_destroy(&attr);
-    c->m_waiting = metrics_get(METRIC_GAUGE, "quern_catalog_waiting", "", "Queries that wait for their workspace's catalog.");
-    c->m_expired = metrics_get(METRIC_COUNTER, "quern_catalog_wait_expired_total", "", "Queries that waited longer than catalog.wait.");
-    c->m_seconds = metrics_get(METRIC_HISTOGRAM, "quern_catalog_wait_seconds", "", "Time that a query waited for its workspace's catalog.");
+    c->m_waiting = metrics_get(METRIC_GAUGE, "quern_catalog_waiting", "",
+                               "Queries that wait for their workspace's catalog.");
+    c->m_expired = metrics_get(METRIC_COUNTER, "quern_catalog_wait_expired_total", "",
+                               "Queries that waited longer than catalog.wait.");
+    c->m_seconds = metrics_get(METRIC_HISTOGRAM, "quern_catalog_wait_seconds", "",
+                               "Time that a query waited for its workspace's catalog.");
     c->running = pthread_create(&c->thread, NULL, deadlines_main, c) == 0;
     if (!c->running) {
         catalog_close(c);
@@ -276,17 +295,20 @@ int catalog_open(struct catalog **ret, struct err *e)
 
 void catalog_close(struct catalog *c)
 {
-    if (!c) return;
+    if (!c)
+        return;
     pthread_mutex_lock(&c->mu);
     c->stop = true;
     pthread_cond_signal(&c->changed);
     pthread_mutex_unlock(&c->mu);
-    if (c->running) pthread_join(c->thread, NULL);
+    if (c->running)
+        pthread_join(c->thread, NULL);
     while (c->locks) {
         struct catalog_lock *l = c->locks;
         struct catalog_claim *list = l->head;
         c->locks = l->next;
-        for (struct catalog_claim *w = list; w; w = w->next) w->waiting = false;
+        for (struct catalog_claim *w = list; w; w = w->next)
+            w->waiting = false;
         answer_all(list, CATALOG_CLOSED);
         free(l);
     }

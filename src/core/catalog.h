@@ -28,8 +28,9 @@ enum catalog_answer {
 
 /* One holder or waiter; lives in the caller's memory from catalog_take until released, forgotten, expired or closed. */
 struct catalog_claim {
-    void (*answer)(struct catalog_claim *c, enum catalog_answer a); /* at most once a take, and only when that returned false */
-    struct catalog_lock *lock;        /* the rest is the catalog's own */
+    void (*answer)(struct catalog_claim *c,
+                   enum catalog_answer a); /* at most once a take, and only when that returned false */
+    struct catalog_lock *lock;             /* the rest is the catalog's own */
     bool write, waiting;
     int64_t since_ns;
     struct catalog_claim *next;
@@ -55,11 +56,17 @@ int catalog_waiting(struct catalog *c);
 
 /* ---- catalog_text.c: what a statement touches, by its words ---- */
 enum catalog_need {
-    CATALOG_NONE,  /* reads no table but datasets: an engine without the catalog's file gives the same answer */
+    CATALOG_NONE, /* reads no table but datasets: an engine without the catalog's file gives the same answer */
     CATALOG_READ,
-    CATALOG_WRITE  /* its first word says that it writes */
+    CATALOG_WRITE /* its first word says that it writes */
 };
-struct catalog_text { const char *sql; uint64_t sql_len; const char *default_source, *default_database; uint32_t ndatasets; const char *const *datasets; };
+struct catalog_text {
+    const char *sql;
+    uint64_t sql_len;
+    const char *default_source, *default_database;
+    uint32_t ndatasets;
+    const char *const *datasets;
+};
 /* Over-approximate: in doubt it reads. */
 enum catalog_need catalog_need(const struct catalog_text *t);
 /* Does one of the datasets' names occur as a word? */

@@ -9,7 +9,11 @@
 
 #define DATASET_PATH_MAX 4096
 
-struct dataset_place { char path[DATASET_PATH_MAX]; const char *format; /* "parquet" | "csv" | "json" */ bool folder; };
+struct dataset_place {
+    char path[DATASET_PATH_MAX];
+    const char *format; /* "parquet" | "csv" | "json" */
+    bool folder;
+};
 
 /* file:///ABSOLUTE/PATH (%XX allowed). It must exist, be readable, hold no "." or ".." step, and lie outside `data_dir` (a folder may not contain it either: an
  * engine could read the registry). A file's format follows from its suffix, a folder's from the one kind of data files below it. ERR_INVALID, ERR_NOTFOUND,

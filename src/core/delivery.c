@@ -15,7 +15,10 @@
 
 #define CHUNK (256u * 1024u)
 
-struct delivery_node { struct query *q; struct delivery_node *next; };
+struct delivery_node {
+    struct query *q;
+    struct delivery_node *next;
+};
 
 struct delivery {
     struct service *service;
@@ -40,15 +43,24 @@ static bool canceled(struct query *q)
 static int text_rows(const struct window *w, struct buf *out)
 {
     for (uint64_t i = 0; i < w->rows; i++) {
-        if (w->schema->ncolumns > 0 && !window_is_null(&w->columns[0], i)) value_text(TEXT_KAKAO, &w->columns[0], i, out);
+        if (w->schema->ncolumns > 0 && !window_is_null(&w->columns[0], i))
+            value_text(TEXT_KAKAO, &w->columns[0], i, out);
         buf_char(out, '\n');
     }
     return buf_failed(out) ? ERR_LIMIT : 0;
 }
 
-struct csv_job { struct query *q; struct segment *seg; const struct encoder *csv; struct encode_options options; struct encode_state state; bool text; };
+struct csv_job {
+    struct query *q;
+    struct segment *seg;
+    const struct encoder *csv;
+    struct encode_options options;
+    struct encode_state state;
+    bool text;
+};
 
-static int write_rows(struct delivery *d, struct csv_job *j, struct bucket_upload *u, struct segment_scratch *x, struct err *e)
+static int write_rows(struct delivery *d, struct csv_job *j, struct bucket_upload *u,
+                      struct segment_scratch *x, struct err *e)
 {
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)1 << 30);
     int rc = j->text ? 0 : j->csv->head(&j->options, segment_schema(j->seg), &b, e);
@@ -56,19 +68,25 @@ static int write_rows(struct delivery *d, struct csv_job *j, struct bucket_uploa
     while (!rc && row < total) {
         struct window w;
         rc = segment_window(j->seg, row, 65536, CHUNK, x, &w, e);
-        if (rc) break;
+        if (rc)
+            break;
         uint64_t next = w.rows;
-        if (j->text) rc = text_rows(&w, &b);
-        else rc = j->csv->rows(&j->options, &j->state, &w, 0, w.rows, SIZE_MAX, &b, &next, e);
+        if (j->text)
+            rc = text_rows(&w, &b);
+        else
+            rc = j->csv->rows(&j->options, &j->state, &w, 0, w.rows, SIZE_MAX, &b, &next, e);
         row += next;
         if (!rc && (b.len >= CHUNK || row >= total)) {
             rc = bucket_write(u, b.p, b.len, e);
             buf_reset(&b);
         }
-        if (d->stop || canceled(j->q)) return ERR_CANCELED;
+        if (d->stop || canceled(j->q))
+            return ERR_CANCELED;
     }
-    if (!rc && !j->text) rc = j->csv->tail(&j->options, &j->state, segment_schema(j->seg), &b, e);
-    if (!rc && b.len) rc = bucket_write(u, b.p, b.len, e);
+    if (!rc && !j->text)
+        rc = j->csv->tail(&j->options, &j->state, segment_schema(j->seg), &b, e);
+    if (!rc && b.len)
+        rc = bucket_write(u, b.p, b.len, e);
     return rc;
 }
 
@@ -76,7 +94,8 @@ static int put_csv(struct delivery *d, struct csv_job *j, const char *url, const
 {
     struct bucket_upload *u;
     int rc = bucket_begin(url, key, &u, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     struct segment_scratch *x = segment_scratch_new();
     rc = x ? write_rows(d, j, u, x, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
     segment_scratch_free(x);
@@ -90,7 +109,8 @@ static int put_csv(struct delivery *d, struct csv_job *j, const char *url, const
 static int put_metadata(struct service *s, struct query *q, const char *url, const char *key, struct err *e)
 {
     delivery_metadata_fn fn = s->metadata[q->rec.dialect];
-    if (!fn) return 0;
+    if (!fn)
+        return 0;
     struct query_view v;
     query_view(q, &v);
     struct result *res = query_shown_result(q);
@@ -98,11 +118,14 @@ static int put_metadata(struct service *s, struct query *q, const char *url, con
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)64 << 20);
     struct bucket_upload *u;
     int rc = fn(&v, &b);
-    if (rc) return err_set(e, rc, "XX000", "the metadata file could not be made");
+    if (rc)
+        return err_set(e, rc, "XX000", "the metadata file could not be made");
     rc = bucket_begin(url, key, &u, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     rc = bucket_write(u, b.p, b.len, e);
-    if (!rc) return bucket_commit(u, e);
+    if (!rc)
+        return bucket_commit(u, e);
     bucket_abort(u);
     return rc;
 }
@@ -114,17 +137,27 @@ static int deliver(struct delivery *d, struct query *q, struct err *e)
     struct arena *a = arena_new(1u << 20);
     char id[ID_TEXT_MAX];
     const char *url = NULL, *path = q->rec.path ? q->rec.path : "";
-    struct csv_job j = {.q = q, .csv = encoder_find("csv"), .text = q->rec.kind == WIRE_KIND_TEXT,
-                        .options = {.profile = TEXT_KAKAO, .header = true, .separator = "", .quote_all = true}};
-    if (!a) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    struct csv_job j = {
+        .q = q,
+        .csv = encoder_find("csv"),
+        .text = q->rec.kind == WIRE_KIND_TEXT,
+        .options = {.profile = TEXT_KAKAO, .header = true, .separator = "", .quote_all = true}};
+    if (!a)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     id_kakao(&q->rec.id, id);
     const char *slash = path[0] ? "/" : "";
-    const char *csv = arena_printf(a, "%s%s%s.csv", path, slash, id), *meta = arena_printf(a, "%s%s%s.metadata", path, slash, id);
+    const char *csv = arena_printf(a, "%s%s%s.csv", path, slash, id),
+               *meta = arena_printf(a, "%s%s%s.metadata", path, slash, id);
     int rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, e);
-    if (!rc) rc = res->is_inline ? segment_inline(&q->rec.id, res->ordinal, res->schema, res->index, res->index_len, res->body, res->body_len, &j.seg, e)
-                                 : spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->origin, &res->facts, &j.seg, e);
-    if (!rc) rc = put_csv(d, &j, url, csv, e);
-    if (!rc) rc = put_metadata(s, q, url, meta, e);
+    if (!rc)
+        rc = res->is_inline ? segment_inline(&q->rec.id, res->ordinal, res->schema, res->index,
+                                             res->index_len, res->body, res->body_len, &j.seg, e)
+                            : spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->origin, &res->facts,
+                                                &j.seg, e);
+    if (!rc)
+        rc = put_csv(d, &j, url, csv, e);
+    if (!rc)
+        rc = put_metadata(s, q, url, meta, e);
     if (!rc && canceled(q)) {
         (void)!bucket_remove(url, meta, NULL);
         (void)!bucket_remove(url, csv, NULL);
@@ -137,14 +170,16 @@ static int deliver(struct delivery *d, struct query *q, struct err *e)
 static void drop_files(struct delivery *d, struct query *q, const struct result *res, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        if (res[i].sealed) service__remove_file(d->service, q, res[i].ordinal);
+        if (res[i].sealed)
+            service__remove_file(d->service, q, res[i].ordinal);
 }
 
 static void one(struct delivery *d, struct query *q)
 {
     struct err e;
     err_clear(&e);
-    if (canceled(q)) return;
+    if (canceled(q))
+        return;
     if (q->source_set && !reuse_take(d->service, q)) {
         scheduler_push(d->service->scheduler, q, false); /* the source is gone: it runs like any other */
         return;
@@ -154,15 +189,18 @@ static void one(struct delivery *d, struct query *q)
     uint32_t n = q->rec.nresults;
     pthread_mutex_unlock(&q->lock);
     int rc = q->rec.bucket && n > 0 ? deliver(d, q, &e) : 0;
-    if (rc == ERR_CANCELED && d->stop) return; /* the next start resumes */
+    if (rc == ERR_CANCELED && d->stop)
+        return; /* the next start resumes */
     if (rc == 0) {
         pthread_mutex_lock(&q->lock);
         q->rec.stored = q->rec.bucket != NULL;
         pthread_mutex_unlock(&q->lock);
-        if (!service__end(q, END_FINISHED, NULL, res, n)) drop_files(d, q, res, n);
+        if (!service__end(q, END_FINISHED, NULL, res, n))
+            drop_files(d, q, res, n);
         return;
     }
-    if (rc != ERR_CANCELED) log_event(LOG_WARN, "core", "a result could not be delivered to its bucket", "error", e.text, NULL);
+    if (rc != ERR_CANCELED)
+        log_event(LOG_WARN, "core", "a result could not be delivered to its bucket", "error", e.text, NULL);
     service__end(q, END_DELIVERY, &e, NULL, 0);
     drop_files(d, q, res, n);
 }
@@ -179,7 +217,8 @@ static void *delivery_main(void *arg)
             continue;
         }
         d->head = n->next;
-        if (!d->head) d->tail = &d->head;
+        if (!d->head)
+            d->tail = &d->head;
         pthread_mutex_unlock(&d->lock);
         one(d, n->q);
         query_unref(n->q);
@@ -215,7 +254,8 @@ int delivery_backlog(struct delivery *d)
 int delivery_start(struct service *s, struct delivery **ret, struct err *e)
 {
     struct delivery *d = calloc(1, sizeof *d);
-    if (!d) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!d)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     d->service = s;
     d->tail = &d->head;
     pthread_mutex_init(&d->lock, NULL);
@@ -227,12 +267,14 @@ int delivery_start(struct service *s, struct delivery **ret, struct err *e)
 
 void delivery_stop(struct delivery *d)
 {
-    if (!d) return;
+    if (!d)
+        return;
     pthread_mutex_lock(&d->lock);
     d->stop = true;
     pthread_cond_signal(&d->cond);
     pthread_mutex_unlock(&d->lock);
-    if (d->running) pthread_join(d->thread, NULL);
+    if (d->running)
+        pthread_join(d->thread, NULL);
     while (d->head) {
         struct delivery_node *n = d->head;
         d->head = n->next;

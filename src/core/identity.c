@@ -29,29 +29,34 @@
 #include "core/limiter.h"
 #include "core/registry.h"
 
-#define TOKEN_PREFIX "qrn_"
-#define PREFIX_LEN 4u
-#define KEY_ID_LEN 12u
-#define SECRET_LEN 43u
-#define CHECK_LEN 6u
-#define TOKEN_LEN (PREFIX_LEN + KEY_ID_LEN + 1 + SECRET_LEN + CHECK_LEN)
+#define TOKEN_PREFIX   "qrn_"
+#define PREFIX_LEN     4u
+#define KEY_ID_LEN     12u
+#define SECRET_LEN     43u
+#define CHECK_LEN      6u
+#define TOKEN_LEN      (PREFIX_LEN + KEY_ID_LEN + 1 + SECRET_LEN + CHECK_LEN)
 #define CREDENTIAL_MAX 512u /* a longer key id or secret is wrong without being looked at */
 
 struct key_entry {
     struct identity who;
     uint8_t hash[CRYPTO_HASH_LEN];
     int64_t created_ms, revoked_ms, expires_ms;
-    _Atomic bool quick_set;          /* quick[] is the mark of the right credential */
+    _Atomic bool quick_set; /* quick[] is the mark of the right credential */
     uint8_t quick[CRYPTO_MARK_LEN];
 };
 
-struct key_table { struct key_entry *entries; size_t n, cap; uint32_t *slots; size_t nslots; /* a power of two; slot 0 = free, else entry + 1 */ };
+struct key_table {
+    struct key_entry *entries;
+    size_t n, cap;
+    uint32_t *slots;
+    size_t nslots; /* a power of two; slot 0 = free, else entry + 1 */
+};
 
 struct identities {
     struct registry *registry;
     struct limiter *limiter;
     uint8_t keyring[CRYPTO_KEY_LEN];
-    uint8_t nobody[CRYPTO_HASH_LEN]; /* compared with when there is no such key */
+    uint8_t nobody[CRYPTO_HASH_LEN];       /* compared with when there is no such key */
     uint8_t mark_key[CRYPTO_MARK_KEY_LEN]; /* of this process only */
     pthread_rwlock_t lock;
     struct key_table table; /* guarded by lock */
@@ -67,7 +72,8 @@ const char *role_name(enum role r)
 bool role_parse(const char *text, enum role *ret)
 {
     for (enum role r = ROLE_READER; r <= ROLE_ADMIN; r++) {
-        if (strcmp(text, role_name(r)) != 0) continue;
+        if (strcmp(text, role_name(r)) != 0)
+            continue;
         *ret = r;
         return true;
     }
@@ -77,15 +83,22 @@ bool role_parse(const char *text, enum role *ret)
 int name_check(const char *what, const char *name, struct err *e)
 {
     size_t n = name ? strlen(name) : 0;
-    if (n == 0) return err_set(e, ERR_INVALID, "22023", "the name of the %s is empty", what);
-    if (n > NAME_MAX_LEN) return err_set(e, ERR_INVALID, "22023", "the name of the %s is longer than %d bytes", what, NAME_MAX_LEN);
-    if (!utf8_valid(name, n)) return err_set(e, ERR_INVALID, "22023", "the name of the %s is not UTF-8", what);
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return err_set(e, ERR_INVALID, "22023", "the name of the %s may not be \"%s\"", what, name);
+    if (n == 0)
+        return err_set(e, ERR_INVALID, "22023", "the name of the %s is empty", what);
+    if (n > NAME_MAX_LEN)
+        return err_set(e, ERR_INVALID, "22023", "the name of the %s is longer than %d bytes", what,
+                       NAME_MAX_LEN);
+    if (!utf8_valid(name, n))
+        return err_set(e, ERR_INVALID, "22023", "the name of the %s is not UTF-8", what);
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return err_set(e, ERR_INVALID, "22023", "the name of the %s may not be \"%s\"", what, name);
     uint32_t cp = 0;
     for (size_t i = 0; i < n; i += (size_t)utf8_next(name + i, n - i, &cp)) {
         unsigned char c = (unsigned char)name[i];
         bool control = c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)name[i + 1] < 0xa0);
-        if (control || c == '/') return err_set(e, ERR_INVALID, "22023", "the name of the %s holds %s", what, control ? "a control character" : "a \"/\"");
+        if (control || c == '/')
+            return err_set(e, ERR_INVALID, "22023", "the name of the %s holds %s", what,
+                           control ? "a control character" : "a \"/\"");
     }
     return 0;
 }
@@ -99,10 +112,12 @@ static size_t slot_of(const struct key_table *t, const char *key_id, size_t len)
 
 static struct key_entry *table_find(const struct key_table *t, const char *key_id, size_t len)
 {
-    if (t->nslots == 0) return NULL;
+    if (t->nslots == 0)
+        return NULL;
     for (size_t i = slot_of(t, key_id, len); t->slots[i]; i = (i + 1) & (t->nslots - 1)) {
         struct key_entry *k = &t->entries[t->slots[i] - 1];
-        if (strlen(k->who.key_id) == len && memcmp(k->who.key_id, key_id, len) == 0) return k;
+        if (strlen(k->who.key_id) == len && memcmp(k->who.key_id, key_id, len) == 0)
+            return k;
     }
     return NULL;
 }
@@ -114,7 +129,10 @@ static void table_free(struct key_table *t)
     *t = (struct key_table){0};
 }
 
-struct loader { struct key_table t; bool failed; };
+struct loader {
+    struct key_table t;
+    bool failed;
+};
 
 static void copy_name(char *out, size_t cap, const char *from)
 {
@@ -156,12 +174,15 @@ static void load_one(void *arg, const struct key_row *row)
 static bool build_slots(struct key_table *t)
 {
     t->nslots = 64;
-    while (t->nslots < t->n * 2) t->nslots *= 2;
+    while (t->nslots < t->n * 2)
+        t->nslots *= 2;
     t->slots = calloc(t->nslots, sizeof *t->slots);
-    if (!t->slots) return false;
+    if (!t->slots)
+        return false;
     for (size_t k = 0; k < t->n; k++) {
         size_t i = slot_of(t, t->entries[k].who.key_id, strlen(t->entries[k].who.key_id));
-        while (t->slots[i]) i = (i + 1) & (t->nslots - 1);
+        while (t->slots[i])
+            i = (i + 1) & (t->nslots - 1);
         t->slots[i] = (uint32_t)k + 1;
     }
     return true;
@@ -172,7 +193,8 @@ static int load(struct identities *ids, struct err *e)
 {
     struct loader l = {0};
     int rc = registry_each_key(ids->registry, load_one, &l, e);
-    if (!rc && (l.failed || !build_slots(&l.t))) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc && (l.failed || !build_slots(&l.t)))
+        rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc) {
         pthread_rwlock_wrlock(&ids->lock);
         struct key_table old = ids->table;
@@ -187,7 +209,8 @@ static int load(struct identities *ids, struct err *e)
 int identities_open(struct registry *r, const char *data_dir, struct identities **ret, struct err *e)
 {
     struct identities *ids = calloc(1, sizeof *ids);
-    if (!ids) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!ids)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     ids->registry = r;
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
@@ -200,9 +223,12 @@ int identities_open(struct registry *r, const char *data_dir, struct identities 
     sys_random(ids->mark_key, sizeof ids->mark_key);
     ids->limiter = limiter_new();
     int rc = crypto_init() ? err_set(e, ERR_INTERNAL, "XX000", "the cryptography library does not start") : 0;
-    if (!rc && !ids->limiter) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
-    if (!rc) rc = load(ids, e);
-    if (!rc) rc = keyring_open(data_dir, ids->table.n == 0, ids->keyring, e);
+    if (!rc && !ids->limiter)
+        rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc)
+        rc = load(ids, e);
+    if (!rc)
+        rc = keyring_open(data_dir, ids->table.n == 0, ids->keyring, e);
     if (rc) {
         identities_close(ids);
         return rc;
@@ -213,7 +239,8 @@ int identities_open(struct registry *r, const char *data_dir, struct identities 
 
 void identities_close(struct identities *ids)
 {
-    if (!ids) return;
+    if (!ids)
+        return;
     table_free(&ids->table);
     limiter_free(ids->limiter);
     pthread_rwlock_destroy(&ids->lock);
@@ -229,27 +256,38 @@ static void token_check(const char *text, size_t n, char out[CHECK_LEN + 1])
 {
     static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     uint32_t crc = crypto_crc32c(0, text, n);
-    for (unsigned i = CHECK_LEN; i > 0; i--, crc /= 62) out[i - 1] = digits[crc % 62];
+    for (unsigned i = CHECK_LEN; i > 0; i--, crc /= 62)
+        out[i - 1] = digits[crc % 62];
     out[CHECK_LEN] = 0;
 }
 
-struct credential { const char *key_id, *secret; size_t key_id_len, secret_len; };
+struct credential {
+    const char *key_id, *secret;
+    size_t key_id_len, secret_len;
+};
 
 /* False: cannot be a credential of ours; then c names what is known of it, for the limiter. */
-static bool credential_parse(const char *key_id, size_t key_id_len, const char *secret, size_t secret_len, struct credential *c)
+static bool credential_parse(const char *key_id, size_t key_id_len, const char *secret, size_t secret_len,
+                             struct credential *c)
 {
     *c = (struct credential){key_id, secret ? secret : "", key_id_len, secret ? secret_len : 0};
-    if (secret) return key_id_len <= CREDENTIAL_MAX && secret_len <= CREDENTIAL_MAX;
+    if (secret)
+        return key_id_len <= CREDENTIAL_MAX && secret_len <= CREDENTIAL_MAX;
     *c = (struct credential){"", "", 0, 0};
-    if (key_id_len != TOKEN_LEN || memcmp(key_id, TOKEN_PREFIX, PREFIX_LEN) != 0 || key_id[PREFIX_LEN + KEY_ID_LEN] != '_') return false;
+    if (key_id_len != TOKEN_LEN || memcmp(key_id, TOKEN_PREFIX, PREFIX_LEN) != 0 ||
+        key_id[PREFIX_LEN + KEY_ID_LEN] != '_')
+        return false;
     char check[CHECK_LEN + 1];
     token_check(key_id, TOKEN_LEN - CHECK_LEN, check);
-    if (memcmp(check, key_id + TOKEN_LEN - CHECK_LEN, CHECK_LEN) != 0) return false;
-    *c = (struct credential){key_id + PREFIX_LEN, key_id + PREFIX_LEN + KEY_ID_LEN + 1, KEY_ID_LEN, SECRET_LEN};
+    if (memcmp(check, key_id + TOKEN_LEN - CHECK_LEN, CHECK_LEN) != 0)
+        return false;
+    *c = (struct credential){key_id + PREFIX_LEN, key_id + PREFIX_LEN + KEY_ID_LEN + 1, KEY_ID_LEN,
+                             SECRET_LEN};
     return true;
 }
 
-static void secret_hash(const struct identities *ids, const struct credential *c, uint8_t out[CRYPTO_HASH_LEN])
+static void secret_hash(const struct identities *ids, const struct credential *c,
+                        uint8_t out[CRYPTO_HASH_LEN])
 {
     char text[2 * CREDENTIAL_MAX + 1];
     memcpy(text, c->key_id, c->key_id_len);
@@ -294,31 +332,41 @@ static bool credential_right(struct identities *ids, const struct credential *c,
     crypto_mark(ids->mark_key, c->secret, c->secret_len, mark);
     pthread_rwlock_rdlock(&ids->lock);
     struct key_entry *k = table_find(&ids->table, c->key_id, c->key_id_len);
-    bool right = k && atomic_load_explicit(&k->quick_set, memory_order_acquire) && crypto_equal(mark, k->quick, sizeof mark);
+    bool right = k && atomic_load_explicit(&k->quick_set, memory_order_acquire) &&
+                 crypto_equal(mark, k->quick, sizeof mark);
     if (!right) {
         secret_hash(ids, c, hash);
         right = crypto_equal(hash, k ? k->hash : ids->nobody, sizeof hash) && k;
-        if (right) remember(ids, k, mark);
+        if (right)
+            remember(ids, k, mark);
     }
     right = right && active(k);
-    if (right) copy_identity(ret, &k->who);
+    if (right)
+        copy_identity(ret, &k->who);
     pthread_rwlock_unlock(&ids->lock);
     return right;
 }
 
-int identity_check(struct identities *ids, const char *key_id, size_t key_id_len, const char *secret, size_t secret_len, const char *peer,
-                   struct identity *ret, struct err *e)
+int identity_check(struct identities *ids, const char *key_id, size_t key_id_len, const char *secret,
+                   size_t secret_len, const char *peer, struct identity *ret, struct err *e)
 {
     struct credential c;
-    if (credential_parse(key_id, key_id_len, secret, secret_len, &c) && credential_right(ids, &c, ret)) return 0;
+    if (credential_parse(key_id, key_id_len, secret, secret_len, &c) && credential_right(ids, &c, ret))
+        return 0;
     /* Not what might be a secret in the wrong place: only what has the shape of a key id. */
     char shown[KEY_ID_LEN + 1] = "";
     bool shaped = c.key_id_len == KEY_ID_LEN && utf8_valid(c.key_id, c.key_id_len);
-    if (shaped) memcpy(shown, c.key_id, KEY_ID_LEN);
-    int64_t wait_ms = limiter_failure(ids->limiter, c.key_id, c.key_id_len, peer, config.auth_max_failures, sys_mono_ns());
-    audit_refusal(wait_ms ? "authn_login_lock" : "authn_login_fail", "key", shaped ? shown : NULL, "peer", peer, NULL);
-    if (wait_ms == 0) return err_set(e, ERR_UNAUTH, "28000", "the credential is not valid");
-    return err_set(e, ERR_LIMIT, "28000", "too many wrong credentials for this key from this address (auth.max_failures = %lld a minute); try again in %lld s",
+    if (shaped)
+        memcpy(shown, c.key_id, KEY_ID_LEN);
+    int64_t wait_ms =
+        limiter_failure(ids->limiter, c.key_id, c.key_id_len, peer, config.auth_max_failures, sys_mono_ns());
+    audit_refusal(wait_ms ? "authn_login_lock" : "authn_login_fail", "key", shaped ? shown : NULL, "peer",
+                  peer, NULL);
+    if (wait_ms == 0)
+        return err_set(e, ERR_UNAUTH, "28000", "the credential is not valid");
+    return err_set(e, ERR_LIMIT, "28000",
+                   "too many wrong credentials for this key from this address (auth.max_failures = %lld a "
+                   "minute); try again in %lld s",
                    (long long)config.auth_max_failures, (long long)(wait_ms + 999) / 1000);
 }
 
@@ -327,7 +375,8 @@ int identity_check(struct identities *ids, const char *key_id, size_t key_id_len
 struct key_write {
     struct registry_write w;
     const char *workspace, *user;
-    const char *old; int64_t old_expires_ms; /* the key that this one takes the place of; 0: revoked at once */
+    const char *old;
+    int64_t old_expires_ms; /* the key that this one takes the place of; 0: revoked at once */
     struct key_row row;
 };
 
@@ -335,8 +384,10 @@ static int apply_create(struct registry *r, struct registry_write *w, struct err
 {
     struct key_write *k = (struct key_write *)(void *)w;
     int rc = registry_put_workspace(r, k->workspace, &k->row.workspace, e);
-    if (!rc) rc = registry_put_user(r, k->user, &k->row.user, e);
-    if (!rc) rc = registry_put_key(r, &k->row, &k->row.id, e);
+    if (!rc)
+        rc = registry_put_user(r, k->user, &k->row.user, e);
+    if (!rc)
+        rc = registry_put_key(r, &k->row, &k->row.id, e);
     return rc;
 }
 
@@ -346,7 +397,8 @@ static int apply_revoke(struct registry *r, struct registry_write *w, struct err
     return registry_put_key_revoked(r, k->row.key_id, k->row.revoked_ms, e);
 }
 
-static void header_basic(struct json_write *j, const char *dialect, const char *key_id, const char *suffix, const char *secret)
+static void header_basic(struct json_write *j, const char *dialect, const char *key_id, const char *suffix,
+                         const char *secret)
 {
     char plain[KEY_ID_LEN + 8 + SECRET_LEN + 2], value[256] = "Basic ";
     size_t n = 0;
@@ -410,13 +462,15 @@ static void write_created(struct buf *out, const struct identity *who, const cha
 }
 
 /* Live keys of the user in the workspace, `but` not counted; whether the user and the workspace are known at all. `admin` held. */
-static int64_t live_keys(struct identities *ids, const char *workspace, const char *user, const char *but, bool *ret_user, bool *ret_workspace)
+static int64_t live_keys(struct identities *ids, const char *workspace, const char *user, const char *but,
+                         bool *ret_user, bool *ret_workspace)
 {
     int64_t n = 0;
     pthread_rwlock_rdlock(&ids->lock);
     for (size_t i = 0; i < ids->table.n; i++) {
         const struct key_entry *k = &ids->table.entries[i];
-        bool same_user = strcmp(k->who.user_name, user) == 0, same_workspace = strcmp(k->who.workspace_name, workspace) == 0;
+        bool same_user = strcmp(k->who.user_name, user) == 0,
+             same_workspace = strcmp(k->who.workspace_name, workspace) == 0;
         *ret_user = *ret_user || same_user;
         *ret_workspace = *ret_workspace || same_workspace;
         n += same_user && same_workspace && active(k) && !(but && strcmp(but, k->who.key_id) == 0);
@@ -427,8 +481,10 @@ static int64_t live_keys(struct identities *ids, const char *workspace, const ch
 
 static int too_many(const char *workspace, const char *user, int64_t n, struct err *e)
 {
-    return err_set(e, ERR_LIMIT, "53400", "the user \"%.255s\" has %lld live keys in the workspace \"%.255s\" already (auth.keys_per_user = %lld): revoke one first", user,
-                   (long long)n, workspace, (long long)config.auth_keys_per_user);
+    return err_set(e, ERR_LIMIT, "53400",
+                   "the user \"%.255s\" has %lld live keys in the workspace \"%.255s\" already "
+                   "(auth.keys_per_user = %lld): revoke one first",
+                   user, (long long)n, workspace, (long long)config.auth_keys_per_user);
 }
 
 /* Makes the secret, commits with `k`'s apply, answers. `admin` held. */
@@ -442,32 +498,44 @@ static int make_key(struct identities *ids, struct key_write *k, struct buf *out
     struct credential c = {key_id, secret, KEY_ID_LEN, SECRET_LEN};
     secret_hash(ids, &c, k->row.hash);
     int rc = registry_do(ids->registry, &k->w, e);
-    if (!rc) rc = load(ids, e);
+    if (!rc)
+        rc = load(ids, e);
     struct identity who;
-    if (!rc && !credential_right(ids, &c, &who)) rc = err_set(e, ERR_INTERNAL, "XX000", "the new key cannot be read back");
+    if (!rc && !credential_right(ids, &c, &who))
+        rc = err_set(e, ERR_INTERNAL, "XX000", "the new key cannot be read back");
     if (!rc) {
         const char *role = role_name((enum role)k->row.role);
         write_created(out, &who, secret);
-        log_event(LOG_INFO, "core", "key created", "key", key_id, "workspace", k->workspace, "user", k->user, "role", role, NULL);
-        audit_event("authn_token_created", "key", key_id, "workspace", k->workspace, "user", k->user, "role", role, "in_place_of", k->old, "by", "admin", NULL);
+        log_event(LOG_INFO, "core", "key created", "key", key_id, "workspace", k->workspace, "user", k->user,
+                  "role", role, NULL);
+        audit_event("authn_token_created", "key", key_id, "workspace", k->workspace, "user", k->user, "role",
+                    role, "in_place_of", k->old, "by", "admin", NULL);
     }
     crypto_wipe(secret, sizeof secret);
     k->row.key_id = NULL;
     return rc ? rc : buf_failed(out) ? err_set(e, out->why, "54000", "the answer does not fit") : 0;
 }
 
-int identity_key_create(struct identities *ids, const char *workspace, const char *user, enum role role, int64_t expires_ms, struct buf *out, struct err *e)
+int identity_key_create(struct identities *ids, const char *workspace, const char *user, enum role role,
+                        int64_t expires_ms, struct buf *out, struct err *e)
 {
     int rc = name_check("workspace", workspace, e);
-    if (!rc) rc = name_check("user", user, e);
-    if (rc) return rc;
-    struct key_write k = {.w = {.apply = apply_create}, .workspace = workspace, .user = user, .row = {.role = (uint8_t)role, .expires_ms = expires_ms}};
+    if (!rc)
+        rc = name_check("user", user, e);
+    if (rc)
+        return rc;
+    struct key_write k = {.w = {.apply = apply_create},
+                          .workspace = workspace,
+                          .user = user,
+                          .row = {.role = (uint8_t)role, .expires_ms = expires_ms}};
     bool known_user = false, known_workspace = false;
     pthread_mutex_lock(&ids->admin);
     int64_t n = live_keys(ids, workspace, user, NULL, &known_user, &known_workspace);
     rc = n >= config.auth_keys_per_user ? too_many(workspace, user, n, e) : make_key(ids, &k, out, e);
-    if (!rc && !known_workspace) audit_event("workspace_created", "workspace", workspace, "by", "admin", NULL);
-    if (!rc && !known_user) audit_event("user_created", "user", user, "role", role_name(role), "by", "admin", NULL);
+    if (!rc && !known_workspace)
+        audit_event("workspace_created", "workspace", workspace, "by", "admin", NULL);
+    if (!rc && !known_user)
+        audit_event("user_created", "user", user, "role", role_name(role), "by", "admin", NULL);
     pthread_mutex_unlock(&ids->admin);
     return rc;
 }
@@ -475,11 +543,13 @@ int identity_key_create(struct identities *ids, const char *workspace, const cha
 static int apply_rotate(struct registry *r, struct registry_write *w, struct err *e)
 {
     struct key_write *k = (struct key_write *)(void *)w;
-    int rc = k->old_expires_ms ? registry_put_key_expires(r, k->old, k->old_expires_ms, e) : registry_put_key_revoked(r, k->old, k->row.created_ms, e);
+    int rc = k->old_expires_ms ? registry_put_key_expires(r, k->old, k->old_expires_ms, e)
+                               : registry_put_key_revoked(r, k->old, k->row.created_ms, e);
     return rc ? rc : registry_put_key(r, &k->row, &k->row.id, e);
 }
 
-int identity_key_rotate(struct identities *ids, const char *key_id, int64_t grace_ms, int64_t expires_ms, struct buf *out, struct err *e)
+int identity_key_rotate(struct identities *ids, const char *key_id, int64_t grace_ms, int64_t expires_ms,
+                        struct buf *out, struct err *e)
 {
     struct identity who;
     int64_t now = sys_wall_ms(), until = 0;
@@ -490,17 +560,30 @@ int identity_key_rotate(struct identities *ids, const char *key_id, int64_t grac
     if (old) {
         live = active(old);
         who = old->who;
-        until = grace_ms == 0 ? 0 : old->expires_ms && old->expires_ms < now + grace_ms ? old->expires_ms : now + grace_ms;
+        until = grace_ms == 0                                         ? 0
+                : old->expires_ms && old->expires_ms < now + grace_ms ? old->expires_ms
+                                                                      : now + grace_ms;
     }
     pthread_rwlock_unlock(&ids->lock);
     int rc = live ? 0 : err_set(e, ERR_NOTFOUND, "02000", "there is no active key of that id");
     if (!rc) {
-        struct key_write k = {.w = {.apply = apply_rotate}, .workspace = who.workspace_name, .user = who.user_name, .old = key_id, .old_expires_ms = until,
-                              .row = {.workspace = who.workspace, .user = who.user, .role = (uint8_t)who.role, .expires_ms = expires_ms}};
-        int64_t n = live_keys(ids, who.workspace_name, who.user_name, grace_ms ? NULL : key_id, &known, &known);
-        rc = n >= config.auth_keys_per_user ? too_many(who.workspace_name, who.user_name, n, e) : make_key(ids, &k, out, e);
+        struct key_write k = {.w = {.apply = apply_rotate},
+                              .workspace = who.workspace_name,
+                              .user = who.user_name,
+                              .old = key_id,
+                              .old_expires_ms = until,
+                              .row = {.workspace = who.workspace,
+                                      .user = who.user,
+                                      .role = (uint8_t)who.role,
+                                      .expires_ms = expires_ms}};
+        int64_t n =
+            live_keys(ids, who.workspace_name, who.user_name, grace_ms ? NULL : key_id, &known, &known);
+        rc = n >= config.auth_keys_per_user ? too_many(who.workspace_name, who.user_name, n, e)
+                                            : make_key(ids, &k, out, e);
     }
-    if (!rc) audit_event(grace_ms ? "authn_token_ending" : "authn_token_revoked", "key", key_id, "workspace", who.workspace_name, "user", who.user_name, "by", "admin", NULL);
+    if (!rc)
+        audit_event(grace_ms ? "authn_token_ending" : "authn_token_revoked", "key", key_id, "workspace",
+                    who.workspace_name, "user", who.user_name, "by", "admin", NULL);
     pthread_mutex_unlock(&ids->admin);
     return rc;
 }
@@ -533,7 +616,8 @@ int identity_key_list(struct identities *ids, const char *workspace, struct buf 
     pthread_rwlock_rdlock(&ids->lock);
     for (size_t i = 0; i < ids->table.n; i++) {
         const struct key_entry *k = &ids->table.entries[i];
-        if (!workspace || strcmp(workspace, k->who.workspace_name) == 0) write_listed(&j, k);
+        if (!workspace || strcmp(workspace, k->who.workspace_name) == 0)
+            write_listed(&j, k);
     }
     pthread_rwlock_unlock(&ids->lock);
     json_array_end(&j);
@@ -549,11 +633,13 @@ int identity_key_revoke(struct identities *ids, const char *key_id, struct buf *
     if (!rc) {
         pthread_rwlock_wrlock(&ids->lock);
         struct key_entry *k = table_find(&ids->table, key_id, strlen(key_id));
-        if (k) k->revoked_ms = now;
+        if (k)
+            k->revoked_ms = now;
         pthread_rwlock_unlock(&ids->lock);
     }
     pthread_mutex_unlock(&ids->admin);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     audit_event("authn_token_revoked", "key", key_id, "by", "admin", NULL);
     log_event(LOG_INFO, "core", "key revoked", "key", key_id, NULL);
     struct json_write j = JSON_WRITE_INIT(out);

@@ -16,8 +16,8 @@
 
 enum role { ROLE_READER = 1, ROLE_MEMBER, ROLE_ADMIN };
 
-struct identity { /* a plain value, copied into the request */
-    int64_t workspace, user, key;  /* registry row ids */
+struct identity {                 /* a plain value, copied into the request */
+    int64_t workspace, user, key; /* registry row ids */
     enum role role;
     char workspace_name[NAME_MAX_LEN + 1];
     char workspace_uuid[40];
@@ -28,18 +28,21 @@ struct identity { /* a plain value, copied into the request */
 struct registry;
 struct identities;
 
-int identities_open(struct registry *r, const char *data_dir, struct identities **ret, struct err *e) MUST_USE;
+int identities_open(struct registry *r, const char *data_dir, struct identities **ret,
+                    struct err *e) MUST_USE;
 void identities_close(struct identities *ids);
 /* keyId + secret, or a token (which is keyId and secret in one text: "qrn_<keyId>_<secret><crc>"; then secret is NULL and key_id the whole token).
  * `peer` feeds the limiter. ERR_UNAUTH; ERR_LIMIT (429, names auth.max_failures) only for wrong credentials over the limit: a correct one always passes. */
-int identity_check(struct identities *ids, const char *key_id, size_t key_id_len, const char *secret, size_t secret_len, const char *peer,
-                   struct identity *ret, struct err *e) MUST_USE;
+int identity_check(struct identities *ids, const char *key_id, size_t key_id_len, const char *secret,
+                   size_t secret_len, const char *peer, struct identity *ret, struct err *e) MUST_USE;
 
 /* ---- administration (blocking; durable when they return; JSON in the form of design.md section 6 appended to out) ---- */
 /* expires_ms: Unix time, 0 never. ERR_LIMIT when the user has auth.keys_per_user live keys in the workspace. */
-int identity_key_create(struct identities *ids, const char *workspace, const char *user, enum role role, int64_t expires_ms, struct buf *out, struct err *e) MUST_USE;
+int identity_key_create(struct identities *ids, const char *workspace, const char *user, enum role role,
+                        int64_t expires_ms, struct buf *out, struct err *e) MUST_USE;
 /* A new key of the same workspace, user and role; the old one ends grace_ms from now (0: at once). */
-int identity_key_rotate(struct identities *ids, const char *key_id, int64_t grace_ms, int64_t expires_ms, struct buf *out, struct err *e) MUST_USE;
+int identity_key_rotate(struct identities *ids, const char *key_id, int64_t grace_ms, int64_t expires_ms,
+                        struct buf *out, struct err *e) MUST_USE;
 int identity_key_list(struct identities *ids, const char *workspace, struct buf *out, struct err *e) MUST_USE;
 int identity_key_revoke(struct identities *ids, const char *key_id, struct buf *out, struct err *e) MUST_USE;
 const char *role_name(enum role r);

@@ -14,15 +14,20 @@
 #include "core/observe.h"
 #include "core/service_int.h"
 
-#define TICK_MS 1000
-#define BATCH 250
-#define JUMP_MS 60000 /* wall against monotonic clock, between two ticks */
-#define DAY_MS 86400000LL
-#define BATCHES 20          /* a tick */
-#define KEYS_EVERY 3600     /* ticks */
-#define ORPHANS_EVERY 600   /* likewise */
+#define TICK_MS       1000
+#define BATCH         250
+#define JUMP_MS       60000 /* wall against monotonic clock, between two ticks */
+#define DAY_MS        86400000LL
+#define BATCHES       20   /* a tick */
+#define KEYS_EVERY    3600 /* ticks */
+#define ORPHANS_EVERY 600  /* likewise */
 
-struct removal { struct query *q; struct removal *next; void (*fn)(struct query *q, int tries); int tries; };
+struct removal {
+    struct query *q;
+    struct removal *next;
+    void (*fn)(struct query *q, int tries);
+    int tries;
+};
 
 struct janitor {
     struct service *service;
@@ -32,13 +37,14 @@ struct janitor {
     struct removal *removals, *again;
     bool stop, running;
     int64_t last_wall_ms, last_mono_ms, quiet_until_ms; /* janitor thread; the last two monotonic */
-    uint32_t ticks;       /* likewise */
+    uint32_t ticks;                                     /* likewise */
 };
 
 void janitor_remove(struct janitor *j, struct query *q)
 {
     struct removal *r = malloc(sizeof *r);
-    if (!r) return; /* the search for orphans finds the file */
+    if (!r)
+        return; /* the search for orphans finds the file */
     pthread_mutex_lock(&j->lock);
     *r = (struct removal){.q = query_ref(q), .next = j->removals};
     j->removals = r;
@@ -69,13 +75,20 @@ static void remove_all(struct janitor *j, struct removal *list)
 
 /* ---- retention ---- */
 
-struct ids_write { struct registry_write w; const struct qid *ids; size_t n; int64_t at_ms; uint32_t changed; };
+struct ids_write {
+    struct registry_write w;
+    const struct qid *ids;
+    size_t n;
+    int64_t at_ms;
+    uint32_t changed;
+};
 
 static int apply_expire(struct registry *r, struct registry_write *w, struct err *e)
 {
     struct ids_write *iw = (struct ids_write *)(void *)w;
     int rc = 0;
-    for (size_t i = 0; i < iw->n && !rc; i++) rc = registry_put_gone(r, &iw->ids[i], iw->at_ms, e);
+    for (size_t i = 0; i < iw->n && !rc; i++)
+        rc = registry_put_gone(r, &iw->ids[i], iw->at_ms, e);
     return rc;
 }
 
@@ -83,7 +96,8 @@ static int apply_forget(struct registry *r, struct registry_write *w, struct err
 {
     struct ids_write *iw = (struct ids_write *)(void *)w;
     int rc = 0;
-    for (size_t i = 0; i < iw->n && !rc; i++) rc = registry_delete_query(r, &iw->ids[i], e);
+    for (size_t i = 0; i < iw->n && !rc; i++)
+        rc = registry_delete_query(r, &iw->ids[i], e);
     return rc;
 }
 
@@ -94,12 +108,16 @@ static int apply_forget_keys(struct registry *r, struct registry_write *w, struc
 }
 
 /* One transaction for all; when that fails, one for each, so that one record that cannot be changed holds back no other. */
-static bool write_ids(struct service *s, int (*apply)(struct registry *, struct registry_write *, struct err *), const struct qid *ids, size_t n, int64_t now)
+static bool write_ids(struct service *s,
+                      int (*apply)(struct registry *, struct registry_write *, struct err *),
+                      const struct qid *ids, size_t n, int64_t now)
 {
     struct ids_write w = {.w = {.apply = apply}, .ids = ids, .n = n, .at_ms = now};
-    if (registry_do(s->registry, &w.w, NULL) == 0) return true;
+    if (registry_do(s->registry, &w.w, NULL) == 0)
+        return true;
     bool all = true;
-    for (size_t i = 0; i < n && n > 1; i++) all = write_ids(s, apply, &ids[i], 1, now) && all;
+    for (size_t i = 0; i < n && n > 1; i++)
+        all = write_ids(s, apply, &ids[i], 1, now) && all;
     return all && n > 1;
 }
 
@@ -111,17 +129,22 @@ static bool expire(struct service *s, const struct qid *ids, size_t n, int64_t n
     ASSERT(n <= BATCH);
     for (size_t i = 0; i < n; i++) {
         list[i] = service__lookup(s, &ids[i]);
-        if (!list[i] && service__load(s, &ids[i], &list[i], NULL)) list[i] = NULL;
-        if (!list[i]) continue;
+        if (!list[i] && service__load(s, &ids[i], &list[i], NULL))
+            list[i] = NULL;
+        if (!list[i])
+            continue;
         pthread_mutex_lock(&list[i]->lock);
         first[i] = list[i]->rec.gone_ms == 0;
-        if (first[i]) list[i]->rec.gone_ms = now;
+        if (first[i])
+            list[i]->rec.gone_ms = now;
         pthread_mutex_unlock(&list[i]->lock);
     }
     bool ok = write_ids(s, apply_expire, ids, n, now);
     for (size_t i = 0; i < n; i++) {
-        if (list[i] && ok) service__drop_result(s, list[i]);
-        if (list[i] && ok && first[i]) observe_retention(&ids[i], list[i]->rec.workspace_name, "result");
+        if (list[i] && ok)
+            service__drop_result(s, list[i]);
+        if (list[i] && ok && first[i])
+            observe_retention(&ids[i], list[i]->rec.workspace_name, "result");
         query_unref(list[i]);
     }
     return ok;
@@ -129,20 +152,25 @@ static bool expire(struct service *s, const struct qid *ids, size_t n, int64_t n
 
 static bool forget(struct service *s, const struct qid *ids, size_t n, int64_t now)
 {
-    if (!expire(s, ids, n, now) || !write_ids(s, apply_forget, ids, n, now)) return false;
-    for (size_t i = 0; i < n; i++) observe_retention(&ids[i], NULL, "history");
+    if (!expire(s, ids, n, now) || !write_ids(s, apply_forget, ids, n, now))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        observe_retention(&ids[i], NULL, "history");
     return true;
 }
 
 /* In batches; a tick does at most BATCHES, so that nothing else waits for long. */
-static void sweep(struct service *s, int64_t now, int64_t before, bool (*act)(struct service *, const struct qid *, size_t, int64_t),
-                  int (*find)(struct registry *, int64_t, uint32_t, struct arena *, struct qid **, size_t *, struct err *))
+static void sweep(struct service *s, int64_t now, int64_t before,
+                  bool (*act)(struct service *, const struct qid *, size_t, int64_t),
+                  int (*find)(struct registry *, int64_t, uint32_t, struct arena *, struct qid **, size_t *,
+                              struct err *))
 {
     size_t n = BATCH;
     for (int i = 0; i < BATCHES && n == BATCH; i++) {
         struct arena *a = arena_new(1u << 20);
         struct qid *ids;
-        if (!a || find(s->registry, before, BATCH, a, &ids, &n, NULL) || (n > 0 && !act(s, ids, n, now))) n = 0;
+        if (!a || find(s->registry, before, BATCH, a, &ids, &n, NULL) || (n > 0 && !act(s, ids, n, now)))
+            n = 0;
         arena_free(a);
     }
 }
@@ -154,7 +182,8 @@ static void sweep_keys(struct service *s, int64_t now)
     struct ids_write w = {.w = {.apply = apply_forget_keys}, .at_ms = now - age, .changed = BATCH};
     for (int i = 0; i < BATCHES && w.changed == BATCH; i++) {
         w.changed = 0;
-        if (registry_do(s->registry, &w.w, NULL)) return;
+        if (registry_do(s->registry, &w.w, NULL))
+            return;
     }
 }
 
@@ -165,8 +194,11 @@ static void orphans(struct service *s)
     struct err e;
     err_clear(&e);
     int64_t n = service__sweep(s, &e);
-    if (n > 0) log_line(LOG_WARN, "core", "removed %lld files that no record names", (long long)n);
-    else if (n < 0) log_event(LOG_WARN, "core", "the search for files that no record names failed", "error", e.text[0] ? e.text : "reading the spool", NULL);
+    if (n > 0)
+        log_line(LOG_WARN, "core", "removed %lld files that no record names", (long long)n);
+    else if (n < 0)
+        log_event(LOG_WARN, "core", "the search for files that no record names failed", "error",
+                  e.text[0] ? e.text : "reading the spool", NULL);
 }
 
 static void try_again(struct janitor *j)
@@ -190,10 +222,14 @@ static bool clock_doubtful(struct janitor *j, int64_t wall, int64_t mono)
     int64_t drift = j->last_mono_ms ? wall - j->last_wall_ms - (mono - j->last_mono_ms) : 0;
     bool jumped = drift > JUMP_MS || drift < -JUMP_MS;
     if (jumped || !j->last_mono_ms) {
-        int64_t pause = config.retention_quiet < config.result_retention ? config.retention_quiet : config.result_retention;
-        if (mono + pause > j->quiet_until_ms) j->quiet_until_ms = mono + pause;
+        int64_t pause = config.retention_quiet < config.result_retention ? config.retention_quiet
+                                                                         : config.result_retention;
+        if (mono + pause > j->quiet_until_ms)
+            j->quiet_until_ms = mono + pause;
     }
-    if (jumped) log_event(LOG_WARN, "core", "the wall clock jumped: nothing is deleted by age for a while (retention.quiet)", NULL);
+    if (jumped)
+        log_event(LOG_WARN, "core",
+                  "the wall clock jumped: nothing is deleted by age for a while (retention.quiet)", NULL);
     j->last_wall_ms = wall;
     j->last_mono_ms = mono;
     return mono < j->quiet_until_ms;
@@ -214,8 +250,10 @@ static void tick(struct janitor *j)
     if (!quiet) {
         sweep(s, now, now, expire, registry_expired);
         sweep(s, now, now - config.retention_history, forget, registry_historic);
-        if (j->ticks % KEYS_EVERY == 0) sweep_keys(s, now);
-        if (j->ticks > 0 && j->ticks % ORPHANS_EVERY == 0) orphans(s);
+        if (j->ticks % KEYS_EVERY == 0)
+            sweep_keys(s, now);
+        if (j->ticks > 0 && j->ticks % ORPHANS_EVERY == 0)
+            orphans(s);
         j->ticks++;
     }
     scheduler_refresh(s->scheduler);
@@ -252,7 +290,8 @@ static void *janitor_main(void *arg)
 int janitor_start(struct service *s, struct janitor **ret, struct err *e)
 {
     struct janitor *j = calloc(1, sizeof *j);
-    if (!j) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!j)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     j->service = s;
     pthread_mutex_init(&j->lock, NULL);
     pthread_condattr_t attr;
@@ -267,18 +306,21 @@ int janitor_start(struct service *s, struct janitor **ret, struct err *e)
 
 void janitor_stop(struct janitor *j)
 {
-    if (!j) return;
+    if (!j)
+        return;
     pthread_mutex_lock(&j->lock);
     j->stop = true;
     pthread_cond_signal(&j->cond);
     pthread_mutex_unlock(&j->lock);
-    if (j->running) pthread_join(j->thread, NULL);
+    if (j->running)
+        pthread_join(j->thread, NULL);
     j->running = false;
 }
 
 void janitor_free(struct janitor *j)
 {
-    if (!j) return;
+    if (!j)
+        return;
     remove_all(j, j->removals);
     while (j->again) { /* the next start decides about them */
         struct removal *r = j->again;

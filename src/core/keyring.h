@@ -11,6 +11,7 @@
 #include "base/err.h"
 
 /* Reads the key. Absent: makes one when `may_make`, else ERR_CORRUPT. ERR_DENIED when others may read the file, ERR_CORRUPT, ERR_IO. */
-int keyring_open(const char *data_dir, bool may_make, uint8_t ret_key[CRYPTO_KEY_LEN], struct err *e) MUST_USE;
+int keyring_open(const char *data_dir, bool may_make, uint8_t ret_key[CRYPTO_KEY_LEN],
+                 struct err *e) MUST_USE;
 
 #endif

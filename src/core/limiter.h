@@ -15,6 +15,7 @@ struct limiter;
 struct limiter *limiter_new(void); /* NULL: out of memory */
 void limiter_free(struct limiter *l);
 /* Counts one failure. 0 while it is within `most` a minute, else milliseconds until the window ends. */
-int64_t limiter_failure(struct limiter *l, const char *key_id, size_t key_id_len, const char *peer, int64_t most, int64_t now_ns);
+int64_t limiter_failure(struct limiter *l, const char *key_id, size_t key_id_len, const char *peer,
+                        int64_t most, int64_t now_ns);
 
 #endif

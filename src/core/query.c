@@ -15,11 +15,14 @@
 
 /* Rows: from; columns: to. QUEUED -> FINISHED is a reuse hit; RUNNING -> QUEUED is a restart, or a statement that turned out to need the catalog. */
 static const bool moves[QUERY_STATES][QUERY_STATES] = {
-    [QUERY_QUEUED] = {[QUERY_RUNNING] = true, [QUERY_FINISHED] = true, [QUERY_FAILED] = true, [QUERY_CANCELED] = true},
-    [QUERY_RUNNING] = {[QUERY_QUEUED] = true, [QUERY_FINISHED] = true, [QUERY_FAILED] = true, [QUERY_CANCELED] = true},
+    [QUERY_QUEUED] =
+        {[QUERY_RUNNING] = true, [QUERY_FINISHED] = true, [QUERY_FAILED] = true, [QUERY_CANCELED] = true},
+    [QUERY_RUNNING] =
+        {[QUERY_QUEUED] = true, [QUERY_FINISHED] = true, [QUERY_FAILED] = true, [QUERY_CANCELED] = true},
 };
 
-static const char *const state_names[QUERY_STATES] = {"NONE", "QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELED"};
+static const char *const state_names[QUERY_STATES] = {"NONE",     "QUEUED", "RUNNING",
+                                                      "FINISHED", "FAILED", "CANCELED"};
 
 const char *query_state_name(enum query_state s)
 {
@@ -34,30 +37,45 @@ bool query_move_legal(enum query_state from, enum query_state to)
 #define AT_ONCE "at once"
 const struct ending_row endings[ENDINGS] = {
     [END_NONE] = {END_NONE, "none", 0, "", "", "", ""},
-    [END_FINISHED] = {END_FINISHED, "finished", QUERY_FINISHED, "", "", "", "when the engine sent its last row, before fsync and delivery"},
+    [END_FINISHED] = {END_FINISHED, "finished", QUERY_FINISHED, "", "", "",
+                      "when the engine sent its last row, before fsync and delivery"},
     [END_SQL_ERROR] = {END_SQL_ERROR, "sql_error", QUERY_FAILED, "", "", "", AT_ONCE},
     [END_REFUSED] = {END_REFUSED, "refused", QUERY_FAILED, "", "", "", AT_ONCE},
-    [END_CANCELED_QUEUED] = {END_CANCELED_QUEUED, "canceled_queued", QUERY_CANCELED, "57014", "USER_CANCELED", "canceled by user", "it held none"},
-    [END_CANCELED_RUNNING] = {END_CANCELED_RUNNING, "canceled_running", QUERY_CANCELED, "57014", "USER_CANCELED", "canceled by user",
-                              "when the engine obeys the interrupt, at the latest engine.grace later (SIGKILL)"},
+    [END_CANCELED_QUEUED] = {END_CANCELED_QUEUED, "canceled_queued", QUERY_CANCELED, "57014", "USER_CANCELED",
+                             "canceled by user", "it held none"},
+    [END_CANCELED_RUNNING] =
+        {END_CANCELED_RUNNING, "canceled_running", QUERY_CANCELED, "57014", "USER_CANCELED",
+         "canceled by user",
+         "when the engine obeys the interrupt, at the latest engine.grace later (SIGKILL)"},
     [END_RUN_TIMEOUT] = {END_RUN_TIMEOUT, "run_timeout", QUERY_FAILED, "57014", "EXCEEDED_TIME_LIMIT",
-                         "canceled by query timeout: the run time limit was reached (engine.run_timeout)", "as canceled while running"},
-    [END_PLAN_TIMEOUT] = {END_PLAN_TIMEOUT, "plan_timeout", QUERY_FAILED, "57014", "EXCEEDED_TIME_LIMIT",
-                          "canceled by query timeout: the planning time limit was reached (engine.plan_timeout)", "as canceled while running"},
-    [END_MEMORY] = {END_MEMORY, "memory", QUERY_FAILED, "53200", "EXCEEDED_LOCAL_MEMORY_LIMIT", "", AT_ONCE ", the process is not used again"},
-    [END_RESULT_LIMIT] = {END_RESULT_LIMIT, "result_limit", QUERY_FAILED, "54000", "GENERIC_INSUFFICIENT_RESOURCES", "", AT_ONCE},
-    [END_ENGINE_CRASHED] = {END_ENGINE_CRASHED, "engine_crashed", QUERY_FAILED, "58000", "GENERIC_INTERNAL_ERROR", "", AT_ONCE},
+                         "canceled by query timeout: the run time limit was reached (engine.run_timeout)",
+                         "as canceled while running"},
+    [END_PLAN_TIMEOUT] =
+        {END_PLAN_TIMEOUT, "plan_timeout", QUERY_FAILED, "57014", "EXCEEDED_TIME_LIMIT",
+         "canceled by query timeout: the planning time limit was reached (engine.plan_timeout)",
+         "as canceled while running"},
+    [END_MEMORY] = {END_MEMORY, "memory", QUERY_FAILED, "53200", "EXCEEDED_LOCAL_MEMORY_LIMIT", "",
+                    AT_ONCE ", the process is not used again"},
+    [END_RESULT_LIMIT] = {END_RESULT_LIMIT, "result_limit", QUERY_FAILED, "54000",
+                          "GENERIC_INSUFFICIENT_RESOURCES", "", AT_ONCE},
+    [END_ENGINE_CRASHED] = {END_ENGINE_CRASHED, "engine_crashed", QUERY_FAILED, "58000",
+                            "GENERIC_INTERNAL_ERROR", "", AT_ONCE},
     [END_ENGINE_HUNG] = {END_ENGINE_HUNG, "engine_hung", QUERY_FAILED, "58000", "GENERIC_INTERNAL_ERROR",
-                         "the engine stopped answering and was ended (engine.silence)", "engine.silence after its last sign of life"},
+                         "the engine stopped answering and was ended (engine.silence)",
+                         "engine.silence after its last sign of life"},
     [END_ENGINE_LIED] = {END_ENGINE_LIED, "engine_lied", QUERY_FAILED, "58000", "GENERIC_INTERNAL_ERROR",
                          "the engine sent a malformed answer and was ended", AT_ONCE},
     [END_DISK_FULL] = {END_DISK_FULL, "disk_full", QUERY_FAILED, "53100", "GENERIC_INSUFFICIENT_RESOURCES",
                        "the result could not be stored: the disk is full or cannot be written", AT_ONCE},
-    [END_RESTARTED] = {END_RESTARTED, "restarted", QUERY_FAILED, "57P01", "GENERIC_INTERNAL_ERROR", "interrupted by restart", "it held none"},
-    [END_DELIVERY] = {END_DELIVERY, "delivery", QUERY_FAILED, "58030", "GENERIC_EXTERNAL", "", "it held none"},
+    [END_RESTARTED] = {END_RESTARTED, "restarted", QUERY_FAILED, "57P01", "GENERIC_INTERNAL_ERROR",
+                       "interrupted by restart", "it held none"},
+    [END_DELIVERY] = {END_DELIVERY, "delivery", QUERY_FAILED, "58030", "GENERIC_EXTERNAL", "",
+                      "it held none"},
     [END_INTERNAL] = {END_INTERNAL, "internal", QUERY_FAILED, "XX000", "GENERIC_INTERNAL_ERROR", "", AT_ONCE},
     [END_CATALOG_WAIT] = {END_CATALOG_WAIT, "catalog_wait", QUERY_FAILED, "55P03", "EXCEEDED_TIME_LIMIT",
-                          "other statements used the workspace's catalog for longer than a statement waits for it (catalog.wait)", "it held none"},
+                          "other statements used the workspace's catalog for longer than a statement waits "
+                          "for it (catalog.wait)",
+                          "it held none"},
 };
 
 /* Trino's StandardErrorCode for our SQLSTATEs (specs: Kakao page section 8, Error names). An ending's own name wins; then the first row with the SQLSTATE. */
@@ -94,15 +112,18 @@ static const struct trino_error trino_errors[] = {
 static const struct trino_error *trino_by_name(const char *name)
 {
     for (size_t i = 0; i < NERRORS; i++)
-        if (strcmp(trino_errors[i].name, name) == 0) return &trino_errors[i];
+        if (strcmp(trino_errors[i].name, name) == 0)
+            return &trino_errors[i];
     return NULL;
 }
 
 const struct trino_error *trino_error_of(const char *sqlstate, enum ending ending)
 {
-    const struct trino_error *t = (unsigned)ending < ENDINGS ? trino_by_name(endings[ending].trino_name) : NULL;
+    const struct trino_error *t =
+        (unsigned)ending < ENDINGS ? trino_by_name(endings[ending].trino_name) : NULL;
     for (size_t i = 0; i < NERRORS && !t; i++)
-        if (sqlstate[0] && strcmp(trino_errors[i].sqlstate, sqlstate) == 0) t = &trino_errors[i];
+        if (sqlstate[0] && strcmp(trino_errors[i].sqlstate, sqlstate) == 0)
+            t = &trino_errors[i];
     bool user = ending == END_SQL_ERROR || ending == END_REFUSED;
     return t ? t : trino_by_name(user ? "GENERIC_USER_ERROR" : "GENERIC_INTERNAL_ERROR");
 }
@@ -112,7 +133,8 @@ const struct trino_error *trino_error_of(const char *sqlstate, enum ending endin
 struct query *query_new(struct service *s)
 {
     struct query *q = calloc(1, sizeof *q);
-    if (!q) return NULL;
+    if (!q)
+        return NULL;
     /* The inline result and a 16 MiB statement fit; a schema of very many columns too. */
     q->arena = arena_new((size_t)256 << 20);
     if (!q->arena) {
@@ -134,7 +156,8 @@ struct query *query_ref(struct query *q)
 
 void query_unref(struct query *q)
 {
-    if (!q || atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) != 1) return;
+    if (!q || atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) != 1)
+        return;
     ASSERT(!q->waiters && !q->in_table);
     segment_unref(q->segment);
     pthread_mutex_destroy(&q->lock);
@@ -151,10 +174,12 @@ const struct qid *query_id(const struct query *q)
 
 bool query_move(struct query *q, enum query_state to)
 {
-    if (!query_move_legal(q->rec.state, to)) return false;
+    if (!query_move_legal(q->rec.state, to))
+        return false;
     observe_move(&q->rec, q->rec.state, to);
     q->rec.state = (uint8_t)to;
-    if (!query_state_ended(to)) q->shown = to;
+    if (!query_state_ended(to))
+        q->shown = to;
     return true;
 }
 
@@ -166,19 +191,23 @@ static bool waiter_due(const struct query *q, const struct query_waiter *w)
 static void waiter_unlink(struct query_waiter *w)
 {
     *w->prev = w->next;
-    if (w->next) w->next->prev = w->prev;
+    if (w->next)
+        w->next->prev = w->prev;
     w->queued = false;
 }
 
 void query_signal_unlock(struct query *q, uint32_t flags, bool moved)
 {
-    if (flags & QF_ENDED) flags |= QF_ACCEPTED | QF_PLANNED | QF_ROWS;
+    if (flags & QF_ENDED)
+        flags |= QF_ACCEPTED | QF_PLANNED | QF_ROWS;
     q->flags |= flags;
-    if (moved) q->version++;
+    if (moved)
+        q->version++;
     struct query_waiter *due = NULL, **tail = &due;
     for (struct query_waiter *w = q->waiters, *next; w; w = next) {
         next = w->next;
-        if (!waiter_due(q, w)) continue;
+        if (!waiter_due(q, w))
+            continue;
         waiter_unlink(w);
         w->next = NULL;
         *tail = w;
@@ -198,7 +227,8 @@ bool query_wait(struct query *q, struct query_waiter *w)
     bool wait = !waiter_due(q, w);
     if (wait) {
         w->next = q->waiters;
-        if (w->next) w->next->prev = &w->next;
+        if (w->next)
+            w->next->prev = &w->next;
         w->prev = &q->waiters;
         q->waiters = w;
         w->queued = true;
@@ -211,7 +241,8 @@ bool query_unwait(struct query *q, struct query_waiter *w)
 {
     pthread_mutex_lock(&q->lock);
     bool mine = w->queued;
-    if (mine) waiter_unlink(w);
+    if (mine)
+        waiter_unlink(w);
     pthread_mutex_unlock(&q->lock);
     return mine;
 }
@@ -223,7 +254,8 @@ struct result *query_shown_result(struct query *q)
     struct result *last = NULL;
     for (uint32_t i = 0; i < q->rec.nresults; i++) {
         struct result *r = &q->rec.results[i];
-        if (!last || r->schema || !last->schema) last = r;
+        if (!last || r->schema || !last->schema)
+            last = r;
     }
     return last;
 }
@@ -245,8 +277,10 @@ static void view_times(struct query *q, struct query_view *v)
     }
     int64_t now = sys_mono_ns();
     v->elapsed_ns = q->submitted_ns ? now - q->submitted_ns : 0;
-    if (v->state == QUERY_QUEUED) v->queued_ns = v->elapsed_ns;
-    else v->run_ns = q->started_ns ? now - q->started_ns : 0;
+    if (v->state == QUERY_QUEUED)
+        v->queued_ns = v->elapsed_ns;
+    else
+        v->run_ns = q->started_ns ? now - q->started_ns : 0;
 }
 
 static void view_rows(struct query *q, struct query_view *v)
@@ -313,6 +347,7 @@ void query_view(struct query *q, struct query_view *v)
     v->cut = false;
     view_times(q, v);
     view_rows(q, v);
-    if (r->error && (query_state_ended(v->state) || q->refused)) v->error = *r->error;
+    if (r->error && (query_state_ended(v->state) || q->refused))
+        v->error = *r->error;
     pthread_mutex_unlock(&q->lock);
 }

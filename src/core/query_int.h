@@ -26,7 +26,7 @@ struct query_write {
 
 struct query {
     atomic_int refs;
-    struct service *service;      /* (C) */
+    struct service *service; /* (C) */
     pthread_mutex_t lock;
     struct arena *arena;          /* (L) for allocation */
     struct query_record rec;      /* texts, limits and owner (C); the rest (L) */
@@ -46,31 +46,32 @@ struct query {
     struct engine *engine;        /* (L) while a worker runs it: for cancel */
     struct engine *plan_engine;   /* (L) while the plan lane compiles it: for stop */
     bool cancel_sent;             /* (L) */
-    int64_t submitted_ns, started_ns; /* (C), (L): monotonic */
-    int64_t hold_until_ns;        /* (C) */
-    bool schema_known;            /* (L) */
-    struct schema *schema;        /* (L) set once, in the arena */
-    double progress;              /* (L) */
+    int64_t submitted_ns, started_ns;             /* (C), (L): monotonic */
+    int64_t hold_until_ns;                        /* (C) */
+    bool schema_known;                            /* (L) */
+    struct schema *schema;                        /* (L) set once, in the arena */
+    double progress;                              /* (L) */
     uint64_t live_rows, live_bytes, live_batches; /* (L) readable while it runs */
-    struct segment *segment;      /* (L) open rows of the shown result, or NULL; the service's ring bounds how many are open */
-    bool live_segment;            /* (L) segment is a view of the writer */
-    bool exposing;                /* (L) `exposed` is durable */
+    struct segment *
+        segment; /* (L) open rows of the shown result, or NULL; the service's ring bounds how many are open */
+    bool live_segment; /* (L) segment is a view of the writer */
+    bool exposing;     /* (L) `exposed` is durable */
     /* The workspace's catalog (runner.c). A run worker's, or the catalog's while it waits there: */
     struct catalog_claim claim;
-    uint8_t need, after;          /* enum run_need */
+    uint8_t need, after; /* enum run_need */
     bool holds, refreshed;
-    bool waiting;                 /* (L) */
+    bool waiting; /* (L) */
     /* Reuse (reuse.c): */
-    uint8_t reuse_key[32];        /* (C) rec.reuse_key points here when the result may be reused */
-    bool leads;                   /* guarded by the reuse lock: others may wait for its result */
-    struct query *followers;      /* likewise: references, linked by follower_next */
+    uint8_t reuse_key[32];   /* (C) rec.reuse_key points here when the result may be reused */
+    bool leads;              /* guarded by the reuse lock: others may wait for its result */
+    struct query *followers; /* likewise: references, linked by follower_next */
     struct query *follower_next;
-    bool source_set;              /* source holds; written before the query is handed to the delivery thread */
+    bool source_set; /* source holds; written before the query is handed to the delivery thread */
     struct qid source;
     /* Idempotency: */
-    const char *idempotency_key;  /* (C) NULL none */
-    uint8_t body_hash[32];        /* (C) */
-    bool duplicate;               /* (L) an earlier query has the key: `original` */
+    const char *idempotency_key; /* (C) NULL none */
+    uint8_t body_hash[32];       /* (C) */
+    bool duplicate;              /* (L) an earlier query has the key: `original` */
     struct qid original;
 };
 

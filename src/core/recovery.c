@@ -26,11 +26,13 @@ static void requeue(struct service *s, struct query *q)
 {
     pthread_mutex_lock(&q->lock);
     bool was_running = q->rec.state == QUERY_RUNNING;
-    if (was_running) query_move(q, QUERY_QUEUED);
+    if (was_running)
+        query_move(q, QUERY_QUEUED);
     q->rec.started_ms = 0;
     q->shown = QUERY_QUEUED;
     pthread_mutex_unlock(&q->lock);
-    if (was_running) service__write(q, service__apply_requeued, service__write_done, 0, 0, 0);
+    if (was_running)
+        service__write(q, service__apply_requeued, service__write_done, 0, 0, 0);
     scheduler_push(s->scheduler, q, false);
 }
 
@@ -57,7 +59,12 @@ static void recover_one(struct service *s, struct query *q)
 
 /* ---- files that no manifest names ---- */
 
-struct keep_set { struct qid *ids; size_t n, cap; bool failed; struct service *running; };
+struct keep_set {
+    struct qid *ids;
+    size_t n, cap;
+    bool failed;
+    struct service *running;
+};
 
 static void keep_add(void *arg, const struct qid *id, uint32_t ordinal)
 {
@@ -87,7 +94,8 @@ static bool needed(struct service *s, const struct qid *id)
 {
     struct query *q = service__lookup(s, id);
     query_unref(q);
-    if (q) return true;
+    if (q)
+        return true;
     struct arena *a = arena_new((size_t)64 << 20);
     struct query_record r;
     bool yes = true;
@@ -103,7 +111,8 @@ static bool keep_has(void *arg, const struct qid *id, uint32_t ordinal)
 {
     (void)ordinal;
     struct keep_set *k = arg;
-    return bsearch(id, k->ids, k->n, sizeof *k->ids, compare_ids) != NULL || (k->running && needed(k->running, id));
+    return bsearch(id, k->ids, k->n, sizeof *k->ids, compare_ids) != NULL ||
+           (k->running && needed(k->running, id));
 }
 
 /* *ret_removed is negative when the spool could not be searched to its end. */
@@ -111,9 +120,11 @@ static int sweep(struct service *s, bool running, int64_t *ret_removed, struct e
 {
     struct keep_set k = {.running = running ? s : NULL};
     int rc = registry_each_sealed(s->registry, keep_add, &k, e);
-    if (!rc && k.failed) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc && k.failed)
+        rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc) {
-        if (k.n) qsort(k.ids, k.n, sizeof *k.ids, compare_ids);
+        if (k.n)
+            qsort(k.ids, k.n, sizeof *k.ids, compare_ids);
         pthread_mutex_lock(&s->files_lock);
         *ret_removed = spool_sweep(s->spool, keep_has, &k);
         pthread_mutex_unlock(&s->files_lock);
@@ -135,26 +146,37 @@ int service__recover(struct service *s, struct err *e)
     struct arena *a = arena_new((size_t)64 << 20);
     struct qid *ids = NULL;
     size_t n = 0;
-    if (!a) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!a)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     scheduler_pause(s->scheduler, true); /* turns are fair only when all that waits is known */
     int64_t removed = 0;
     int rc = sweep(s, false, &removed, e);
     int64_t swept = sys_mono_ns();
-    if (removed < 0) log_event(LOG_WARN, "core", "the spool could not be searched to its end for files that no record names: the janitor tries again", NULL);
-    if (!rc) rc = registry_unfinished(s->registry, a, &ids, &n, e);
+    if (removed < 0)
+        log_event(LOG_WARN, "core",
+                  "the spool could not be searched to its end for files that no record names: the janitor "
+                  "tries again",
+                  NULL);
+    if (!rc)
+        rc = registry_unfinished(s->registry, a, &ids, &n, e);
     for (size_t i = 0; i < n && !rc; i++) {
         struct query *q;
         rc = service__load(s, &ids[i], &q, e);
-        if (rc) break;
+        if (rc)
+            break;
         recover_one(s, q);
         query_unref(q);
     }
     arena_free(a);
     scheduler_pause(s->scheduler, false);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     if (!registry_was_clean(s->registry) || removed > 0 || n > 0)
-        log_line(LOG_INFO, "core", "start%s: spool searched in %lld ms, %lld files that no record names removed; %zu unfinished queries taken up in %lld ms",
-                 registry_was_clean(s->registry) ? "" : " after an unclean stop", (long long)((swept - start) / 1000000), (long long)removed, n,
+        log_line(LOG_INFO, "core",
+                 "start%s: spool searched in %lld ms, %lld files that no record names removed; %zu "
+                 "unfinished queries taken up in %lld ms",
+                 registry_was_clean(s->registry) ? "" : " after an unclean stop",
+                 (long long)((swept - start) / 1000000), (long long)removed, n,
                  (long long)((sys_mono_ns() - swept) / 1000000));
     return rc;
 }

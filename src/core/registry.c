@@ -20,7 +20,7 @@
 #include "base/sys.h"
 #include "core/registry_int.h"
 
-#define READERS_KEPT 8
+#define READERS_KEPT      8
 #define WRITES_PER_COMMIT 512
 /* Pages in the WAL after which the writer checkpoints even when it is busy; when idle it does so much earlier. */
 #define WAL_PAGES_BUSY 16000
@@ -37,15 +37,18 @@ int registry__error(struct sqlite3 *db, int rc, struct err *e)
         return err_set(e, ERR_NOMEM, "53200", "out of memory in the registry");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        return err_set(e, ERR_CORRUPT, "XX001", "the registry file is damaged (%s)", db ? sqlite3_errmsg(db) : "open");
+        return err_set(e, ERR_CORRUPT, "XX001", "the registry file is damaged (%s)",
+                       db ? sqlite3_errmsg(db) : "open");
     case SQLITE_CONSTRAINT:
         return err_set(e, ERR_CONFLICT, "23505", "exists already");
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
     case SQLITE_IOERR:
-        return err_set(e, ERR_UNAVAILABLE, "58030", "the registry cannot be written or read now (%s)", sqlite3_errstr(rc));
+        return err_set(e, ERR_UNAVAILABLE, "58030", "the registry cannot be written or read now (%s)",
+                       sqlite3_errstr(rc));
     default:
-        return err_set(e, ERR_INTERNAL, "XX000", "registry: %s", db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+        return err_set(e, ERR_INTERNAL, "XX000", "registry: %s",
+                       db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
     }
 }
 
@@ -57,14 +60,16 @@ static int conn_exec(struct sqlite3 *db, const char *sql, struct err *e)
 
 static void conn_close(struct reg_conn *c)
 {
-    for (int i = 0; i < REG_STMTS; i++) sqlite3_finalize(c->stmts[i]);
+    for (int i = 0; i < REG_STMTS; i++)
+        sqlite3_finalize(c->stmts[i]);
     sqlite3_close(c->db);
     memset(c, 0, sizeof *c);
 }
 
 static int conn_open(struct registry *r, struct reg_conn *c, bool writer, struct err *e)
 {
-    int flags = (writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX;
+    int flags =
+        (writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX;
     int rc = sys_fault(SYS_OPEN) ? SQLITE_CANTOPEN : sqlite3_open_v2(r->path, &c->db, flags, registry__vfs());
     if (rc != SQLITE_OK) {
         int code = registry__error(c->db, rc, e);
@@ -74,11 +79,15 @@ static int conn_open(struct registry *r, struct reg_conn *c, bool writer, struct
     sqlite3_extended_result_codes(c->db, 1);
     sqlite3_busy_timeout(c->db, 10000);
     rc = conn_exec(c->db,
-                   writer ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
-                            "PRAGMA cell_size_check=ON; PRAGMA wal_autocheckpoint=0; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8192"
-                          : "PRAGMA trusted_schema=OFF; PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2048",
+                   writer ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
+                            "PRAGMA trusted_schema=OFF;"
+                            "PRAGMA cell_size_check=ON; PRAGMA wal_autocheckpoint=0; PRAGMA "
+                            "temp_store=MEMORY; PRAGMA cache_size=-8192"
+                          : "PRAGMA trusted_schema=OFF; PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; "
+                            "PRAGMA cache_size=-2048",
                    e);
-    if (rc) conn_close(c);
+    if (rc)
+        conn_close(c);
     return rc;
 }
 
@@ -102,7 +111,8 @@ struct sqlite3_stmt *registry__stmt(struct reg_conn *c, enum reg_stmt id, struct
 int registry__row(struct reg_conn *c, struct sqlite3_stmt *st, struct err *e)
 {
     int rc = sys_fault(SYS_SQLITE) ? SQLITE_IOERR : sqlite3_step(st);
-    if (rc == SQLITE_ROW) return 1;
+    if (rc == SQLITE_ROW)
+        return 1;
     if (rc == SQLITE_DONE) {
         sqlite3_reset(st);
         return 0;
@@ -114,13 +124,15 @@ int registry__row(struct reg_conn *c, struct sqlite3_stmt *st, struct err *e)
 
 int registry__run(struct reg_conn *c, struct sqlite3_stmt *st, int *ret_changes, struct err *e)
 {
-    if (!st) return e && e->code ? e->code : ERR_INTERNAL;
+    if (!st)
+        return e && e->code ? e->code : ERR_INTERNAL;
     int rc = registry__row(c, st, e);
     if (rc > 0) {
         sqlite3_reset(st);
         rc = 0;
     }
-    if (rc == 0 && ret_changes) *ret_changes = sqlite3_changes(c->db);
+    if (rc == 0 && ret_changes)
+        *ret_changes = sqlite3_changes(c->db);
     return rc;
 }
 
@@ -143,7 +155,8 @@ int registry__reader(struct registry *r, struct reg_conn **ret, struct err *e)
     pthread_mutex_unlock(&r->lock);
     if (!c) {
         c = calloc(1, sizeof *c);
-        if (!c) return err_set(e, ERR_NOMEM, "53200", "out of memory in the registry");
+        if (!c)
+            return err_set(e, ERR_NOMEM, "53200", "out of memory in the registry");
         int rc = conn_open(r, c, false, e);
         if (rc) {
             free(c);
@@ -185,12 +198,18 @@ static int apply_one(struct registry *r, struct registry_write *w)
     err_clear(&w->error);
     w->rc = simple(r, REG_SAVE, &w->error);
     bool saved = w->rc == 0;
-    if (saved) w->rc = w->apply(r, w, &w->error);
-    if (saved && !w->rc) w->rc = simple(r, REG_RELEASE, &w->error);
-    if (!w->rc) return 0;
-    if (sqlite3_get_autocommit(r->writer.db)) return w->rc; /* a full disk and the like take back the whole transaction */
-    if (!saved) return 0;
-    if (simple(r, REG_UNSAVE, NULL)) return w->rc;
+    if (saved)
+        w->rc = w->apply(r, w, &w->error);
+    if (saved && !w->rc)
+        w->rc = simple(r, REG_RELEASE, &w->error);
+    if (!w->rc)
+        return 0;
+    if (sqlite3_get_autocommit(r->writer.db))
+        return w->rc; /* a full disk and the like take back the whole transaction */
+    if (!saved)
+        return 0;
+    if (simple(r, REG_UNSAVE, NULL))
+        return w->rc;
     (void)!simple(r, REG_RELEASE, NULL); /* an empty savepoint that stays open does not matter */
     return 0;
 }
@@ -199,8 +218,10 @@ static int apply_one(struct registry *r, struct registry_write *w)
 static void die_on_fsync(struct registry *r)
 {
     int rc = sqlite3_extended_errcode(r->writer.db);
-    if (rc != SQLITE_IOERR_FSYNC && rc != SQLITE_IOERR_DIR_FSYNC) return;
-    log_event(LOG_ERROR, "core", "fsync of the registry failed: stopping, a restart recovers what was acknowledged", NULL);
+    if (rc != SQLITE_IOERR_FSYNC && rc != SQLITE_IOERR_DIR_FSYNC)
+        return;
+    log_event(LOG_ERROR, "core",
+              "fsync of the registry failed: stopping, a restart recovers what was acknowledged", NULL);
     _exit(70);
 }
 
@@ -212,16 +233,21 @@ static bool is_full(const struct err *e)
 static int transaction(struct registry *r, struct registry_write *list, struct err *e)
 {
     int rc = simple(r, REG_BEGIN, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     for (struct registry_write *w = list; w && !rc; w = w->next) {
         rc = apply_one(r, w);
-        if (w->rc && is_full(&w->error)) rc = w->rc; /* the rest would meet it too */
-        if (rc) *e = w->error;
+        if (w->rc && is_full(&w->error))
+            rc = w->rc; /* the rest would meet it too */
+        if (rc)
+            *e = w->error;
     }
-    if (rc == 0) rc = simple(r, REG_COMMIT, e);
+    if (rc == 0)
+        rc = simple(r, REG_COMMIT, e);
     if (rc) {
         die_on_fsync(r);
-        if (!sqlite3_get_autocommit(r->writer.db)) sqlite3_exec(r->writer.db, "ROLLBACK", NULL, NULL, NULL);
+        if (!sqlite3_get_autocommit(r->writer.db))
+            sqlite3_exec(r->writer.db, "ROLLBACK", NULL, NULL, NULL);
     }
     return rc;
 }
@@ -235,7 +261,8 @@ static void commit_batch(struct registry *r, struct registry_write *list)
         err_clear(&e);
         rc = transaction(r, list, &e);
     }
-    if (rc) log_event(LOG_ERROR, "core", "registry transaction failed", "error", e.text, NULL);
+    if (rc)
+        log_event(LOG_ERROR, "core", "registry transaction failed", "error", e.text, NULL);
     while (list) {
         struct registry_write *w = list;
         list = w->next; /* done() may free w */
@@ -243,7 +270,8 @@ static void commit_batch(struct registry *r, struct registry_write *list)
             w->rc = rc;
             w->error = e;
         }
-        if (w->done) w->done(w, w->rc, &w->error);
+        if (w->done)
+            w->done(w, w->rc, &w->error);
     }
 }
 
@@ -257,7 +285,8 @@ static int on_wal(void *arg, struct sqlite3 *db, const char *name, int pages)
 static void checkpoint(struct registry *r)
 {
     int rc = sqlite3_wal_checkpoint_v2(r->writer.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    if (rc != SQLITE_OK && rc != SQLITE_BUSY) die_on_fsync(r);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+        die_on_fsync(r);
     wal_pages = 0;
 }
 
@@ -267,14 +296,18 @@ static struct registry_write *take(struct registry *r, int64_t now, int64_t *ret
     int64_t until = INT64_MAX;
     bool go = r->hurry || r->stop;
     for (struct registry_write *w = r->head; w && !go; w = w->next) {
-        if (w->hold_until_ns <= now) go = true;
-        else if (w->hold_until_ns < until) until = w->hold_until_ns;
+        if (w->hold_until_ns <= now)
+            go = true;
+        else if (w->hold_until_ns < until)
+            until = w->hold_until_ns;
     }
     *ret_until = until;
-    if (!go || !r->head) return NULL;
+    if (!go || !r->head)
+        return NULL;
     struct registry_write *list = r->head, *last = list;
     int n = 1;
-    while (last->next && n < WRITES_PER_COMMIT) last = last->next, n++;
+    while (last->next && n < WRITES_PER_COMMIT)
+        last = last->next, n++;
     r->head = last->next;
     if (!r->head) {
         r->tail = &r->head;
@@ -296,11 +329,13 @@ static void *writer_main(void *arg)
         if (list) {
             pthread_mutex_unlock(&r->lock);
             commit_batch(r, list);
-            if (wal_pages > WAL_PAGES_BUSY) checkpoint(r);
+            if (wal_pages > WAL_PAGES_BUSY)
+                checkpoint(r);
             pthread_mutex_lock(&r->lock);
             continue;
         }
-        if (r->stop) break;
+        if (r->stop)
+            break;
         if (!r->head && wal_pages > WAL_PAGES_IDLE) {
             pthread_mutex_unlock(&r->lock);
             checkpoint(r);
@@ -345,7 +380,13 @@ int registry_backlog(struct registry *r)
     return n;
 }
 
-struct sync_write { struct registry_write w; struct registry_write *user; pthread_mutex_t lock; pthread_cond_t cond; bool over; };
+struct sync_write {
+    struct registry_write w;
+    struct registry_write *user;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool over;
+};
 
 static int sync_apply(struct registry *r, struct registry_write *w, struct err *e)
 {
@@ -370,11 +411,13 @@ int registry_do(struct registry *r, struct registry_write *user, struct err *e)
     pthread_cond_init(&s.cond, NULL);
     registry_queue(r, &s.w);
     pthread_mutex_lock(&s.lock);
-    while (!s.over) pthread_cond_wait(&s.cond, &s.lock);
+    while (!s.over)
+        pthread_cond_wait(&s.cond, &s.lock);
     pthread_mutex_unlock(&s.lock);
     pthread_mutex_destroy(&s.lock);
     pthread_cond_destroy(&s.cond);
-    if (s.w.rc && e) *e = s.w.error;
+    if (s.w.rc && e)
+        *e = s.w.error;
     return s.w.rc;
 }
 
@@ -402,19 +445,26 @@ static int migrate(struct registry *r, struct err *e)
 {
     struct sqlite3_stmt *st;
     int rc = sqlite3_prepare_v2(r->writer.db, "PRAGMA user_version", -1, &st, NULL);
-    if (rc != SQLITE_OK) return registry__error(r->writer.db, rc, e);
+    if (rc != SQLITE_OK)
+        return registry__error(r->writer.db, rc, e);
     int version = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int(st, 0) : -1;
     sqlite3_finalize(st);
-    if (version < 0) return err_set(e, ERR_CORRUPT, "XX001", "the registry file cannot be read");
+    if (version < 0)
+        return err_set(e, ERR_CORRUPT, "XX001", "the registry file cannot be read");
     if (version > registry__nmigrations)
-        return err_set(e, ERR_CONFLICT, "0A000", "the registry has version %d, this program knows up to %d: use a newer quernd", version, registry__nmigrations);
+        return err_set(e, ERR_CONFLICT, "0A000",
+                       "the registry has version %d, this program knows up to %d: use a newer quernd",
+                       version, registry__nmigrations);
     for (; version < registry__nmigrations; version++) {
         char set[64];
         snprintf(set, sizeof set, "PRAGMA user_version = %d; COMMIT", version + 1);
         rc = conn_exec(r->writer.db, "BEGIN IMMEDIATE", e);
-        if (!rc) rc = conn_exec(r->writer.db, registry__migrations[version], e);
-        if (!rc) rc = conn_exec(r->writer.db, set, e);
-        if (rc) return rc;
+        if (!rc)
+            rc = conn_exec(r->writer.db, registry__migrations[version], e);
+        if (!rc)
+            rc = conn_exec(r->writer.db, set, e);
+        if (rc)
+            return rc;
     }
     return 0;
 }
@@ -427,7 +477,9 @@ static int64_t size_of(const char *path, const char *suffix)
 {
     char name[4096];
     struct stat st;
-    return snprintf(name, sizeof name, "%s%s", path, suffix) < (int)sizeof name && stat(name, &st) == 0 ? (int64_t)st.st_size : 0;
+    return snprintf(name, sizeof name, "%s%s", path, suffix) < (int)sizeof name && stat(name, &st) == 0
+               ? (int64_t)st.st_size
+               : 0;
 }
 
 /* The write-ahead log carries checksums and is replayed by SQLite at the first read; then the file itself is looked through. */
@@ -435,22 +487,31 @@ static int check(struct registry *r, int64_t wal, int64_t start_ns, struct err *
 {
     int64_t size = size_of(r->path, "");
     if (size > CHECK_MAX) {
-        log_line(LOG_WARN, "core", "start after an unclean stop: %lld bytes of the registry's log replayed in %lld ms; its file (%lld bytes) is too large to be looked through",
+        log_line(LOG_WARN, "core",
+                 "start after an unclean stop: %lld bytes of the registry's log replayed in %lld ms; its "
+                 "file (%lld bytes) is too large to be looked through",
                  (long long)wal, (long long)((sys_mono_ns() - start_ns) / 1000000), (long long)size);
         return 0;
     }
     struct sqlite3_stmt *st;
     int rc = sqlite3_prepare_v2(r->writer.db, "PRAGMA quick_check(1)", -1, &st, NULL);
-    if (rc != SQLITE_OK) return registry__error(r->writer.db, rc, e);
+    if (rc != SQLITE_OK)
+        return registry__error(r->writer.db, rc, e);
     rc = sqlite3_step(st);
     const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
-    if (!text) rc = registry__error(r->writer.db, rc, e);
-    else if (strcmp(text, "ok") != 0) rc = err_set(e, ERR_CORRUPT, "XX001", "the registry file is damaged (%.200s): restore a backup", text);
-    else rc = 0;
+    if (!text)
+        rc = registry__error(r->writer.db, rc, e);
+    else if (strcmp(text, "ok") != 0)
+        rc =
+            err_set(e, ERR_CORRUPT, "XX001", "the registry file is damaged (%.200s): restore a backup", text);
+    else
+        rc = 0;
     sqlite3_finalize(st);
     if (!rc)
-        log_line(LOG_WARN, "core", "start after an unclean stop: %lld bytes of the registry's log replayed, its file (%lld bytes) looked through, in %lld ms", (long long)wal,
-                 (long long)size, (long long)((sys_mono_ns() - start_ns) / 1000000));
+        log_line(LOG_WARN, "core",
+                 "start after an unclean stop: %lld bytes of the registry's log replayed, its file (%lld "
+                 "bytes) looked through, in %lld ms",
+                 (long long)wal, (long long)size, (long long)((sys_mono_ns() - start_ns) / 1000000));
     return rc;
 }
 
@@ -491,12 +552,15 @@ int registry_open(const char *data_dir, struct registry **ret, struct err *e)
     int64_t wal = size_of(r->path, "-wal"), start_ns = sys_mono_ns();
     r->unclean = wal > 0; /* a clean stop leaves none */
     int rc = conn_open(r, &r->writer, true, e);
-    if (!rc && r->unclean) rc = check(r, wal, start_ns, e);
-    if (!rc) rc = migrate(r, e);
+    if (!rc && r->unclean)
+        rc = check(r, wal, start_ns, e);
+    if (!rc)
+        rc = migrate(r, e);
     if (!rc) {
         sqlite3_wal_hook(r->writer.db, on_wal, r);
         r->running = pthread_create(&r->thread, NULL, writer_main, r) == 0;
-        if (!r->running) rc = err_set(e, ERR_NOMEM, "53000", "cannot start the registry's thread");
+        if (!r->running)
+            rc = err_set(e, ERR_NOMEM, "53000", "cannot start the registry's thread");
     }
     if (rc) {
         registry_free(r);
@@ -508,12 +572,14 @@ int registry_open(const char *data_dir, struct registry **ret, struct err *e)
 
 void registry_close(struct registry *r)
 {
-    if (!r) return;
+    if (!r)
+        return;
     pthread_mutex_lock(&r->lock);
     r->stop = true;
     pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->lock);
-    if (r->running) pthread_join(r->thread, NULL);
+    if (r->running)
+        pthread_join(r->thread, NULL);
     sqlite3_wal_checkpoint_v2(r->writer.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     registry_free(r);
 }

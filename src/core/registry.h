@@ -31,10 +31,11 @@ struct registry_write {
     int (*apply)(struct registry *r, struct registry_write *w, struct err *e);
     /* On the writer thread after commit; rc is apply's or the commit's. Must not block. NULL allowed. */
     void (*done)(struct registry_write *w, int rc, const struct err *e);
-    int64_t hold_until_ns;          /* not applied before this instant unless another write is applied anyway or registry_hurry was called; 0 = at once */
-    struct registry_write *next;    /* registry's own */
+    int64_t
+        hold_until_ns; /* not applied before this instant unless another write is applied anyway or registry_hurry was called; 0 = at once */
+    struct registry_write *next; /* registry's own */
     int rc;
-    struct err error;               /* registry's own */
+    struct err error; /* registry's own */
 };
 /* (any thread, never blocks) */
 void registry_queue(struct registry *r, struct registry_write *w);
@@ -55,9 +56,12 @@ struct query_record {
     int64_t workspace, user;
     const char *user_name, *workspace_name; /* joined in on load */
     uint8_t dialect, state, phase, ending, profile, kind;
-    const char *sql; size_t sql_len;
-    const uint8_t *params; uint32_t params_len; /* encoded parameters, service.c's form; NULL none */
-    const char *default_source, *default_database, *timezone, *language, *bucket, *path, *request; /* NULL none */
+    const char *sql;
+    size_t sql_len;
+    const uint8_t *params;
+    uint32_t params_len; /* encoded parameters, service.c's form; NULL none */
+    const char *default_source, *default_database, *timezone, *language, *bucket, *path,
+        *request; /* NULL none */
     int64_t row_limit, run_timeout_ms;
     bool reuse, reused, read_only, exposed, scanned, stored, cut, accepted_early, writes;
     int32_t max_reuse_age_min;
@@ -65,91 +69,137 @@ struct query_record {
     int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
     uint64_t rows_scanned, bytes_scanned;
     uint32_t runs, note;
-    const uint8_t *reuse_key;    /* 32 bytes, or NULL: the result must not be reused (not loaded) */
-    const struct err *error;     /* NULL = none (records are many, errors are large) */
+    const uint8_t *reuse_key; /* 32 bytes, or NULL: the result must not be reused (not loaded) */
+    const struct err *error;  /* NULL = none (records are many, errors are large) */
     uint32_t nresults;
     struct result *results;
 };
 
 /* For apply functions (writer thread only). */
-int registry_put_query(struct registry *r, const struct query_record *q, struct err *e) MUST_USE;      /* a new row, in any state, without results */
+int registry_put_query(struct registry *r, const struct query_record *q,
+                       struct err *e) MUST_USE; /* a new row, in any state, without results */
 /* writes: from here on the run may have changed data, so that it is never run again. */
-int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs, bool writes, struct err *e) MUST_USE;
+int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs,
+                         bool writes, struct err *e) MUST_USE;
 int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
 int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, struct err *e) MUST_USE;
 int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
 /* State, phase, ending, times, statistics, error, and all results with their manifests. */
 int registry_put_end(struct registry *r, const struct query_record *q, struct err *e) MUST_USE;
-int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms, struct err *e) MUST_USE; /* drops inline bytes too */
+int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms,
+                      struct err *e) MUST_USE; /* drops inline bytes too */
 int registry_delete_query(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
 
 /* Remembers (workspace, user, key) -> query for `body` (32 bytes). 0 = remembered now; 1 = it was there with the same body: *ret_query names the query that has
  * it; ERR_CONFLICT = it was there with another body. */
-int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key, const uint8_t body[32], struct qid *ret_query,
-                             struct err *e) MUST_USE;
+int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key,
+                             const uint8_t body[32], struct qid *ret_query, struct err *e) MUST_USE;
 /* No result of the workspace may be reused any more (a write changed its data). */
 int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e) MUST_USE;
 /* At most n; *ret_n is how many went. */
-int registry_drop_idempotency(struct registry *r, int64_t before_ms, uint32_t n, uint32_t *ret_n, struct err *e) MUST_USE;
+int registry_drop_idempotency(struct registry *r, int64_t before_ms, uint32_t n, uint32_t *ret_n,
+                              struct err *e) MUST_USE;
 
 /* ---- reading ---- */
 /* Calls fn for each result that may be reused, created after after_ms, oldest first. */
 int registry_each_reusable(struct registry *r, int64_t after_ms,
-                           void (*fn)(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms, const uint8_t key[32]), void *arg,
-                           struct err *e) MUST_USE;
+                           void (*fn)(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms,
+                                      const uint8_t key[32]),
+                           void *arg, struct err *e) MUST_USE;
 /* ERR_NOTFOUND. */
-int registry_get_query(struct registry *r, const struct qid *id, struct arena *a, struct query_record *ret, struct err *e) MUST_USE;
+int registry_get_query(struct registry *r, const struct qid *id, struct arena *a, struct query_record *ret,
+                       struct err *e) MUST_USE;
 /* Ids of all queries that have not ended, oldest first. */
-int registry_unfinished(struct registry *r, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
+int registry_unfinished(struct registry *r, struct arena *a, struct qid **ret_ids, size_t *ret_n,
+                        struct err *e) MUST_USE;
 struct registry_list_filter {
     int64_t workspace;
-    uint32_t states;              /* bit (1 << state), 0 all */
-    const char *creator; const struct qid *id;
-    uint64_t offset; uint32_t limit;
-    bool by_created, desc;        /* order by creation: served from an index at any size */
-    const char *order_sql;        /* otherwise: chosen by the service from a constant table, never user text. Names: the query columns, and the aliases
+    uint32_t states; /* bit (1 << state), 0 all */
+    const char *creator;
+    const struct qid *id;
+    uint64_t offset;
+    uint32_t limit;
+    bool by_created, desc; /* order by creation: served from an index at any size */
+    const char *
+        order_sql; /* otherwise: chosen by the service from a constant table, never user text. Names: the query columns, and the aliases
                                    * user_name (u.name) and storage_url (bucket || '/' || path, '' without a bucket). ERR_INVALID when more than
                                    * list.max_sort queries would have to be sorted */
-    int64_t user;                 /* 0 any: only this user's (access.queries = owner) */
+    int64_t user;  /* 0 any: only this user's (access.queries = owner) */
 };
 /* ERR_INVALID also for an offset over list.max_offset; the texts name the keys. */
-int registry_list(struct registry *r, const struct registry_list_filter *f, struct arena *a, struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total,
-                  struct err *e) MUST_USE;
+int registry_list(struct registry *r, const struct registry_list_filter *f, struct arena *a,
+                  struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total, struct err *e) MUST_USE;
 /* Does a manifest name this sealed file (and its result is not gone)? For spool_sweep; loads all once into memory through the callback: fn for each. */
-int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal), void *arg, struct err *e) MUST_USE;
+int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal),
+                         void *arg, struct err *e) MUST_USE;
 /* Bytes of stored files per workspace, for the running totals. */
-int registry_each_stored(struct registry *r, void (*fn)(void *arg, int64_t workspace, int64_t bytes), void *arg, struct err *e) MUST_USE;
+int registry_each_stored(struct registry *r, void (*fn)(void *arg, int64_t workspace, int64_t bytes),
+                         void *arg, struct err *e) MUST_USE;
 /* Up to n ids whose result expired before now_ms and is not gone; and up to n ended before history_ms. For the janitor. */
-int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
-int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
+int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct arena *a, struct qid **ret_ids,
+                     size_t *ret_n, struct err *e) MUST_USE;
+int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a,
+                      struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
 
 /* A copy of the whole registry as it is at one instant, durable when it returns (registry_backup.c). `to` must not exist. */
 int registry_backup(struct registry *r, const char *to, struct err *e) MUST_USE;
 /* Of such a copy: fn for each result that has a file; rows of queries. */
-int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal), void *arg, int64_t *ret_queries, struct err *e) MUST_USE;
+int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal),
+                         void *arg, int64_t *ret_queries, struct err *e) MUST_USE;
 
 /* ---- workspaces, users, keys, buckets, datasets: rows as they are (registry_names.c) ---- */
-struct workspace_row { int64_t id; const char *name, *uuid; int64_t created_ms; uint64_t epoch; };
-struct key_row { int64_t id; const char *key_id; int64_t workspace, user; const char *workspace_name, *workspace_uuid, *user_name; uint8_t role; uint8_t hash[32];
-                 int64_t created_ms, revoked_ms, expires_ms; };
-struct bucket_row { int64_t id, workspace; const char *name, *url; bool read_only, is_default; int64_t created_ms; };
-struct dataset_row { int64_t id, workspace; const char *name, *path, *format; bool folder; int64_t created_ms; };
+struct workspace_row {
+    int64_t id;
+    const char *name, *uuid;
+    int64_t created_ms;
+    uint64_t epoch;
+};
+struct key_row {
+    int64_t id;
+    const char *key_id;
+    int64_t workspace, user;
+    const char *workspace_name, *workspace_uuid, *user_name;
+    uint8_t role;
+    uint8_t hash[32];
+    int64_t created_ms, revoked_ms, expires_ms;
+};
+struct bucket_row {
+    int64_t id, workspace;
+    const char *name, *url;
+    bool read_only, is_default;
+    int64_t created_ms;
+};
+struct dataset_row {
+    int64_t id, workspace;
+    const char *name, *path, *format;
+    bool folder;
+    int64_t created_ms;
+};
 
 /* Readers: fn for each row; texts are valid during the call. */
-int registry_each_workspace(struct registry *r, void (*fn)(void *arg, const struct workspace_row *w), void *arg, struct err *e) MUST_USE;
-int registry_each_key(struct registry *r, void (*fn)(void *arg, const struct key_row *k), void *arg, struct err *e) MUST_USE;
-int registry_each_bucket(struct registry *r, void (*fn)(void *arg, const struct bucket_row *b), void *arg, struct err *e) MUST_USE;
-int registry_each_dataset(struct registry *r, void (*fn)(void *arg, const struct dataset_row *d), void *arg, struct err *e) MUST_USE;
-int registry_each_limit(struct registry *r, void (*fn)(void *arg, int64_t workspace, const char *key, int64_t value), void *arg, struct err *e) MUST_USE;
+int registry_each_workspace(struct registry *r, void (*fn)(void *arg, const struct workspace_row *w),
+                            void *arg, struct err *e) MUST_USE;
+int registry_each_key(struct registry *r, void (*fn)(void *arg, const struct key_row *k), void *arg,
+                      struct err *e) MUST_USE;
+int registry_each_bucket(struct registry *r, void (*fn)(void *arg, const struct bucket_row *b), void *arg,
+                         struct err *e) MUST_USE;
+int registry_each_dataset(struct registry *r, void (*fn)(void *arg, const struct dataset_row *d), void *arg,
+                          struct err *e) MUST_USE;
+int registry_each_limit(struct registry *r,
+                        void (*fn)(void *arg, int64_t workspace, const char *key, int64_t value), void *arg,
+                        struct err *e) MUST_USE;
 /* Writers, for apply functions. The first two find or make. ERR_CONFLICT when the name exists, ERR_NOTFOUND. */
 int registry_put_workspace(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
 int registry_put_user(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
 int registry_put_key(struct registry *r, const struct key_row *k, int64_t *ret_id, struct err *e) MUST_USE;
 int registry_put_key_revoked(struct registry *r, const char *key_id, int64_t now_ms, struct err *e) MUST_USE;
-int registry_put_key_expires(struct registry *r, const char *key_id, int64_t expires_ms, struct err *e) MUST_USE;
+int registry_put_key_expires(struct registry *r, const char *key_id, int64_t expires_ms,
+                             struct err *e) MUST_USE;
 int registry_put_bucket(struct registry *r, const struct bucket_row *b, struct err *e) MUST_USE;
-int registry_put_dataset(struct registry *r, const struct dataset_row *d, struct err *e) MUST_USE; /* moves the workspace's epoch */
+int registry_put_dataset(struct registry *r, const struct dataset_row *d,
+                         struct err *e) MUST_USE; /* moves the workspace's epoch */
 int registry_delete_dataset(struct registry *r, int64_t workspace, const char *name, struct err *e) MUST_USE;
-int registry_put_limit(struct registry *r, int64_t workspace, const char *key, int64_t value, struct err *e) MUST_USE; /* value 0: takes it away */
+int registry_put_limit(struct registry *r, int64_t workspace, const char *key, int64_t value,
+                       struct err *e) MUST_USE; /* value 0: takes it away */
 
 #endif

@@ -17,15 +17,18 @@
 static int copy(struct sqlite3 *from, struct sqlite3 *to, struct err *e)
 {
     struct sqlite3_backup *b = sqlite3_backup_init(to, "main", from, "main");
-    if (!b) return registry__error(to, sqlite3_errcode(to), e);
+    if (!b)
+        return registry__error(to, sqlite3_errcode(to), e);
     int rc = SQLITE_OK;
     for (int tries = 0; tries < 100; tries++) {
         rc = sys_fault(SYS_SQLITE) ? SQLITE_IOERR : sqlite3_backup_step(b, -1);
-        if (rc != SQLITE_BUSY && rc != SQLITE_LOCKED) break;
+        if (rc != SQLITE_BUSY && rc != SQLITE_LOCKED)
+            break;
         sys_sleep_ms(50);
     }
     int end = sqlite3_backup_finish(b);
-    if (rc == SQLITE_DONE) rc = end;
+    if (rc == SQLITE_DONE)
+        rc = end;
     return rc == SQLITE_OK ? 0 : registry__error(NULL, rc, e);
 }
 
@@ -33,18 +36,26 @@ int registry_backup(struct registry *r, const char *to, struct err *e)
 {
     struct reg_conn *c;
     struct sqlite3 *out = NULL;
-    if (access(to, F_OK) == 0) return err_set(e, ERR_CONFLICT, "58030", "the copy of the registry exists already");
+    if (access(to, F_OK) == 0)
+        return err_set(e, ERR_CONFLICT, "58030", "the copy of the registry exists already");
     int rc = registry__reader(r, &c, e);
-    if (rc) return rc;
-    int opened = sys_fault(SYS_OPEN) ? SQLITE_CANTOPEN : sqlite3_open_v2(to, &out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (opened != SQLITE_OK) rc = registry__error(NULL, opened, e);
-    if (!rc) rc = copy(c->db, out, e);
+    if (rc)
+        return rc;
+    int opened = sys_fault(SYS_OPEN)
+                     ? SQLITE_CANTOPEN
+                     : sqlite3_open_v2(
+                           to, &out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (opened != SQLITE_OK)
+        rc = registry__error(NULL, opened, e);
+    if (!rc)
+        rc = copy(c->db, out, e);
     sqlite3_close(out);
     registry__reader_back(r, c);
     return rc;
 }
 
-static int each_file(struct sqlite3 *db, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal), void *arg, struct err *e)
+static int each_file(struct sqlite3 *db, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal),
+                     void *arg, struct err *e)
 {
     struct sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(db, registry__sql[REG_EACH_SEALED], -1, &st, NULL);
@@ -52,7 +63,8 @@ static int each_file(struct sqlite3 *db, void (*fn)(void *arg, const struct qid 
         struct qid id;
         const void *p = sqlite3_column_blob(st, 0);
         rc = p && sqlite3_column_bytes(st, 0) == (int)sizeof id.b ? SQLITE_OK : SQLITE_CORRUPT;
-        if (rc != SQLITE_OK) break;
+        if (rc != SQLITE_OK)
+            break;
         memcpy(id.b, p, sizeof id.b);
         fn(arg, &id, (uint32_t)sqlite3_column_int64(st, 1));
     }
@@ -60,7 +72,8 @@ static int each_file(struct sqlite3 *db, void (*fn)(void *arg, const struct qid 
     return rc == SQLITE_DONE ? 0 : registry__error(db, rc, e);
 }
 
-int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal), void *arg, int64_t *ret_queries, struct err *e)
+int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal),
+                         void *arg, int64_t *ret_queries, struct err *e)
 {
     struct sqlite3 *db = NULL;
     struct sqlite3_stmt *st = NULL;
@@ -68,11 +81,13 @@ int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qi
     char uri[4200];
     size_t n = 5;
     memcpy(uri, "file:", 5);
-    for (const char *p = file; *p && n + 20 < sizeof uri; p++) n += (size_t)snprintf(uri + n, 4, strchr("?#%", *p) ? "%%%02X" : "%c", (unsigned char)*p);
+    for (const char *p = file; *p && n + 20 < sizeof uri; p++)
+        n += (size_t)snprintf(uri + n, 4, strchr("?#%", *p) ? "%%%02X" : "%c", (unsigned char)*p);
     snprintf(uri + n, sizeof uri - n, "?immutable=1");
     int rc = sqlite3_open_v2(uri, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
     rc = rc == SQLITE_OK ? each_file(db, fn, arg, e) : registry__error(db, rc, e);
-    if (!rc && sqlite3_prepare_v2(db, "SELECT count(*) FROM query", -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+    if (!rc && sqlite3_prepare_v2(db, "SELECT count(*) FROM query", -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW)
         *ret_queries = sqlite3_column_int64(st, 0);
     sqlite3_finalize(st);
     sqlite3_close(db);

@@ -14,12 +14,57 @@ struct sqlite3_stmt;
 
 /* Every statement is prepared once a connection and kept. The texts are registry__sql[] in registry_schema.c. */
 enum reg_stmt {
-    REG_BEGIN, REG_BEGIN_READ, REG_COMMIT, REG_ROLLBACK, REG_SAVE, REG_UNSAVE, REG_RELEASE,
-    REG_QUERY_PUT, REG_QUERY_RUNNING, REG_QUERY_EXPOSED, REG_QUERY_NOTE, REG_QUERY_REQUEUED, REG_QUERY_END, REG_QUERY_GONE, REG_QUERY_GONE_INLINE, REG_QUERY_DELETE,
-    REG_QUERY_EXISTS, REG_RESULT_PUT, REG_RESULT_DELETE, REG_RESULT_COUNT,
-    REG_QUERY_GET, REG_RESULT_GET, REG_UNFINISHED, REG_EACH_SEALED, REG_STORED_BYTES, REG_REUSABLE, REG_UNREUSABLE, REG_IDEMPOTENCY_GET, REG_IDEMPOTENCY_PUT, REG_IDEMPOTENCY_DROP, REG_EXPIRED, REG_HISTORIC,
-    REG_WORKSPACE_FIND, REG_WORKSPACE_PUT, REG_WORKSPACE_EACH, REG_WORKSPACE_EPOCH, REG_LIMIT_PUT, REG_LIMIT_DELETE, REG_LIMIT_EACH, REG_USER_FIND, REG_USER_PUT,
-    REG_KEY_PUT, REG_KEY_REVOKE, REG_KEY_EXPIRES, REG_KEY_EACH, REG_BUCKET_PUT, REG_BUCKET_UNDEFAULT, REG_BUCKET_EACH, REG_DATASET_PUT, REG_DATASET_DELETE, REG_DATASET_EACH,
+    REG_BEGIN,
+    REG_BEGIN_READ,
+    REG_COMMIT,
+    REG_ROLLBACK,
+    REG_SAVE,
+    REG_UNSAVE,
+    REG_RELEASE,
+    REG_QUERY_PUT,
+    REG_QUERY_RUNNING,
+    REG_QUERY_EXPOSED,
+    REG_QUERY_NOTE,
+    REG_QUERY_REQUEUED,
+    REG_QUERY_END,
+    REG_QUERY_GONE,
+    REG_QUERY_GONE_INLINE,
+    REG_QUERY_DELETE,
+    REG_QUERY_EXISTS,
+    REG_RESULT_PUT,
+    REG_RESULT_DELETE,
+    REG_RESULT_COUNT,
+    REG_QUERY_GET,
+    REG_RESULT_GET,
+    REG_UNFINISHED,
+    REG_EACH_SEALED,
+    REG_STORED_BYTES,
+    REG_REUSABLE,
+    REG_UNREUSABLE,
+    REG_IDEMPOTENCY_GET,
+    REG_IDEMPOTENCY_PUT,
+    REG_IDEMPOTENCY_DROP,
+    REG_EXPIRED,
+    REG_HISTORIC,
+    REG_WORKSPACE_FIND,
+    REG_WORKSPACE_PUT,
+    REG_WORKSPACE_EACH,
+    REG_WORKSPACE_EPOCH,
+    REG_LIMIT_PUT,
+    REG_LIMIT_DELETE,
+    REG_LIMIT_EACH,
+    REG_USER_FIND,
+    REG_USER_PUT,
+    REG_KEY_PUT,
+    REG_KEY_REVOKE,
+    REG_KEY_EXPIRES,
+    REG_KEY_EACH,
+    REG_BUCKET_PUT,
+    REG_BUCKET_UNDEFAULT,
+    REG_BUCKET_EACH,
+    REG_DATASET_PUT,
+    REG_DATASET_DELETE,
+    REG_DATASET_EACH,
     REG_STMTS
 };
 extern const char *const registry__sql[REG_STMTS];
@@ -27,18 +72,22 @@ extern const char *const registry__sql[REG_STMTS];
 extern const char *const registry__migrations[];
 extern const int registry__nmigrations;
 
-struct reg_conn { struct sqlite3 *db; struct sqlite3_stmt *stmts[REG_STMTS]; struct reg_conn *next; };
+struct reg_conn {
+    struct sqlite3 *db;
+    struct sqlite3_stmt *stmts[REG_STMTS];
+    struct reg_conn *next;
+};
 
 struct registry {
-    char *path;                 /* (C) */
-    struct reg_conn writer;     /* writer thread only (and before it starts) */
+    char *path;             /* (C) */
+    struct reg_conn writer; /* writer thread only (and before it starts) */
     pthread_t thread;
-    pthread_mutex_t lock;       /* guards the rest */
+    pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t wake, idle;
     struct registry_write *head, **tail;
     int backlog;
     bool hurry, stop, running;
-    struct reg_conn *readers;   /* free read-only connections */
+    struct reg_conn *readers; /* free read-only connections */
     int nreaders;
     bool unclean;               /* (C) the run before did not end by registry_close */
     bool (*on_full)(void *arg); /* set once, before anything is written (C) */
@@ -62,7 +111,8 @@ void registry__reader_back(struct registry *r, struct reg_conn *c);
 int registry__read_begin(struct reg_conn *c, struct err *e) MUST_USE;
 void registry__read_end(struct registry *r, struct reg_conn *c);
 /* Steps st to its end, the first column being ids. */
-int registry__collect(struct reg_conn *c, struct sqlite3_stmt *st, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
+int registry__collect(struct reg_conn *c, struct sqlite3_stmt *st, struct arena *a, struct qid **ret_ids,
+                      size_t *ret_n, struct err *e) MUST_USE;
 
 /* Copies a column's text or bytes into the arena; NULL stays NULL. */
 const char *registry__text(struct sqlite3_stmt *st, int col, struct arena *a);

@@ -14,7 +14,8 @@
 
 #define LIST_SQL_MAX 4096
 
-static struct sqlite3_stmt *prepare(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, struct buf *text, struct err *e)
+static struct sqlite3_stmt *prepare(struct reg_conn *c, const struct registry_list_filter *f, int64_t user,
+                                    struct buf *text, struct err *e)
 {
     struct sqlite3_stmt *st = NULL;
     const char *sql = buf_str(text);
@@ -27,16 +28,19 @@ static struct sqlite3_stmt *prepare(struct reg_conn *c, const struct registry_li
     sqlite3_bind_int64(st, 1, f->workspace);
     sqlite3_bind_int64(st, 2, f->states);
     sqlite3_bind_int64(st, 3, user);
-    if (f->id) sqlite3_bind_blob(st, 4, f->id->b, sizeof f->id->b, SQLITE_STATIC);
+    if (f->id)
+        sqlite3_bind_blob(st, 4, f->id->b, sizeof f->id->b, SQLITE_STATIC);
     sqlite3_bind_int64(st, 5, f->limit);
     sqlite3_bind_int64(st, 6, (int64_t)f->offset);
     return st;
 }
 
-static int number(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, struct buf *text, int64_t *ret, struct err *e)
+static int number(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, struct buf *text,
+                  int64_t *ret, struct err *e)
 {
     struct sqlite3_stmt *st = prepare(c, f, user, text, e);
-    if (!st) return e && e->code ? e->code : ERR_INTERNAL;
+    if (!st)
+        return e && e->code ? e->code : ERR_INTERNAL;
     int rc = registry__row(c, st, e);
     *ret = rc > 0 ? sqlite3_column_int64(st, 0) : 0;
     sqlite3_finalize(st);
@@ -44,12 +48,15 @@ static int number(struct reg_conn *c, const struct registry_list_filter *f, int6
 }
 
 /* Queries of the workspace, of the user when user > 0, in the states when `by_state`. */
-static int count(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, bool by_state, int64_t *ret, struct err *e)
+static int count(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, bool by_state,
+                 int64_t *ret, struct err *e)
 {
     CLEANUP_BUF struct buf b = BUF_INIT(LIST_SQL_MAX);
     buf_str_add(&b, "SELECT sum(n) FROM query_count WHERE workspace = ?1");
-    if (by_state && f->states) buf_str_add(&b, " AND (?2 >> state) & 1");
-    if (user > 0) buf_str_add(&b, " AND user = ?3");
+    if (by_state && f->states)
+        buf_str_add(&b, " AND (?2 >> state) & 1");
+    if (user > 0)
+        buf_str_add(&b, " AND user = ?3");
     return number(c, f, user, &b, ret, e);
 }
 
@@ -57,9 +64,11 @@ static int count(struct reg_conn *c, const struct registry_list_filter *f, int64
 static int find_user(struct reg_conn *c, const struct registry_list_filter *f, int64_t *ret, struct err *e)
 {
     *ret = f->user;
-    if (!f->creator) return 0;
+    if (!f->creator)
+        return 0;
     struct sqlite3_stmt *st = registry__stmt(c, REG_USER_FIND, e);
-    if (!st) return e && e->code ? e->code : ERR_INTERNAL;
+    if (!st)
+        return e && e->code ? e->code : ERR_INTERNAL;
     sqlite3_bind_text(st, 1, f->creator, -1, SQLITE_STATIC);
     int rc = registry__row(c, st, e);
     int64_t id = rc > 0 ? sqlite3_column_int64(st, 0) : -1;
@@ -74,11 +83,13 @@ static bool one_bit(uint32_t states)
 }
 
 /* The index that holds the fewest rows to walk for this filter. */
-static int choose(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, const char **ret, struct err *e)
+static int choose(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, const char **ret,
+                  struct err *e)
 {
     int64_t of_user = INT64_MAX, of_state = INT64_MAX;
     int rc = user > 0 ? count(c, f, user, false, &of_user, e) : 0;
-    if (!rc && one_bit(f->states)) rc = count(c, f, 0, true, &of_state, e);
+    if (!rc && one_bit(f->states))
+        rc = count(c, f, 0, true, &of_state, e);
     *ret = of_user < of_state ? "query_by_user" : of_state < INT64_MAX ? "query_by_state" : "query_newest";
     return rc;
 }
@@ -87,31 +98,43 @@ static void where(const struct registry_list_filter *f, int64_t user, struct buf
 {
     buf_str_add(b, " WHERE workspace = ?1");
     /* An equality lets an index walk in the order of creation; a set of bits cannot. */
-    if (one_bit(f->states)) buf_printf(b, " AND state = %d", __builtin_ctz(f->states));
-    else if (f->states) buf_str_add(b, " AND (?2 >> state) & 1");
-    if (user > 0) buf_str_add(b, " AND user = ?3");
-    if (f->id) buf_str_add(b, " AND id = ?4");
+    if (one_bit(f->states))
+        buf_printf(b, " AND state = %d", __builtin_ctz(f->states));
+    else if (f->states)
+        buf_str_add(b, " AND (?2 >> state) & 1");
+    if (user > 0)
+        buf_str_add(b, " AND user = ?3");
+    if (f->id)
+        buf_str_add(b, " AND id = ?4");
 }
 
-static int page(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
+static int page(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, struct arena *a,
+                struct qid **ret_ids, size_t *ret_n, struct err *e)
 {
     const char *index;
     int rc = choose(c, f, user, &index, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     CLEANUP_BUF struct buf b = BUF_INIT(LIST_SQL_MAX);
     buf_str_add(&b, "SELECT id");
     if (!f->by_created)
-        buf_str_add(&b, ", (SELECT name FROM user WHERE user.id = query.user) AS user_name,"
-                        " CASE WHEN bucket IS NULL THEN '' ELSE bucket || '/' || coalesce(path, '') END AS storage_url");
+        buf_str_add(
+            &b,
+            ", (SELECT name FROM user WHERE user.id = query.user) AS user_name,"
+            " CASE WHEN bucket IS NULL THEN '' ELSE bucket || '/' || coalesce(path, '') END AS storage_url");
     buf_str_add(&b, " FROM query");
-    if (!f->id) buf_printf(&b, " INDEXED BY %s", index);
+    if (!f->id)
+        buf_printf(&b, " INDEXED BY %s", index);
     where(f, user, &b);
     const char *way = f->desc ? "DESC" : "ASC";
-    if (f->by_created) buf_printf(&b, " ORDER BY created_ms %s, id %s", way, way);
-    else buf_printf(&b, " ORDER BY %s", f->order_sql);
+    if (f->by_created)
+        buf_printf(&b, " ORDER BY created_ms %s, id %s", way, way);
+    else
+        buf_printf(&b, " ORDER BY %s", f->order_sql);
     buf_str_add(&b, " LIMIT ?5 OFFSET ?6");
     struct sqlite3_stmt *st = prepare(c, f, user, &b, e);
-    if (!st) return e && e->code ? e->code : ERR_INTERNAL;
+    if (!st)
+        return e && e->code ? e->code : ERR_INTERNAL;
     rc = registry__collect(c, st, a, ret_ids, ret_n, e);
     sqlite3_finalize(st);
     return rc;
@@ -120,19 +143,25 @@ static int page(struct reg_conn *c, const struct registry_list_filter *f, int64_
 static int bounded(const struct registry_list_filter *f, int64_t total, struct err *e)
 {
     if (f->offset < (uint64_t)total && f->offset > (uint64_t)config.list_max_offset)
-        return err_set(e, ERR_INVALID, "54000", "the page begins beyond query %lld of the list (list.max_offset): narrow the list by states or creatorName",
+        return err_set(e, ERR_INVALID, "54000",
+                       "the page begins beyond query %lld of the list (list.max_offset): narrow the list by "
+                       "states or creatorName",
                        (long long)config.list_max_offset);
     if (!f->by_created && total > config.list_max_sort)
-        return err_set(e, ERR_INVALID, "54000", "%lld queries are too many to sort by this field (list.max_sort is %lld): sort by createdAt, or narrow the list by states or creatorName",
+        return err_set(e, ERR_INVALID, "54000",
+                       "%lld queries are too many to sort by this field (list.max_sort is %lld): sort by "
+                       "createdAt, or narrow the list by states or creatorName",
                        (long long)total, (long long)config.list_max_sort);
     return 0;
 }
 
-static int run(struct reg_conn *c, const struct registry_list_filter *f, struct arena *a, struct qid **ret_ids, size_t *ret_n, int64_t *ret_total, struct err *e)
+static int run(struct reg_conn *c, const struct registry_list_filter *f, struct arena *a,
+               struct qid **ret_ids, size_t *ret_n, int64_t *ret_total, struct err *e)
 {
     int64_t user;
     int rc = find_user(c, f, &user, e);
-    if (rc || user < 0) return rc;
+    if (rc || user < 0)
+        return rc;
     if (f->id) {
         CLEANUP_BUF struct buf b = BUF_INIT(LIST_SQL_MAX);
         buf_str_add(&b, "SELECT count(*) FROM query");
@@ -141,23 +170,29 @@ static int run(struct reg_conn *c, const struct registry_list_filter *f, struct 
     } else {
         rc = count(c, f, user, true, ret_total, e);
     }
-    if (!rc) rc = bounded(f, *ret_total, e);
-    if (rc || f->offset >= (uint64_t)*ret_total || f->limit == 0) return rc;
+    if (!rc)
+        rc = bounded(f, *ret_total, e);
+    if (rc || f->offset >= (uint64_t)*ret_total || f->limit == 0)
+        return rc;
     return page(c, f, user, a, ret_ids, ret_n, e);
 }
 
-int registry_list(struct registry *r, const struct registry_list_filter *f, struct arena *a, struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total, struct err *e)
+int registry_list(struct registry *r, const struct registry_list_filter *f, struct arena *a,
+                  struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total, struct err *e)
 {
     struct reg_conn *c;
     int rc = registry__reader(r, &c, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     int64_t total = 0;
     struct qid *ids = NULL;
     size_t n = 0;
     rc = registry__read_begin(c, e);
-    if (!rc) rc = run(c, f, a, &ids, &n, &total, e);
+    if (!rc)
+        rc = run(c, f, a, &ids, &n, &total, e);
     registry__read_end(r, c);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     *ret_ids = ids;
     *ret_n = n;
     *ret_total = (uint64_t)total;

@@ -13,9 +13,9 @@
 
 #include "core/registry_int.h"
 
-#define LIST_SQL_MAX 2048
+#define LIST_SQL_MAX     2048
 #define SCHEMA_BYTES_MAX (64u << 20)
-#define IDS_BYTES_MAX (256u << 20)
+#define IDS_BYTES_MAX    (256u << 20)
 
 static int no_memory(struct err *e)
 {
@@ -35,7 +35,10 @@ static void bind_id(struct sqlite3_stmt *st, int at, const struct qid *id)
 /* ---- writing ---- */
 
 /* Binds one column after the other. */
-struct binder { struct sqlite3_stmt *st; int at; };
+struct binder {
+    struct sqlite3_stmt *st;
+    int at;
+};
 
 static void put_int(struct binder *b, int64_t v)
 {
@@ -60,7 +63,8 @@ static void put_error(struct binder *b, const struct err *x)
     put_text(b, any ? x->sqlstate : NULL);
     put_text(b, any ? x->text : NULL);
     put_text(b, any ? x->hint : NULL);
-    if (!any) return; /* unbound columns are NULL */
+    if (!any)
+        return; /* unbound columns are NULL */
     put_int(b, x->position);
     put_int(b, x->position_end);
     put_int(b, x->line);
@@ -72,20 +76,25 @@ static int change_one(struct registry *r, struct sqlite3_stmt *st, const struct 
 {
     int changes = 0;
     int rc = registry__run(&r->writer, st, &changes, e);
-    if (rc || changes) return rc;
+    if (rc || changes)
+        return rc;
     st = registry__stmt(&r->writer, REG_QUERY_EXISTS, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     rc = registry__row(&r->writer, st, e);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     sqlite3_reset(st);
-    return rc ? err_set(e, ERR_CONFLICT, "55000", "the query has ended already") : err_set(e, ERR_NOTFOUND, "02000", "query not found");
+    return rc ? err_set(e, ERR_CONFLICT, "55000", "the query has ended already")
+              : err_set(e, ERR_NOTFOUND, "02000", "query not found");
 }
 
 int registry_put_query(struct registry *r, const struct query_record *q, struct err *e)
 {
     struct binder b = {registry__stmt(&r->writer, REG_QUERY_PUT, e), 1};
-    if (!b.st) return failed(e);
+    if (!b.st)
+        return failed(e);
     put_blob(&b, q->id.b, sizeof q->id.b);
     put_int(&b, q->workspace);
     put_int(&b, q->user);
@@ -133,10 +142,12 @@ int registry_put_query(struct registry *r, const struct query_record *q, struct 
     return registry__run(&r->writer, b.st, NULL, e);
 }
 
-int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs, bool writes, struct err *e)
+int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs,
+                         bool writes, struct err *e)
 {
     struct binder b = {registry__stmt(&r->writer, REG_QUERY_RUNNING, e), 1};
-    if (!b.st) return failed(e);
+    if (!b.st)
+        return failed(e);
     put_blob(&b, id->b, sizeof id->b);
     put_int(&b, started_ms);
     put_int(&b, runs);
@@ -147,29 +158,37 @@ int registry_put_running(struct registry *r, const struct qid *id, int64_t start
 int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_EXPOSED, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     return change_one(r, st, id, e);
 }
 
-int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key, const uint8_t body[32], struct qid *ret_query, struct err *e)
+int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key,
+                             const uint8_t body[32], struct qid *ret_query, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_IDEMPOTENCY_GET, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     sqlite3_bind_int64(st, 1, q->workspace);
     sqlite3_bind_int64(st, 2, q->user);
     sqlite3_bind_text(st, 3, key, -1, SQLITE_STATIC);
     int rc = registry__row(&r->writer, st, e);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     if (rc > 0) {
         const void *had = sqlite3_column_blob(st, 0), *id = sqlite3_column_blob(st, 1);
         bool same = had && sqlite3_column_bytes(st, 0) == 32 && memcmp(had, body, 32) == 0;
-        if (id && sqlite3_column_bytes(st, 1) == (int)sizeof ret_query->b) memcpy(ret_query->b, id, sizeof ret_query->b);
+        if (id && sqlite3_column_bytes(st, 1) == (int)sizeof ret_query->b)
+            memcpy(ret_query->b, id, sizeof ret_query->b);
         sqlite3_reset(st);
-        return same ? 1 : err_set(e, ERR_CONFLICT, "22023", "Idempotency-Key was used before with another request");
+        return same ? 1
+                    : err_set(e, ERR_CONFLICT, "22023",
+                              "Idempotency-Key was used before with another request");
     }
     struct binder b = {registry__stmt(&r->writer, REG_IDEMPOTENCY_PUT, e), 1};
-    if (!b.st) return failed(e);
+    if (!b.st)
+        return failed(e);
     put_int(&b, q->workspace);
     put_int(&b, q->user);
     sqlite3_bind_text(b.st, 3, key, -1, SQLITE_STATIC);
@@ -183,27 +202,32 @@ int registry_put_idempotency(struct registry *r, const struct query_record *q, c
 int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_UNREUSABLE, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     sqlite3_bind_int64(st, 1, workspace);
     return registry__run(&r->writer, st, NULL, e);
 }
 
-int registry_drop_idempotency(struct registry *r, int64_t before_ms, uint32_t n, uint32_t *ret_n, struct err *e)
+int registry_drop_idempotency(struct registry *r, int64_t before_ms, uint32_t n, uint32_t *ret_n,
+                              struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_IDEMPOTENCY_DROP, e);
     int changes = 0;
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     sqlite3_bind_int64(st, 1, before_ms);
     sqlite3_bind_int64(st, 2, n);
     int rc = registry__run(&r->writer, st, &changes, e);
-    if (!rc) *ret_n = (uint32_t)changes;
+    if (!rc)
+        *ret_n = (uint32_t)changes;
     return rc;
 }
 
 int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_NOTE, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     sqlite3_bind_int64(st, 2, note);
     return change_one(r, st, id, e);
@@ -212,7 +236,8 @@ int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, s
 int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_REQUEUED, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     return change_one(r, st, id, e);
 }
@@ -220,7 +245,8 @@ int registry_put_requeued(struct registry *r, const struct qid *id, struct err *
 static int drop_results(struct registry *r, const struct qid *id, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_RESULT_DELETE, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     return registry__run(&r->writer, st, NULL, e);
 }
@@ -228,9 +254,11 @@ static int drop_results(struct registry *r, const struct qid *id, struct err *e)
 static int put_result(struct registry *r, const struct qid *id, const struct result *x, struct err *e)
 {
     CLEANUP_BUF struct buf schema = BUF_INIT(SCHEMA_BYTES_MAX);
-    if (x->schema && schema_write(x->schema, &schema)) return no_memory(e);
+    if (x->schema && schema_write(x->schema, &schema))
+        return no_memory(e);
     struct binder b = {registry__stmt(&r->writer, REG_RESULT_PUT, e), 1};
-    if (!b.st) return failed(e);
+    if (!b.st)
+        return failed(e);
     put_blob(&b, id->b, sizeof id->b);
     put_int(&b, x->ordinal);
     put_int(&b, x->kind);
@@ -254,7 +282,8 @@ static int put_result(struct registry *r, const struct qid *id, const struct res
 int registry_put_end(struct registry *r, const struct query_record *q, struct err *e)
 {
     struct binder b = {registry__stmt(&r->writer, REG_QUERY_END, e), 1};
-    if (!b.st) return failed(e);
+    if (!b.st)
+        return failed(e);
     put_blob(&b, q->id.b, sizeof q->id.b);
     put_int(&b, q->state);
     put_int(&b, q->phase);
@@ -277,21 +306,26 @@ int registry_put_end(struct registry *r, const struct query_record *q, struct er
     put_int(&b, q->runs);
     put_error(&b, q->error);
     int rc = change_one(r, b.st, &q->id, e);
-    if (!rc) rc = drop_results(r, &q->id, e); /* those of the delivering phase, or of a run before a restart */
-    for (uint32_t i = 0; i < q->nresults && !rc; i++) rc = put_result(r, &q->id, &q->results[i], e);
+    if (!rc)
+        rc = drop_results(r, &q->id, e); /* those of the delivering phase, or of a run before a restart */
+    for (uint32_t i = 0; i < q->nresults && !rc; i++)
+        rc = put_result(r, &q->id, &q->results[i], e);
     return rc;
 }
 
 int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_GONE, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     sqlite3_bind_int64(st, 2, gone_ms);
     int rc = registry__run(&r->writer, st, NULL, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     st = registry__stmt(&r->writer, REG_QUERY_GONE_INLINE, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     return registry__run(&r->writer, st, NULL, e);
 }
@@ -299,9 +333,11 @@ int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms,
 int registry_delete_query(struct registry *r, const struct qid *id, struct err *e)
 {
     int rc = drop_results(r, id, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_DELETE, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     return registry__run(&r->writer, st, NULL, e);
 }
@@ -309,7 +345,12 @@ int registry_delete_query(struct registry *r, const struct qid *id, struct err *
 /* ---- reading one query ---- */
 
 /* Takes one column after the other; `failed` when the arena is full. */
-struct taker { struct sqlite3_stmt *st; struct arena *a; int at; bool failed; };
+struct taker {
+    struct sqlite3_stmt *st;
+    struct arena *a;
+    int at;
+    bool failed;
+};
 
 static int64_t take_int(struct taker *t)
 {
@@ -326,7 +367,8 @@ static char *take_bytes(struct taker *t, size_t *ret_n)
 {
     int at = t->at++;
     *ret_n = 0;
-    if (sqlite3_column_type(t->st, at) == SQLITE_NULL) return NULL;
+    if (sqlite3_column_type(t->st, at) == SQLITE_NULL)
+        return NULL;
     const void *p = sqlite3_column_blob(t->st, at);
     size_t n = (size_t)sqlite3_column_bytes(t->st, at);
     char *copy = arena_alloc(t->a, n + 1);
@@ -334,7 +376,8 @@ static char *take_bytes(struct taker *t, size_t *ret_n)
         t->failed = true;
         return NULL;
     }
-    if (n > 0) memcpy(copy, p, n);
+    if (n > 0)
+        memcpy(copy, p, n);
     *ret_n = n;
     return copy;
 }
@@ -349,7 +392,8 @@ static void take_word(struct taker *t, char *out, size_t cap)
 {
     const char *s = (const char *)sqlite3_column_text(t->st, t->at++);
     size_t n = s ? strnlen(s, cap - 1) : 0;
-    if (n > 0) memcpy(out, s, n);
+    if (n > 0)
+        memcpy(out, s, n);
     out[n] = 0;
 }
 
@@ -384,7 +428,8 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     size_t n;
     memset(q, 0, sizeof *q);
     const void *id = sqlite3_column_blob(st, t.at);
-    if (!id || sqlite3_column_bytes(st, t.at) != (int)sizeof q->id.b) return err_set(e, ERR_CORRUPT, "XX001", "a query record is damaged");
+    if (!id || sqlite3_column_bytes(st, t.at) != (int)sizeof q->id.b)
+        return err_set(e, ERR_CORRUPT, "XX001", "a query record is damaged");
     memcpy(q->id.b, id, sizeof q->id.b);
     t.at++;
     q->workspace = take_int(&t);
@@ -436,7 +481,8 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     return t.failed ? no_memory(e) : 0;
 }
 
-static int take_result(struct sqlite3_stmt *st, const struct qid *id, struct arena *a, struct result *x, struct err *e)
+static int take_result(struct sqlite3_stmt *st, const struct qid *id, struct arena *a, struct result *x,
+                       struct err *e)
 {
     struct taker t = {.st = st, .a = a};
     size_t n;
@@ -459,32 +505,43 @@ static int take_result(struct sqlite3_stmt *st, const struct qid *id, struct are
     x->body = (const uint8_t *)take_bytes(&t, &n);
     x->body_len = (uint32_t)n;
     const void *origin = sqlite3_column_blob(st, t.at);
-    if (origin && sqlite3_column_bytes(st, t.at) == (int)sizeof x->origin.b) memcpy(x->origin.b, origin, sizeof x->origin.b);
-    else x->origin = *id;
-    if (t.failed) return no_memory(e);
-    if (sqlite3_column_type(st, at) == SQLITE_NULL) return 0;
+    if (origin && sqlite3_column_bytes(st, t.at) == (int)sizeof x->origin.b)
+        memcpy(x->origin.b, origin, sizeof x->origin.b);
+    else
+        x->origin = *id;
+    if (t.failed)
+        return no_memory(e);
+    if (sqlite3_column_type(st, at) == SQLITE_NULL)
+        return 0;
     const void *schema = sqlite3_column_blob(st, at);
     return schema_read(schema ? schema : "", (size_t)sqlite3_column_bytes(st, at), a, &x->schema, e);
 }
 
-static int get_results(struct reg_conn *c, const struct qid *id, struct arena *a, struct query_record *q, struct err *e)
+static int get_results(struct reg_conn *c, const struct qid *id, struct arena *a, struct query_record *q,
+                       struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(c, REG_RESULT_COUNT, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     int rc = registry__row(c, st, e);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     int64_t n = rc ? sqlite3_column_int64(st, 0) : 0;
     sqlite3_reset(st);
-    if (n == 0) return 0;
+    if (n == 0)
+        return 0;
     q->results = arena_alloc(a, (size_t)n * sizeof *q->results);
-    if (!q->results) return no_memory(e);
+    if (!q->results)
+        return no_memory(e);
     st = registry__stmt(c, REG_RESULT_GET, e);
-    if (!st) return failed(e);
+    if (!st)
+        return failed(e);
     bind_id(st, 1, id);
     while ((rc = registry__row(c, st, e)) > 0 && (int64_t)q->nresults < n) {
         rc = take_result(st, id, a, &q->results[q->nresults], e);
-        if (rc) break;
+        if (rc)
+            break;
         q->nresults++;
     }
     sqlite3_reset(st);
@@ -500,20 +557,24 @@ int registry__read_begin(struct reg_conn *c, struct err *e)
 /* Ends a read transaction, which cannot be refused, and gives the connection back. */
 void registry__read_end(struct registry *r, struct reg_conn *c)
 {
-    if (!sqlite3_get_autocommit(c->db)) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+    if (!sqlite3_get_autocommit(c->db))
+        sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
     registry__reader_back(r, c);
 }
 
-int registry_get_query(struct registry *r, const struct qid *id, struct arena *a, struct query_record *ret, struct err *e)
+int registry_get_query(struct registry *r, const struct qid *id, struct arena *a, struct query_record *ret,
+                       struct err *e)
 {
     struct reg_conn *c;
     int rc = registry__reader(r, &c, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     struct query_record q;
     rc = registry__read_begin(c, e);
     if (!rc) {
         struct sqlite3_stmt *st = registry__stmt(c, REG_QUERY_GET, e);
-        if (st) bind_id(st, 1, id);
+        if (st)
+            bind_id(st, 1, id);
         rc = st ? registry__row(c, st, e) : failed(e);
         if (rc == 0) {
             rc = err_set(e, ERR_NOTFOUND, "02000", "query not found");
@@ -521,53 +582,64 @@ int registry_get_query(struct registry *r, const struct qid *id, struct arena *a
             rc = take_query(st, a, &q, e);
             sqlite3_reset(st);
         }
-        if (!rc) rc = get_results(c, id, a, &q, e);
+        if (!rc)
+            rc = get_results(c, id, a, &q, e);
     }
     registry__read_end(r, c);
-    if (!rc) *ret = q;
+    if (!rc)
+        *ret = q;
     return rc;
 }
 
 /* ---- reading many ids ---- */
 
 /* Steps st to its end, ids (column 0) into the arena. */
-int registry__collect(struct reg_conn *c, struct sqlite3_stmt *st, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
+int registry__collect(struct reg_conn *c, struct sqlite3_stmt *st, struct arena *a, struct qid **ret_ids,
+                      size_t *ret_n, struct err *e)
 {
     CLEANUP_BUF struct buf b = BUF_INIT(IDS_BYTES_MAX);
     int rc;
     while ((rc = registry__row(c, st, e)) > 0) {
         const void *id = sqlite3_column_blob(st, 0);
         bool good = id && sqlite3_column_bytes(st, 0) == (int)sizeof(struct qid);
-        if (good && buf_add(&b, id, sizeof(struct qid)) == 0) continue;
+        if (good && buf_add(&b, id, sizeof(struct qid)) == 0)
+            continue;
         rc = good ? no_memory(e) : err_set(e, ERR_CORRUPT, "XX001", "a query record is damaged");
         sqlite3_reset(st);
         return rc;
     }
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     struct qid *ids = arena_alloc(a, b.len);
-    if (!ids) return no_memory(e);
-    if (b.len > 0) memcpy(ids, b.p, b.len);
+    if (!ids)
+        return no_memory(e);
+    if (b.len > 0)
+        memcpy(ids, b.p, b.len);
     *ret_ids = ids;
     *ret_n = b.len / sizeof(struct qid);
     return 0;
 }
 
-int registry_unfinished(struct registry *r, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
+int registry_unfinished(struct registry *r, struct arena *a, struct qid **ret_ids, size_t *ret_n,
+                        struct err *e)
 {
     struct reg_conn *c;
     int rc = registry__reader(r, &c, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     struct sqlite3_stmt *st = registry__stmt(c, REG_UNFINISHED, e);
     rc = st ? registry__collect(c, st, a, ret_ids, ret_n, e) : failed(e);
     registry__reader_back(r, c);
     return rc;
 }
 
-static int ids_before(struct registry *r, enum reg_stmt id, int64_t ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
+static int ids_before(struct registry *r, enum reg_stmt id, int64_t ms, uint32_t n, struct arena *a,
+                      struct qid **ret_ids, size_t *ret_n, struct err *e)
 {
     struct reg_conn *c;
     int rc = registry__reader(r, &c, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     struct sqlite3_stmt *st = registry__stmt(c, id, e);
     if (st) {
         sqlite3_bind_int64(st, 1, ms);
@@ -578,30 +650,38 @@ static int ids_before(struct registry *r, enum reg_stmt id, int64_t ms, uint32_t
     return rc;
 }
 
-int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
+int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct arena *a, struct qid **ret_ids,
+                     size_t *ret_n, struct err *e)
 {
     return ids_before(r, REG_EXPIRED, now_ms, n, a, ret_ids, ret_n, e);
 }
 
-int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a, struct qid **ret_ids, size_t *ret_n, struct err *e)
+int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a,
+                      struct qid **ret_ids, size_t *ret_n, struct err *e)
 {
     return ids_before(r, REG_HISTORIC, before_ms, n, a, ret_ids, ret_n, e);
 }
 
 int registry_each_reusable(struct registry *r, int64_t after_ms,
-                           void (*fn)(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms, const uint8_t key[32]), void *arg, struct err *e)
+                           void (*fn)(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms,
+                                      const uint8_t key[32]),
+                           void *arg, struct err *e)
 {
     struct reg_conn *c;
     int rc = registry__reader(r, &c, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     struct sqlite3_stmt *st = registry__stmt(c, REG_REUSABLE, e);
     rc = st ? 0 : failed(e);
-    if (st) sqlite3_bind_int64(st, 1, after_ms);
+    if (st)
+        sqlite3_bind_int64(st, 1, after_ms);
     while (!rc && (rc = registry__row(c, st, e)) > 0) {
         const void *id = sqlite3_column_blob(st, 0), *key = sqlite3_column_blob(st, 3);
         struct qid q;
         rc = 0;
-        if (!id || sqlite3_column_bytes(st, 0) != (int)sizeof q.b || !key || sqlite3_column_bytes(st, 3) != 32) continue;
+        if (!id || sqlite3_column_bytes(st, 0) != (int)sizeof q.b || !key ||
+            sqlite3_column_bytes(st, 3) != 32)
+            continue;
         memcpy(q.b, id, sizeof q.b);
         fn(arg, &q, sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2), key);
     }
@@ -609,18 +689,21 @@ int registry_each_reusable(struct registry *r, int64_t after_ms,
     return rc;
 }
 
-int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal), void *arg, struct err *e)
+int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal),
+                         void *arg, struct err *e)
 {
     struct reg_conn *c;
     int rc = registry__reader(r, &c, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     struct sqlite3_stmt *st = registry__stmt(c, REG_EACH_SEALED, e);
     rc = st ? 0 : failed(e);
     while (!rc && (rc = registry__row(c, st, e)) > 0) {
         const void *id = sqlite3_column_blob(st, 0);
         struct qid q;
         rc = 0;
-        if (!id || sqlite3_column_bytes(st, 0) != (int)sizeof q.b) continue;
+        if (!id || sqlite3_column_bytes(st, 0) != (int)sizeof q.b)
+            continue;
         memcpy(q.b, id, sizeof q.b);
         fn(arg, &q, (uint32_t)sqlite3_column_int64(st, 1));
     }
@@ -628,11 +711,13 @@ int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct 
     return rc;
 }
 
-int registry_each_stored(struct registry *r, void (*fn)(void *arg, int64_t workspace, int64_t bytes), void *arg, struct err *e)
+int registry_each_stored(struct registry *r, void (*fn)(void *arg, int64_t workspace, int64_t bytes),
+                         void *arg, struct err *e)
 {
     struct reg_conn *c;
     int rc = registry__reader(r, &c, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     struct sqlite3_stmt *st = registry__stmt(c, REG_STORED_BYTES, e);
     rc = st ? 0 : failed(e);
     while (!rc && (rc = registry__row(c, st, e)) > 0) {

@@ -10,7 +10,10 @@
 #include "base/sys.h"
 #include "core/registry_int.h"
 
-struct vfs_file { sqlite3_file base; sqlite3_file *real; }; /* the real one lies behind it */
+struct vfs_file {
+    sqlite3_file base;
+    sqlite3_file *real;
+}; /* the real one lies behind it */
 
 static sqlite3_vfs shim;
 static sqlite3_vfs *below;
@@ -32,7 +35,8 @@ static int x_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 
 static int x_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
-    if (sys_fault(SYS_WRITE)) return errno == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+    if (sys_fault(SYS_WRITE))
+        return errno == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
     return real(f)->pMethods->xWrite(real(f), p, n, at);
 }
 
@@ -102,19 +106,24 @@ static int x_shm_unmap(sqlite3_file *f, int drop)
 }
 
 /* Version 2: without xFetch, so that every read comes by x_read. */
-static const sqlite3_io_methods methods = {2,          x_close,   x_read,   x_write,  x_truncate, x_sync,    x_size,     x_lock,        x_unlock,
-                                           x_reserved, x_control, x_sector, x_features, x_shm_map, x_shm_lock, x_shm_barrier, x_shm_unmap, NULL, NULL};
+static const sqlite3_io_methods methods = {
+    2,          x_close,       x_read,      x_write,   x_truncate, x_sync,     x_size,
+    x_lock,     x_unlock,      x_reserved,  x_control, x_sector,   x_features, x_shm_map,
+    x_shm_lock, x_shm_barrier, x_shm_unmap, NULL,      NULL};
 
 static int x_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 {
     (void)v;
     struct vfs_file *file = (struct vfs_file *)(void *)f;
     memset(file, 0, sizeof *file);
-    if (sys_fault(SYS_OPEN)) return errno == ENOSPC ? SQLITE_FULL : SQLITE_CANTOPEN;
+    if (sys_fault(SYS_OPEN))
+        return errno == ENOSPC ? SQLITE_FULL : SQLITE_CANTOPEN;
     file->real = (sqlite3_file *)(void *)(file + 1);
     int rc = below->xOpen(below, name, file->real, flags, out);
-    if (rc == SQLITE_OK) file->base.pMethods = &methods; /* else SQLite must not close it */
-    else if (file->real->pMethods) file->real->pMethods->xClose(file->real);
+    if (rc == SQLITE_OK)
+        file->base.pMethods = &methods; /* else SQLite must not close it */
+    else if (file->real->pMethods)
+        file->real->pMethods->xClose(file->real);
     return rc;
 }
 
@@ -171,11 +180,23 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void make(void)
 {
     below = sqlite3_vfs_find(NULL);
-    if (!below || below->iVersion < 2) return;
-    shim = (sqlite3_vfs){.iVersion = 2, .szOsFile = (int)sizeof(struct vfs_file) + below->szOsFile, .mxPathname = below->mxPathname, .zName = "quern", .xOpen = x_open,
-                         .xDelete = x_delete, .xAccess = x_access, .xFullPathname = x_full_path, .xRandomness = x_random, .xSleep = x_sleep, .xCurrentTime = x_time,
-                         .xGetLastError = x_last_error, .xCurrentTimeInt64 = x_time64};
-    if (sqlite3_vfs_register(&shim, 0) != SQLITE_OK) below = NULL;
+    if (!below || below->iVersion < 2)
+        return;
+    shim = (sqlite3_vfs){.iVersion = 2,
+                         .szOsFile = (int)sizeof(struct vfs_file) + below->szOsFile,
+                         .mxPathname = below->mxPathname,
+                         .zName = "quern",
+                         .xOpen = x_open,
+                         .xDelete = x_delete,
+                         .xAccess = x_access,
+                         .xFullPathname = x_full_path,
+                         .xRandomness = x_random,
+                         .xSleep = x_sleep,
+                         .xCurrentTime = x_time,
+                         .xGetLastError = x_last_error,
+                         .xCurrentTimeInt64 = x_time64};
+    if (sqlite3_vfs_register(&shim, 0) != SQLITE_OK)
+        below = NULL;
 }
 
 const char *registry__vfs(void)

@@ -22,17 +22,23 @@
 #include "base/sys.h"
 #include "core/service_int.h"
 
-#define REUSE_SLOTS 65536u
-#define LEADER_SLOTS 4096u
+#define REUSE_SLOTS      65536u
+#define LEADER_SLOTS     4096u
 #define REUSE_AGE_MAX_MS (1440LL * 60000) /* longest age a dialect may ask for (Kakao: 1440 minutes) */
 
-struct entry { uint8_t key[32]; struct qid id; int64_t workspace, created_ms; };
-struct written { int64_t workspace, at_ns; };
+struct entry {
+    uint8_t key[32];
+    struct qid id;
+    int64_t workspace, created_ms;
+};
+struct written {
+    int64_t workspace, at_ns;
+};
 
 struct reuse {
     pthread_mutex_t lock;
-    struct entry *entries;           /* REUSE_SLOTS; created_ms 0 = free */
-    struct written *written;         /* last write to each workspace's catalog */
+    struct entry *entries;   /* REUSE_SLOTS; created_ms 0 = free */
+    struct written *written; /* last write to each workspace's catalog */
     size_t nwritten;
     struct query *leaders[LEADER_SLOTS]; /* running queries that allow joining; references, direct-mapped */
 };
@@ -46,16 +52,34 @@ static uint32_t slot_of(const uint8_t key[32], uint32_t n)
 
 /* ---- key ---- */
 
-static const char *const volatile_words[] = {"random", "rand", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "now", "current_timestamp", "current_date", "current_time",
-    "localtime", "localtimestamp", "today", "get_current_timestamp", "transaction_timestamp", "nextval", "setseed"};
+static const char *const volatile_words[] = {"random",
+                                             "rand",
+                                             "uuid",
+                                             "gen_random_uuid",
+                                             "uuidv4",
+                                             "uuidv7",
+                                             "now",
+                                             "current_timestamp",
+                                             "current_date",
+                                             "current_time",
+                                             "localtime",
+                                             "localtimestamp",
+                                             "today",
+                                             "get_current_timestamp",
+                                             "transaction_timestamp",
+                                             "nextval",
+                                             "setseed"};
 
 static bool has_word(const char *sql, size_t n, const char *word)
 {
     size_t len = strlen(word);
     for (size_t i = 0; i + len <= n; i++) {
-        if (strncasecmp(sql + i, word, len) != 0) continue;
-        bool before = i == 0 || !(sql[i - 1] == '_' || (sql[i - 1] | 32) >= 'a'), after = i + len == n || !(sql[i + len] == '_' || (sql[i + len] | 32) >= 'a');
-        if (before && after) return true;
+        if (strncasecmp(sql + i, word, len) != 0)
+            continue;
+        bool before = i == 0 || !(sql[i - 1] == '_' || (sql[i - 1] | 32) >= 'a'),
+             after = i + len == n || !(sql[i + len] == '_' || (sql[i + len] | 32) >= 'a');
+        if (before && after)
+            return true;
     }
     return false;
 }
@@ -63,7 +87,8 @@ static bool has_word(const char *sql, size_t n, const char *word)
 static bool is_volatile(const struct query_record *r)
 {
     for (size_t i = 0; i < sizeof volatile_words / sizeof volatile_words[0]; i++)
-        if (has_word(r->sql, r->sql_len, volatile_words[i])) return true;
+        if (has_word(r->sql, r->sql_len, volatile_words[i]))
+            return true;
     return false;
 }
 
@@ -76,7 +101,8 @@ static void add_text(struct buf *b, const char *p, size_t n)
 {
     uint64_t len = p ? n : UINT64_MAX; /* absent and empty differ */
     buf_add(b, &len, sizeof len);
-    if (p) buf_add(b, p, n);
+    if (p)
+        buf_add(b, p, n);
 }
 
 static void add_string(struct buf *b, const char *s)
@@ -88,15 +114,21 @@ void reuse_key(struct service *s, struct query *q)
 {
     static const uint8_t no_key[CRYPTO_KEY_LEN];
     struct query_record *r = &q->rec;
-    if (config.reuse_volatile != 0 && is_volatile(r)) return;
+    if (config.reuse_volatile != 0 && is_volatile(r))
+        return;
     const char *p = r->sql;
     size_t n = r->sql_len;
-    while (n > 0 && blank(*p)) p++, n--;
-    while (n > 0 && blank(p[n - 1])) n--;
-    if (n > 0 && p[n - 1] == ';') n--;
-    while (n > 0 && blank(p[n - 1])) n--;
+    while (n > 0 && blank(*p))
+        p++, n--;
+    while (n > 0 && blank(p[n - 1]))
+        n--;
+    if (n > 0 && p[n - 1] == ';')
+        n--;
+    while (n > 0 && blank(p[n - 1]))
+        n--;
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)128 << 20);
-    int64_t numbers[] = {r->workspace, (int64_t)workspace_epoch(s->workspaces, r->workspace), r->profile, r->row_limit};
+    int64_t numbers[] = {r->workspace, (int64_t)workspace_epoch(s->workspaces, r->workspace), r->profile,
+                         r->row_limit};
     buf_add(&b, numbers, sizeof numbers);
     add_text(&b, p, n);
     add_string(&b, r->default_source);
@@ -104,7 +136,8 @@ void reuse_key(struct service *s, struct query *q)
     add_string(&b, r->timezone);
     add_string(&b, r->language);
     add_text(&b, (const char *)r->params, r->params_len);
-    if (buf_failed(&b)) return;
+    if (buf_failed(&b))
+        return;
     crypto_hash(no_key, b.p, b.len, q->reuse_key);
     r->reuse_key = q->reuse_key;
 }
@@ -115,7 +148,8 @@ void reuse_key(struct service *s, struct query *q)
 static bool outdated(const struct reuse *u, const struct query *q)
 {
     for (size_t i = 0; i < u->nwritten; i++)
-        if (u->written[i].workspace == q->rec.workspace) return q->submitted_ns <= u->written[i].at_ns;
+        if (u->written[i].workspace == q->rec.workspace)
+            return q->submitted_ns <= u->written[i].at_ns;
     return false;
 }
 
@@ -129,7 +163,8 @@ static void hand_over(struct service *s, struct query *q, const struct qid *sour
 bool reuse_submit(struct service *s, struct query *q)
 {
     struct reuse *u = s->reuse;
-    if (!q->rec.reuse || !q->rec.reuse_key) return false;
+    if (!q->rec.reuse || !q->rec.reuse_key)
+        return false;
     int64_t oldest = sys_wall_ms() - (int64_t)q->rec.max_reuse_age_min * 60000;
     struct qid source;
     bool hit = false, joined = false;
@@ -139,7 +174,8 @@ bool reuse_submit(struct service *s, struct query *q)
     if (en->created_ms > oldest && memcmp(en->key, q->reuse_key, 32) == 0) {
         hit = true;
         source = en->id;
-    } else if (*leader && (*leader)->leads && memcmp((*leader)->reuse_key, q->reuse_key, 32) == 0 && (*leader)->rec.created_ms > oldest && !outdated(u, *leader)) {
+    } else if (*leader && (*leader)->leads && memcmp((*leader)->reuse_key, q->reuse_key, 32) == 0 &&
+               (*leader)->rec.created_ms > oldest && !outdated(u, *leader)) {
         joined = true;
         q->follower_next = (*leader)->followers;
         (*leader)->followers = query_ref(q);
@@ -148,7 +184,8 @@ bool reuse_submit(struct service *s, struct query *q)
         q->leads = true;
     }
     pthread_mutex_unlock(&u->lock);
-    if (hit) hand_over(s, q, &source);
+    if (hit)
+        hand_over(s, q, &source);
     return hit || joined;
 }
 
@@ -158,15 +195,18 @@ static bool reusable(struct query *q)
 {
     pthread_mutex_lock(&q->lock);
     struct result *res = query_shown_result(q);
-    bool ok = q->rec.reuse_key && q->rec.kind == WIRE_KIND_ROWS && q->rec.nresults == 1 && res && res->schema && !q->rec.reused && q->rec.gone_ms == 0;
+    bool ok = q->rec.reuse_key && q->rec.kind == WIRE_KIND_ROWS && q->rec.nresults == 1 && res &&
+              res->schema && !q->rec.reused && q->rec.gone_ms == 0;
     pthread_mutex_unlock(&q->lock);
     return ok;
 }
 
-static void remember(struct reuse *u, const uint8_t key[32], const struct qid *id, int64_t workspace, int64_t created_ms)
+static void remember(struct reuse *u, const uint8_t key[32], const struct qid *id, int64_t workspace,
+                     int64_t created_ms)
 {
     struct entry *en = &u->entries[slot_of(key, REUSE_SLOTS)];
-    if (en->created_ms > created_ms && memcmp(en->key, key, 32) == 0) return;
+    if (en->created_ms > created_ms && memcmp(en->key, key, 32) == 0)
+        return;
     memcpy(en->key, key, 32);
     en->id = *id;
     en->workspace = workspace;
@@ -185,10 +225,13 @@ static void pass_on(struct service *s, struct query *list)
         pthread_mutex_lock(&q->lock);
         bool ended = query_state_ended(q->rec.state);
         pthread_mutex_unlock(&q->lock);
-        if (ended) query_unref(q);
-        else next = q;
+        if (ended)
+            query_unref(q);
+        else
+            next = q;
     }
-    if (!next) return;
+    if (!next)
+        return;
     pthread_mutex_lock(&u->lock);
     struct query **leader = &u->leaders[slot_of(next->reuse_key, LEADER_SLOTS)];
     bool lead = !*leader;
@@ -215,7 +258,8 @@ void reuse_ended(struct service *s, struct query *q, bool finished)
     bool good = finished && reusable(q);
     struct query *followers = NULL, *drop = NULL;
     pthread_mutex_lock(&u->lock);
-    if (good && !outdated(u, q)) remember(u, q->reuse_key, &q->rec.id, q->rec.workspace, q->rec.created_ms);
+    if (good && !outdated(u, q))
+        remember(u, q->reuse_key, &q->rec.id, q->rec.workspace, q->rec.created_ms);
     if (q->leads) {
         q->leads = false;
         followers = q->followers;
@@ -226,7 +270,8 @@ void reuse_ended(struct service *s, struct query *q, bool finished)
         *leader = NULL;
     }
     pthread_mutex_unlock(&u->lock);
-    if (!good) pass_on(s, followers);
+    if (!good)
+        pass_on(s, followers);
     while (good && followers) {
         struct query *f = followers;
         followers = f->follower_next;
@@ -240,12 +285,15 @@ void reuse_ended(struct service *s, struct query *q, bool finished)
 void reuse_written(struct service *s, int64_t workspace)
 {
     struct reuse *u = s->reuse;
-    if (config.reuse_invalidate_on_write != 0) return;
+    if (config.reuse_invalidate_on_write != 0)
+        return;
     pthread_mutex_lock(&u->lock);
     for (uint32_t i = 0; i < REUSE_SLOTS; i++)
-        if (u->entries[i].workspace == workspace) u->entries[i].created_ms = 0;
+        if (u->entries[i].workspace == workspace)
+            u->entries[i].created_ms = 0;
     size_t k = 0;
-    while (k < u->nwritten && u->written[k].workspace != workspace) k++;
+    while (k < u->nwritten && u->written[k].workspace != workspace)
+        k++;
     if (k == u->nwritten) {
         struct written *p = realloc(u->written, (k + 1) * sizeof *p);
         ASSERT(p);
@@ -262,7 +310,8 @@ void reuse_written(struct service *s, int64_t workspace)
 static bool copy_result(struct query *q, const struct result *from)
 {
     CLEANUP_BUF struct buf schema = BUF_INIT(64u << 20);
-    if (schema_write(from->schema, &schema)) return false;
+    if (schema_write(from->schema, &schema))
+        return false;
     pthread_mutex_lock(&q->lock);
     struct result *to = arena_alloc(q->arena, sizeof *to);
     bool ok = to != NULL;
@@ -271,7 +320,8 @@ static bool copy_result(struct query *q, const struct result *from)
         ok = schema_read(schema.p, schema.len, q->arena, &to->schema, NULL) == 0;
     }
     if (ok && from->index) {
-        uint8_t *index = arena_alloc(q->arena, from->index_len), *body = arena_alloc(q->arena, from->body_len);
+        uint8_t *index = arena_alloc(q->arena, from->index_len),
+                *body = arena_alloc(q->arena, from->body_len);
         ok = index && body;
         if (ok) {
             memcpy(index, from->index, from->index_len);
@@ -294,14 +344,16 @@ bool reuse_take(struct service *s, struct query *q)
 {
     q->source_set = false;
     struct query *src = service__lookup(s, &q->source);
-    if (!src && service__load(s, &q->source, &src, NULL)) return false;
+    if (!src && service__load(s, &q->source, &src, NULL))
+        return false;
     struct query_view v;
     query_view(src, &v);
     struct result *from = v.state == QUERY_FINISHED && !v.gone_ms ? query_shown_result(src) : NULL;
     bool ok = from && from->schema && copy_result(q, from);
     if (ok && from->sealed) {
         ok = spool_link(s->spool, &src->rec.id, &q->rec.id, from->ordinal, NULL) == 0;
-        if (ok) usage_add(s->usage, q->rec.workspace, (int64_t)from->facts.file_size);
+        if (ok)
+            usage_add(s->usage, q->rec.workspace, (int64_t)from->facts.file_size);
     }
     if (ok) {
         pthread_mutex_lock(&q->lock);
@@ -314,7 +366,8 @@ bool reuse_take(struct service *s, struct query *q)
         q->rec.reused_created_ms = v.created_ms;
         q->rec.cut = v.cut;
         pthread_mutex_unlock(&q->lock);
-        if (!ok && from->sealed) service__remove_file(s, q, from->ordinal); /* cancelled meanwhile */
+        if (!ok && from->sealed)
+            service__remove_file(s, q, from->ordinal); /* cancelled meanwhile */
         ok = true;
     } else {
         pthread_mutex_lock(&q->lock);
@@ -330,7 +383,8 @@ bool reuse_take(struct service *s, struct query *q)
 
 /* ---- life ---- */
 
-static void load_one(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms, const uint8_t key[32])
+static void load_one(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms,
+                     const uint8_t key[32])
 {
     remember(arg, key, id, workspace, created_ms);
 }
@@ -338,7 +392,8 @@ static void load_one(void *arg, const struct qid *id, int64_t workspace, int64_t
 int reuse_open(struct service *s, struct reuse **ret, struct err *e)
 {
     struct reuse *u = calloc(1, sizeof *u);
-    if (u) u->entries = calloc(REUSE_SLOTS, sizeof *u->entries);
+    if (u)
+        u->entries = calloc(REUSE_SLOTS, sizeof *u->entries);
     if (!u || !u->entries) {
         free(u);
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
@@ -350,10 +405,12 @@ int reuse_open(struct service *s, struct reuse **ret, struct err *e)
 
 void reuse_close(struct reuse *u)
 {
-    if (!u) return;
+    if (!u)
+        return;
     for (uint32_t i = 0; i < LEADER_SLOTS; i++) {
         struct query *q = u->leaders[i];
-        if (!q) continue;
+        if (!q)
+            continue;
         for (struct query *f = q->followers, *next; f; f = next) {
             next = f->follower_next;
             query_unref(f);

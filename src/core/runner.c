@@ -20,7 +20,7 @@
 #include "core/observe.h"
 #include "core/runner_int.h"
 
-#define BUSY_TRIES 300
+#define BUSY_TRIES    300
 #define BUSY_PAUSE_MS 100
 
 static atomic_uint_fast64_t job_ids;
@@ -48,7 +48,8 @@ static bool begin(struct run *r)
     uint32_t runs = q->rec.runs;
     pthread_mutex_unlock(&q->lock);
     /* Not waited for: the engine can only read, and a lost count is at worst one run more after a crash. A write records it when its engine is ready. */
-    if (ok && !r->write) service__write(q, apply_running, service__write_done, q->hold_until_ns, at, runs);
+    if (ok && !r->write)
+        service__write(q, apply_running, service__write_done, q->hold_until_ns, at, runs);
     return ok;
 }
 
@@ -61,13 +62,17 @@ static bool record_write(struct run *r)
     qw.at_ms = q->rec.started_ms;
     qw.runs = q->rec.runs;
     bool go = !query_state_ended(q->rec.state);
-    if (go) q->rec.writes = true;
+    if (go)
+        q->rec.writes = true;
     pthread_mutex_unlock(&q->lock);
-    if (!go) return false;
+    if (!go)
+        return false;
     struct err e;
     err_clear(&e);
-    if (registry_do(q->service->registry, &qw.w, &e) == 0) return true;
-    if (e.code != ERR_CONFLICT) log_event(LOG_ERROR, "core", "the start of a write could not be recorded", "error", e.text, NULL);
+    if (registry_do(q->service->registry, &qw.w, &e) == 0)
+        return true;
+    if (e.code != ERR_CONFLICT)
+        log_event(LOG_ERROR, "core", "the start of a write could not be recorded", "error", e.text, NULL);
     r->ending = END_DISK_FULL; /* or it has ended: then this one comes too late */
     return false;
 }
@@ -85,7 +90,8 @@ static bool back(struct run *r)
         q->rec.runs--;
     }
     query_signal_unlock(q, 0, ok);
-    if (ok) service__write(q, service__apply_requeued, service__write_done, 0, 0, 0);
+    if (ok)
+        service__write(q, service__apply_requeued, service__write_done, 0, 0, 0);
     return ok;
 }
 
@@ -95,11 +101,13 @@ static int keep_schema(struct run *r, const struct wire_planned *p)
     struct query *q = r->q;
     CLEANUP_BUF struct buf b = BUF_INIT(64u << 20);
     int rc = schema_write(p->schema, &b);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     pthread_mutex_lock(&q->lock);
     if (!q->schema_known) {
         struct schema *s = NULL;
-        if (p->schema->ncolumns > 0) rc = schema_read(b.p, b.len, q->arena, &s, &r->err);
+        if (p->schema->ncolumns > 0)
+            rc = schema_read(b.p, b.len, q->arena, &s, &r->err);
         if (rc) {
             pthread_mutex_unlock(&q->lock);
             return rc;
@@ -125,9 +133,11 @@ static void lied(struct run *r, const struct err *e)
 static void store_failed(struct run *r, const struct err *e)
 {
     r->ending = END_DISK_FULL;
-    if (strcmp(e->sqlstate, "53100") == 0) disk_tick(r->s->disk);
+    if (strcmp(e->sqlstate, "53100") == 0)
+        disk_tick(r->s->disk);
     log_event(LOG_ERROR, "core", "a result could not be stored", "error", e->text, NULL);
-    if (r->engine) engine_cancel(r->engine, true);
+    if (r->engine)
+        engine_cancel(r->engine, true);
 }
 
 /* Room for `bytes` more among the workspace's stored results. */
@@ -140,7 +150,10 @@ static bool within_quota(struct run *r, uint64_t bytes)
         return true;
     }
     r->ending = END_RESULT_LIMIT;
-    err_set(&r->err, ERR_LIMIT, "53400", "the workspace's stored results would take more than %lld bytes (%s): delete results or wait until some expire", (long long)most, key);
+    err_set(&r->err, ERR_LIMIT, "53400",
+            "the workspace's stored results would take more than %lld bytes (%s): delete results or wait "
+            "until some expire",
+            (long long)most, key);
     engine_cancel(r->engine, false);
     return false;
 }
@@ -152,7 +165,8 @@ static bool first_batch(struct run *r)
     err_clear(&e);
     struct segment *view = NULL;
     int rc = spool_create(r->s->spool, &q->rec.id, 0, q->schema, &r->writer, &e);
-    if (!rc) rc = segment_view(r->writer, &view, &e);
+    if (!rc)
+        rc = segment_view(r->writer, &view, &e);
     if (rc) {
         store_failed(r, &e);
         return false;
@@ -177,8 +191,10 @@ static void on_batch(struct run *r, const struct engine_batch *b)
     struct arena *a = arena_new((size_t)64 << 20);
     struct batch_index *ix;
     int rc = a ? batch_index_read(b->index, b->index_len, q->schema, a, &ix, &e) : ERR_NOMEM;
-    if (!rc && (ix->rows != b->rows || ix->body_len != b->body_len || ix->rows == 0)) rc = err_set(&e, ERR_CORRUPT, NULL, "the batch contradicts its frame");
-    if (!rc) rc = batch_check(q->schema, ix, b->body, &e);
+    if (!rc && (ix->rows != b->rows || ix->body_len != b->body_len || ix->rows == 0))
+        rc = err_set(&e, ERR_CORRUPT, NULL, "the batch contradicts its frame");
+    if (!rc)
+        rc = batch_check(q->schema, ix, b->body, &e);
     if (rc) {
         lied(r, &e);
     } else if (within_quota(r, ix->body_len) && (r->writer || first_batch(r))) {
@@ -202,8 +218,10 @@ static void on_beat(struct run *r, const struct wire_beat *b)
 {
     pthread_mutex_lock(&r->q->lock);
     double p = (double)b->permille / 1000.0;
-    if (b->permille >= 0 && p > r->q->progress) r->q->progress = p;
-    if (b->rows_scanned > r->q->rec.rows_scanned) r->q->rec.rows_scanned = b->rows_scanned;
+    if (b->permille >= 0 && p > r->q->progress)
+        r->q->progress = p;
+    if (b->rows_scanned > r->q->rec.rows_scanned)
+        r->q->rec.rows_scanned = b->rows_scanned;
     pthread_mutex_unlock(&r->q->lock);
 }
 
@@ -215,8 +233,10 @@ static bool keep_inline(struct run *r, const struct wire_done *d, struct result 
     struct arena *a = arena_new((size_t)64 << 20);
     struct batch_index *ix;
     int rc = a ? batch_index_read(d->index, d->index_len, r->q->schema, a, &ix, &e) : ERR_NOMEM;
-    if (!rc && (ix->rows != d->rows || ix->body_len != d->body_len)) rc = err_set(&e, ERR_CORRUPT, NULL, "the small result contradicts its frame");
-    if (!rc) rc = batch_check(r->q->schema, ix, d->body, &e);
+    if (!rc && (ix->rows != d->rows || ix->body_len != d->body_len))
+        rc = err_set(&e, ERR_CORRUPT, NULL, "the small result contradicts its frame");
+    if (!rc)
+        rc = batch_check(r->q->schema, ix, d->body, &e);
     arena_free(a);
     if (rc) {
         lied(r, &e);
@@ -243,7 +263,8 @@ static bool keep_inline(struct run *r, const struct wire_done *d, struct result 
 static void on_done(struct run *r, const struct wire_done *d)
 {
     struct query *q = r->q;
-    if (r->plan_only || r->moves) return;
+    if (r->plan_only || r->moves)
+        return;
     pthread_mutex_lock(&q->lock);
     struct result *res = arena_alloc(q->arena, sizeof *res);
     q->rec.rows_scanned = d->rows_scanned > q->rec.rows_scanned ? d->rows_scanned : q->rec.rows_scanned;
@@ -269,25 +290,32 @@ static void on_done(struct run *r, const struct wire_done *d)
             lied(r, &e);
             return;
         }
-        if (!keep_inline(r, d, res)) return;
+        if (!keep_inline(r, d, res))
+            return;
     }
     res->is_inline = r->writer == NULL;
-    if (r->writer) res->bytes = r->bytes;
+    if (r->writer)
+        res->bytes = r->bytes;
     r->result = res;
 }
 
 static void on_failed(struct run *r, const struct wire_failed *f)
 {
     static const enum ending of[] = {
-        [WIRE_FAIL_SQL] = END_SQL_ERROR, [WIRE_FAIL_REFUSED] = END_REFUSED,   [WIRE_FAIL_MEMORY] = END_MEMORY,
-        [WIRE_FAIL_LIMIT] = END_RESULT_LIMIT, [WIRE_FAIL_CANCELED] = END_INTERNAL, [WIRE_FAIL_FATAL] = END_ENGINE_CRASHED,
+        [WIRE_FAIL_SQL] = END_SQL_ERROR,     [WIRE_FAIL_REFUSED] = END_REFUSED,
+        [WIRE_FAIL_MEMORY] = END_MEMORY,     [WIRE_FAIL_LIMIT] = END_RESULT_LIMIT,
+        [WIRE_FAIL_CANCELED] = END_INTERNAL, [WIRE_FAIL_FATAL] = END_ENGINE_CRASHED,
     };
-    if (r->ending) return;
+    if (r->ending)
+        return;
     r->ending = f->kind < sizeof of / sizeof of[0] ? of[f->kind] : END_INTERNAL;
     r->err = f->error;
     if (f->kind == WIRE_FAIL_LIMIT && r->quota_rows && strstr(r->err.text, "result.max_rows"))
-        err_set(&r->err, ERR_LIMIT, "54000", "the result has more rows than the workspace's quota rows (%lld) allows", (long long)r->quota_rows);
-    if (!r->err.code) r->err.code = ERR_INVALID;
+        err_set(&r->err, ERR_LIMIT, "54000",
+                "the result has more rows than the workspace's quota rows (%lld) allows",
+                (long long)r->quota_rows);
+    if (!r->err.code)
+        r->err.code = ERR_INVALID;
 }
 
 /* ---- the loop ---- */
@@ -295,15 +323,20 @@ static void on_failed(struct run *r, const struct wire_failed *f)
 static void timed_out(struct run *r, int64_t now)
 {
     if (r->canceling || now < r->run_deadline) {
-        if (r->canceling || r->planned || now < r->plan_deadline) return;
+        if (r->canceling || r->planned || now < r->plan_deadline)
+            return;
         r->ending = END_PLAN_TIMEOUT;
     } else {
         r->ending = END_RUN_TIMEOUT;
         if (r->quota_time)
-            err_set(&r->err, ERR_TIMEOUT, "57014", "canceled by query timeout: the run time limit was reached (the workspace's quota run_timeout)");
+            err_set(&r->err, ERR_TIMEOUT, "57014",
+                    "canceled by query timeout: the run time limit was reached (the workspace's quota "
+                    "run_timeout)");
     }
     r->canceling = true;
-    if (!r->plan_only) service__end(r->q, r->ending, r->ending == END_RUN_TIMEOUT && r->quota_time ? &r->err : NULL, NULL, 0); /* told at once; the engine follows */
+    if (!r->plan_only)
+        service__end(r->q, r->ending, r->ending == END_RUN_TIMEOUT && r->quota_time ? &r->err : NULL, NULL,
+                     0); /* told at once; the engine follows */
     engine_cancel(r->engine, false);
 }
 
@@ -311,24 +344,29 @@ static void timed_out(struct run *r, int64_t now)
 static bool step(struct run *r)
 {
     struct engine_event ev;
-    int64_t deadline = r->canceling ? INT64_MAX : r->planned || r->plan_deadline > r->run_deadline ? r->run_deadline : r->plan_deadline;
+    int64_t deadline = r->canceling                                       ? INT64_MAX
+                       : r->planned || r->plan_deadline > r->run_deadline ? r->run_deadline
+                                                                          : r->plan_deadline;
     int rc = engine_next(r->engine, deadline, &ev, &r->err);
     if (rc) {
-        if (!r->ending) r->ending = END_INTERNAL;
+        if (!r->ending)
+            r->ending = END_INTERNAL;
         return false;
     }
     switch (ev.type) {
     case ENGINE_PLANNED:
         r->planned = true;
         r->moves = ev.planned.writes && !r->write && !r->q->rec.read_only;
-        if (r->moves) return true; /* its columns may be others when its turn comes */
+        if (r->moves)
+            return true; /* its columns may be others when its turn comes */
         if (keep_schema(r, &ev.planned) && !r->ending) {
             r->ending = END_INTERNAL;
             engine_cancel(r->engine, true);
         }
         return true;
     case ENGINE_BATCH:
-        if (!r->ending && !r->canceling) on_batch(r, &ev.batch);
+        if (!r->ending && !r->canceling)
+            on_batch(r, &ev.batch);
         return true;
     case ENGINE_BEAT:
         on_beat(r, &ev.beat);
@@ -337,7 +375,8 @@ static bool step(struct run *r)
         timed_out(r, sys_mono_ns());
         return true;
     case ENGINE_DONE:
-        if (!r->ending) on_done(r, &ev.done);
+        if (!r->ending)
+            on_done(r, &ev.done);
         return false;
     case ENGINE_FAILED:
         on_failed(r, &ev.failed);
@@ -349,13 +388,16 @@ static bool step(struct run *r)
         }
         return false;
     case ENGINE_HUNG:
-        if (!r->ending) r->ending = END_ENGINE_HUNG;
+        if (!r->ending)
+            r->ending = END_ENGINE_HUNG;
         return false;
     case ENGINE_LIED:
-        if (!r->ending) r->ending = END_ENGINE_LIED;
+        if (!r->ending)
+            r->ending = END_ENGINE_LIED;
         return false;
     case ENGINE_KILLED:
-        if (!r->ending) r->ending = END_CANCELED_RUNNING;
+        if (!r->ending)
+            r->ending = END_CANCELED_RUNNING;
         return false;
     }
     return false;
@@ -367,7 +409,8 @@ static int start_job(struct run *r)
     struct wire_param *params;
     uint32_t nparams;
     int rc = params_decode(rec->params, rec->params_len, r->arena, &params, &nparams);
-    if (rc) return err_set(&r->err, ERR_INTERNAL, "XX000", "the stored parameters cannot be read");
+    if (rc)
+        return err_set(&r->err, ERR_INTERNAL, "XX000", "the stored parameters cannot be read");
     struct wire_job job = {
         .job = atomic_fetch_add(&job_ids, 1) + 1,
         .plan_only = r->plan_only,
@@ -391,9 +434,13 @@ static int start_job(struct run *r)
 /* Engine from the pool, known to the query so that a cancel finds it. False when there is none, or nothing to do any more. */
 static bool take_engine(struct run *r)
 {
-    int rc = r->write ? runner__before_write(r) : workspace_engine_key(r->s->workspaces, r->q->rec.workspace, false, r->arena, &r->key, &r->err);
-    if (r->no_catalog) r->key.catalog_path = "";
-    if (!rc) rc = pool_acquire(r->s->pool, &r->key, &r->engine, &r->err);
+    int rc = r->write ? runner__before_write(r)
+                      : workspace_engine_key(r->s->workspaces, r->q->rec.workspace, false, r->arena, &r->key,
+                                             &r->err);
+    if (r->no_catalog)
+        r->key.catalog_path = "";
+    if (!rc)
+        rc = pool_acquire(r->s->pool, &r->key, &r->engine, &r->err);
     /* No process can be had for the moment (fork refused, ceiling): the query waits, it does not fail. */
     for (int tries = 0; rc == ERR_BUSY && tries < BUSY_TRIES && !atomic_load(&r->s->stopping); tries++) {
         sys_sleep_ms(BUSY_PAUSE_MS);
@@ -406,7 +453,8 @@ static bool take_engine(struct run *r)
     pthread_mutex_lock(&r->q->lock);
     /* A stop that came before this looked for an engine to end and found none. */
     bool go = !query_state_ended(r->q->rec.state) && !atomic_load(&r->s->stopping);
-    if (go) *(r->plan_only ? &r->q->plan_engine : &r->q->engine) = r->engine;
+    if (go)
+        *(r->plan_only ? &r->q->plan_engine : &r->q->engine) = r->engine;
     pthread_mutex_unlock(&r->q->lock);
     return go;
 }
@@ -416,17 +464,22 @@ static void give_engine_back(struct run *r)
     pthread_mutex_lock(&r->q->lock);
     *(r->plan_only ? &r->q->plan_engine : &r->q->engine) = NULL;
     pthread_mutex_unlock(&r->q->lock);
-    if (r->engine) engine_release(r->engine);
+    if (r->engine)
+        engine_release(r->engine);
     r->engine = NULL;
 }
 
 static void execute(struct run *r)
 {
     int64_t now = sys_mono_ns();
-    int64_t limit = r->q->rec.run_timeout_ms > 0 && r->q->rec.run_timeout_ms < config.engine_run_timeout ? r->q->rec.run_timeout_ms : config.engine_run_timeout;
-    int64_t quota = workspace_limit(r->s->workspaces, r->q->rec.workspace, LIMIT_RUN_TIMEOUT), rows = workspace_limit(r->s->workspaces, r->q->rec.workspace, LIMIT_ROWS);
+    int64_t limit = r->q->rec.run_timeout_ms > 0 && r->q->rec.run_timeout_ms < config.engine_run_timeout
+                        ? r->q->rec.run_timeout_ms
+                        : config.engine_run_timeout;
+    int64_t quota = workspace_limit(r->s->workspaces, r->q->rec.workspace, LIMIT_RUN_TIMEOUT),
+            rows = workspace_limit(r->s->workspaces, r->q->rec.workspace, LIMIT_ROWS);
     r->quota_time = quota > 0 && quota < limit;
-    if (r->quota_time) limit = quota;
+    if (r->quota_time)
+        limit = quota;
     r->quota_rows = rows > 0 && rows < config.result_max_rows ? rows : 0;
     r->run_deadline = now + limit * 1000000;
     r->plan_deadline = now + config.engine_plan_timeout * 1000000;
@@ -435,7 +488,8 @@ static void execute(struct run *r)
             r->ending = END_ENGINE_CRASHED;
             engine_cancel(r->engine, true);
         }
-        while (step(r)) {}
+        while (step(r)) {
+        }
     }
     give_engine_back(r);
 }
@@ -448,7 +502,8 @@ static int apply_delivering(struct registry *r, struct registry_write *w, struct
     pthread_mutex_lock(&q->lock);
     struct query_record rec = q->rec;
     pthread_mutex_unlock(&q->lock);
-    if (query_state_ended(rec.state)) return 0; /* cancelled meanwhile: its own write follows */
+    if (query_state_ended(rec.state))
+        return 0; /* cancelled meanwhile: its own write follows */
     rec.ended_ms = rec.expires_ms = 0;
     return registry_put_end(r, &rec, e);
 }
@@ -456,8 +511,10 @@ static int apply_delivering(struct registry *r, struct registry_write *w, struct
 static void delivering_done(struct registry_write *w, int rc, const struct err *e)
 {
     struct query_write *qw = (struct query_write *)(void *)w;
-    if (rc) service__end(qw->q, END_DISK_FULL, e, NULL, 0); /* and drops the file */
-    else delivery_push(qw->q->service->delivery, qw->q);
+    if (rc)
+        service__end(qw->q, END_DISK_FULL, e, NULL, 0); /* and drops the file */
+    else
+        delivery_push(qw->q->service->delivery, qw->q);
     query_unref(qw->q);
     free(qw);
 }
@@ -466,7 +523,8 @@ static void delivering_done(struct registry_write *w, int rc, const struct err *
 static bool deliver(struct run *r)
 {
     struct query *q = r->q;
-    if (!q->rec.bucket || !q->schema || (q->rec.kind != WIRE_KIND_ROWS && q->rec.kind != WIRE_KIND_TEXT)) return false;
+    if (!q->rec.bucket || !q->schema || (q->rec.kind != WIRE_KIND_ROWS && q->rec.kind != WIRE_KIND_TEXT))
+        return false;
     pthread_mutex_lock(&q->lock);
     bool go = !query_state_ended(q->rec.state);
     if (go) {
@@ -476,7 +534,8 @@ static bool deliver(struct run *r)
         q->rec.run_ns = sys_mono_ns() - q->started_ns;
     }
     pthread_mutex_unlock(&q->lock);
-    if (go) service__write(q, apply_delivering, delivering_done, 0, 0, 0);
+    if (go)
+        service__write(q, apply_delivering, delivering_done, 0, 0, 0);
     return true;
 }
 
@@ -484,7 +543,8 @@ static bool seal(struct run *r)
 {
     struct err e;
     err_clear(&e);
-    if (!r->writer) return true;
+    if (!r->writer)
+        return true;
     if (spool_seal(r->s->spool, &r->q->rec.id, 0, r->writer, &r->result->facts, &e)) {
         store_failed(r, &e);
         return false;
@@ -506,7 +566,8 @@ static bool seal(struct run *r)
 
 static void drop_rows(struct run *r)
 {
-    if (!r->writer) return;
+    if (!r->writer)
+        return;
     if (r->result && r->result->sealed) {
         service__remove_file(r->s, r->q, 0);
     } else {
@@ -529,13 +590,17 @@ static void finish(struct run *r)
     }
     bool good = !r->ending && r->result && seal(r);
     if (good) {
-        if (deliver(r)) return;
-        if (service__end(r->q, END_FINISHED, NULL, r->result, 1)) return;
+        if (deliver(r))
+            return;
+        if (service__end(r->q, END_FINISHED, NULL, r->result, 1))
+            return;
     } else {
-        if (!r->ending) r->ending = END_INTERNAL;
+        if (!r->ending)
+            r->ending = END_INTERNAL;
         service__end(r->q, r->ending, &r->err, NULL, 0);
     }
-    if (!good || query_state_ended(r->q->rec.state)) drop_rows(r);
+    if (!good || query_state_ended(r->q->rec.state))
+        drop_rows(r);
 }
 
 static struct run *run_new(struct service *s, struct query *q)
@@ -571,11 +636,14 @@ static bool ended(struct query *q)
 static bool run_read(struct run *r)
 {
     struct query *q = r->q;
-    if (q->need == NEED_NONE) r->no_catalog = true;
+    if (q->need == NEED_NONE)
+        r->no_catalog = true;
     bool begun = begin(r);
-    if (begun) execute(r);
+    if (begun)
+        execute(r);
     runner__let_go(r);
-    if (!begun) return false;
+    if (!begun)
+        return false;
     if (!atomic_load(&r->s->stopping)) {
         if (r->moves && !r->ending) {
             q->need = NEED_WRITE;
@@ -599,10 +667,12 @@ static bool run_write(struct run *r)
     if (begun) {
         execute(r);
         runner__after_write(r);
-        if (r->q->rec.writes && r->ending != END_SQL_ERROR && r->ending != END_REFUSED) reuse_written(r->s, r->q->rec.workspace);
+        if (r->q->rec.writes && r->ending != END_SQL_ERROR && r->ending != END_REFUSED)
+            reuse_written(r->s, r->q->rec.workspace);
     }
     runner__let_go(r);
-    if (begun) finish(r);
+    if (begun)
+        finish(r);
     return false;
 }
 
@@ -613,10 +683,13 @@ static bool attempt(struct run *r)
         runner__let_go(r);
         return false;
     }
-    if (q->need == NEED_LOOK) q->need = runner__look(r);
-    if (!runner__hold(r)) return false;
+    if (q->need == NEED_LOOK)
+        q->need = runner__look(r);
+    if (!runner__hold(r))
+        return false;
     if (q->need == NEED_READ) {
-        if (runner__stale(r)) return true;
+        if (runner__stale(r))
+            return true;
         runner__without(r);
     }
     switch (q->need) {
@@ -626,8 +699,10 @@ static bool attempt(struct run *r)
         q->need = q->after;
         q->refreshed = true;
         return true;
-    case NEED_WRITE: return run_write(r);
-    default: return run_read(r);
+    case NEED_WRITE:
+        return run_write(r);
+    default:
+        return run_read(r);
     }
 }
 
@@ -645,19 +720,23 @@ void runner_plan(struct service *s, struct query *q)
     pthread_mutex_lock(&q->lock);
     bool wanted = q->rec.state == QUERY_QUEUED && !(q->flags & QF_PLANNED);
     pthread_mutex_unlock(&q->lock);
-    if (!wanted) return;
+    if (!wanted)
+        return;
     struct run *r = run_new(s, q);
     r->plan_only = true;
     /* Its own claim, for the run worker has the query's; only where there is nothing to wait for. */
     struct catalog_claim claim = {0};
     r->lane = &claim;
-    if (runner__lane(r)) execute(r);
-    if (claim.lock) catalog_release(s->catalog, &claim);
+    if (runner__lane(r))
+        execute(r);
+    if (claim.lock)
+        catalog_release(s->catalog, &claim);
     if (r->ending == END_SQL_ERROR || r->ending == END_REFUSED) {
         pthread_mutex_lock(&q->lock);
         bool still = q->rec.state == QUERY_QUEUED;
         pthread_mutex_unlock(&q->lock);
-        if (still) service__end(q, r->ending, &r->err, NULL, 0);
+        if (still)
+            service__end(q, r->ending, &r->err, NULL, 0);
     }
     run_free(r);
 }

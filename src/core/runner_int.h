@@ -18,23 +18,23 @@ enum run_need {
 struct run {
     struct service *s;
     struct query *q;
-    struct arena *arena;       /* this run's; batch indexes use their own */
+    struct arena *arena; /* this run's; batch indexes use their own */
     struct engine *engine;
     bool plan_only, planned, canceling;
-    bool write;                /* with the catalog's writer */
-    bool no_catalog;           /* an engine without the catalog's file */
-    bool moves;                /* a read engine said that it writes */
+    bool write;                 /* with the catalog's writer */
+    bool no_catalog;            /* an engine without the catalog's file */
+    bool moves;                 /* a read engine said that it writes */
     struct catalog_claim *lane; /* plan lane */
-    struct engine_key key;     /* of the engine; texts in `arena` */
+    struct engine_key key;      /* of the engine; texts in `arena` */
     int64_t run_deadline, plan_deadline;
-    bool quota_time;           /* the run deadline is the workspace's quota */
-    int64_t quota_rows;        /* the workspace's, when it is less than result.max_rows; 0 = it is not */
-    uint64_t counted;          /* bytes that count as the workspace's stored ones (usage.h) */
+    bool quota_time;    /* the run deadline is the workspace's quota */
+    int64_t quota_rows; /* the workspace's, when it is less than result.max_rows; 0 = it is not */
+    uint64_t counted;   /* bytes that count as the workspace's stored ones (usage.h) */
     struct segment_writer *writer;
     uint64_t rows, bytes, batches;
-    enum ending ending;        /* END_NONE until decided here */
+    enum ending ending; /* END_NONE until decided here */
     struct err err;
-    struct result *result;     /* in the query's arena */
+    struct result *result; /* in the query's arena */
 };
 
 /* ---- runner_catalog.c ---- */

@@ -17,7 +17,10 @@
 
 #define ALIVE_BESIDE 1024
 
-struct plan_node { struct query *q; struct plan_node *prev, *next; };
+struct plan_node {
+    struct query *q;
+    struct plan_node *prev, *next;
+};
 
 struct scheduler {
     struct service *service;
@@ -29,10 +32,14 @@ struct scheduler {
     bool stop, paused;
     int nthreads, nrun;
     pthread_t *threads;
-    struct query **current;   /* per worker, plan lane included, for stop */
+    struct query **current; /* per worker, plan lane included, for stop */
 };
 
-struct worker_arg { struct scheduler *c; int index; bool plan; };
+struct worker_arg {
+    struct scheduler *c;
+    int index;
+    bool plan;
+};
 
 static struct query *query_of(struct turn_item *item)
 {
@@ -46,19 +53,24 @@ static int64_t limit_of(struct scheduler *c, int64_t workspace, enum workspace_l
     return quota > 0 ? quota : configured;
 }
 
-struct limits { int64_t queue, slots; };
+struct limits {
+    int64_t queue, slots;
+};
 
 static struct limits limits_of(struct scheduler *c, int64_t workspace)
 {
-    struct limits l = {limit_of(c, workspace, LIMIT_QUEUE, config.queue_per_workspace), limit_of(c, workspace, LIMIT_SLOTS, config.engine_slots_per_workspace)};
-    if (l.slots == 0) l.slots = -1;
+    struct limits l = {limit_of(c, workspace, LIMIT_QUEUE, config.queue_per_workspace),
+                       limit_of(c, workspace, LIMIT_SLOTS, config.engine_slots_per_workspace)};
+    if (l.slots == 0)
+        l.slots = -1;
     return l;
 }
 
 /* Next query by turn; lock held; NULL when none may start. */
 static struct query *take(struct scheduler *c)
 {
-    if (c->paused || disk_low(c->service->disk)) return NULL;
+    if (c->paused || disk_low(c->service->disk))
+        return NULL;
     return query_of(turns_take(c->turns));
 }
 
@@ -106,10 +118,14 @@ static void *run_worker(void *arg)
 /* Lock held. */
 static void plan_unlink(struct scheduler *c, struct plan_node *n)
 {
-    if (n->prev) n->prev->next = n->next;
-    else c->plans = n->next;
-    if (n->next) n->next->prev = n->prev;
-    else c->plans_last = n->prev;
+    if (n->prev)
+        n->prev->next = n->next;
+    else
+        c->plans = n->next;
+    if (n->next)
+        n->next->prev = n->prev;
+    else
+        c->plans_last = n->prev;
     n->q->plan = NULL;
 }
 
@@ -146,27 +162,36 @@ int scheduler_room(struct scheduler *c, int64_t workspace, struct err *e)
     struct limits l = limits_of(c, workspace);
     pthread_mutex_lock(&c->lock);
     /* What lives without standing in the queue (joined to another query, in delivery, on its way to the record) is bounded too, only wider. */
-    enum turns_room room = atomic_load(&c->service->live) >= 2 * config.queue_total + ALIVE_BESIDE ? TURNS_FULL : TURNS_ROOM;
+    enum turns_room room =
+        atomic_load(&c->service->live) >= 2 * config.queue_total + ALIVE_BESIDE ? TURNS_FULL : TURNS_ROOM;
     if (room == TURNS_ROOM && !turns_limit(c->turns, workspace, l.queue, l.slots)) {
         pthread_mutex_unlock(&c->lock);
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     }
-    if (room == TURNS_ROOM) room = turns_room(c->turns, workspace, config.queue_total);
+    if (room == TURNS_ROOM)
+        room = turns_room(c->turns, workspace, config.queue_total);
     pthread_mutex_unlock(&c->lock);
-    if (room == TURNS_FULL) return err_set(e, ERR_LIMIT, "53300", "the queue is full: %lld queries wait (queue.total)", (long long)config.queue_total);
-    if (room == TURNS_ROOM) return 0;
+    if (room == TURNS_FULL)
+        return err_set(e, ERR_LIMIT, "53300", "the queue is full: %lld queries wait (queue.total)",
+                       (long long)config.queue_total);
+    if (room == TURNS_ROOM)
+        return 0;
     bool quota = workspace_limit(c->service->workspaces, workspace, LIMIT_QUEUE) > 0;
-    return err_set(e, ERR_LIMIT, "53300", "the workspace's queue is full: %lld queries wait (%s)", (long long)l.queue, quota ? "its quota queue" : "queue.per_workspace");
+    return err_set(e, ERR_LIMIT, "53300", "the workspace's queue is full: %lld queries wait (%s)",
+                   (long long)l.queue, quota ? "its quota queue" : "queue.per_workspace");
 }
 
 /* Lock held. */
 static void plan_push(struct scheduler *c, struct query *q)
 {
     struct plan_node *n = config.engine_plan_slots > 0 && !q->plan ? malloc(sizeof *n) : NULL;
-    if (!n) return;
+    if (!n)
+        return;
     *n = (struct plan_node){query_ref(q), c->plans_last, NULL};
-    if (n->prev) n->prev->next = n;
-    else c->plans = n;
+    if (n->prev)
+        n->prev->next = n;
+    else
+        c->plans = n;
     c->plans_last = n;
     q->plan = n;
     pthread_cond_signal(&c->plan_work);
@@ -181,12 +206,16 @@ void scheduler_push(struct scheduler *c, struct query *q, bool plan_now)
     bool ended = query_state_ended(q->rec.state); /* whoever ended it came by before it stood in the queue */
     pthread_mutex_unlock(&q->lock);
     if (!ended) {
-        ASSERT(turns_limit(c->turns, workspace, l.queue, l.slots) && turns_push(c->turns, workspace, &query_ref(q)->turn));
-        bool mine = l.slots < 0 || turns_queued_of(c->turns, workspace) + turns_running_of(c->turns, workspace) <= l.slots;
-        bool slot_free = mine && c->idle >= turns_queued(c->turns) && !c->paused && !disk_low(c->service->disk);
+        ASSERT(turns_limit(c->turns, workspace, l.queue, l.slots) &&
+               turns_push(c->turns, workspace, &query_ref(q)->turn));
+        bool mine = l.slots < 0 ||
+                    turns_queued_of(c->turns, workspace) + turns_running_of(c->turns, workspace) <= l.slots;
+        bool slot_free =
+            mine && c->idle >= turns_queued(c->turns) && !c->paused && !disk_low(c->service->disk);
         show_queued(c);
         pthread_cond_signal(&c->work);
-        if (plan_now && !slot_free) plan_push(c, q);
+        if (plan_now && !slot_free)
+            plan_push(c, q);
     }
     pthread_mutex_unlock(&c->lock);
 }
@@ -194,7 +223,9 @@ void scheduler_push(struct scheduler *c, struct query *q, bool plan_now)
 void scheduler_push_front(struct scheduler *c, struct query *q)
 {
     pthread_mutex_lock(&c->lock);
-    ASSERT(turns_push_front(c->turns, q->rec.workspace, &query_ref(q)->turn)); /* even when it has ended: its worker lets go of the lock */
+    ASSERT(
+        turns_push_front(c->turns, q->rec.workspace,
+                         &query_ref(q)->turn)); /* even when it has ended: its worker lets go of the lock */
     show_queued(c);
     pthread_cond_signal(&c->work);
     pthread_mutex_unlock(&c->lock);
@@ -205,18 +236,25 @@ void scheduler_leave(struct scheduler *c, struct query *q)
     pthread_mutex_lock(&c->lock);
     bool waited = turns_cancel(c->turns, &q->turn);
     struct plan_node *n = q->plan;
-    if (n) plan_unlink(c, n);
-    if (waited) show_queued(c);
+    if (n)
+        plan_unlink(c, n);
+    if (waited)
+        show_queued(c);
     pthread_mutex_unlock(&c->lock);
     if (waited) {
         runner_left(c->service, q);
         query_unref(q);
     }
-    if (n) query_unref(q);
+    if (n)
+        query_unref(q);
     free(n);
 }
 
-struct refresh { struct scheduler *c; int64_t *ids; size_t n, cap; };
+struct refresh {
+    struct scheduler *c;
+    int64_t *ids;
+    size_t n, cap;
+};
 
 static void refresh_add(void *arg, int64_t workspace)
 {
@@ -224,7 +262,8 @@ static void refresh_add(void *arg, int64_t workspace)
     if (r->n == r->cap) {
         size_t cap = r->cap ? r->cap * 2 : 64;
         int64_t *p = realloc(r->ids, cap * sizeof *p);
-        if (!p) return;
+        if (!p)
+            return;
         r->ids = p;
         r->cap = cap;
     }
@@ -245,7 +284,8 @@ void scheduler_refresh(struct scheduler *c)
     }
     free(r.ids);
     pthread_mutex_lock(&c->lock);
-    if (c->idle > 0 && turns_ready(c->turns)) pthread_cond_broadcast(&c->work);
+    if (c->idle > 0 && turns_ready(c->turns))
+        pthread_cond_broadcast(&c->work);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -275,7 +315,8 @@ int scheduler_start(struct service *s, struct scheduler **ret, struct err *e)
         c->current = calloc((size_t)n, sizeof(struct query *));
     }
     if (!c || !c->threads || !c->current || !t) {
-        if (c) free(c->threads), free(c->current);
+        if (c)
+            free(c->threads), free(c->current);
         free(c);
         turns_free(t);
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
@@ -295,7 +336,8 @@ int scheduler_start(struct service *s, struct scheduler **ret, struct err *e)
     *ret = c;
     for (int i = 0; i < n; i++) {
         struct worker_arg *w = malloc(sizeof *w);
-        if (!w) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        if (!w)
+            return err_set(e, ERR_NOMEM, "53200", "out of memory");
         *w = (struct worker_arg){c, i, i >= nrun};
         if (pthread_create(&c->threads[i], NULL, w->plan ? plan_worker : run_worker, w)) {
             free(w);
@@ -308,33 +350,40 @@ int scheduler_start(struct service *s, struct scheduler **ret, struct err *e)
 
 void scheduler_stop(struct scheduler *c, int64_t drain_ms)
 {
-    if (!c) return;
+    if (!c)
+        return;
     int64_t until = sys_mono_ns() + drain_ms * 1000000;
     struct timespec ts = {until / 1000000000, until % 1000000000};
     pthread_mutex_lock(&c->lock);
     c->stop = true;
     pthread_cond_broadcast(&c->work);
     pthread_cond_broadcast(&c->plan_work);
-    while (c->running > 0 && pthread_cond_timedwait(&c->quiet, &c->lock, &ts) == 0) {}
+    while (c->running > 0 && pthread_cond_timedwait(&c->quiet, &c->lock, &ts) == 0) {
+    }
     atomic_store(&c->service->stopping, true);
     for (int i = 0; i < c->nthreads; i++) {
         struct query *q = c->current[i];
-        if (!q) continue;
+        if (!q)
+            continue;
         pthread_mutex_lock(&q->lock);
         struct engine *x = i < c->nrun ? q->engine : q->plan_engine;
-        if (x) engine_cancel(x, true);
+        if (x)
+            engine_cancel(x, true);
         pthread_mutex_unlock(&q->lock);
     }
     pthread_mutex_unlock(&c->lock);
-    for (int i = 0; i < c->nthreads; i++) pthread_join(c->threads[i], NULL);
+    for (int i = 0; i < c->nthreads; i++)
+        pthread_join(c->threads[i], NULL);
     c->nthreads = 0;
 }
 
 void scheduler_free(struct scheduler *c)
 {
-    if (!c) return;
+    if (!c)
+        return;
     struct query *q;
-    while ((q = query_of(turns_drop(c->turns))) != NULL) query_unref(q);
+    while ((q = query_of(turns_drop(c->turns))) != NULL)
+        query_unref(q);
     turns_free(c->turns);
     while (c->plans) {
         struct plan_node *n = c->plans;

@@ -21,7 +21,8 @@ static bool owner_or_admin(const struct identity *who, const struct query *q)
 
 static bool visible(const struct identity *who, const struct query *q)
 {
-    if (q->rec.workspace != who->workspace) return false;
+    if (q->rec.workspace != who->workspace)
+        return false;
     return config.access_queries == 0 || owner_or_admin(who, q);
 }
 
@@ -33,7 +34,8 @@ static int not_found(struct err *e)
 int service__load(struct service *s, const struct qid *id, struct query **ret, struct err *e)
 {
     struct query *q = query_new(s);
-    if (!q) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!q)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     int rc = registry_get_query(s->registry, id, q->arena, &q->rec, e);
     if (rc) {
         query_unref(q);
@@ -44,7 +46,8 @@ int service__load(struct service *s, const struct qid *id, struct query **ret, s
     q->schema = shown ? shown->schema : NULL;
     q->exposing = q->rec.exposed;
     q->flags = QF_ACCEPTED;
-    if (query_state_ended(q->shown)) q->flags = QF_ACCEPTED | QF_PLANNED | QF_ROWS | QF_ENDED;
+    if (query_state_ended(q->shown))
+        q->flags = QF_ACCEPTED | QF_PLANNED | QF_ROWS | QF_ENDED;
     *ret = q;
     return 0;
 }
@@ -54,11 +57,14 @@ static int find_stored(struct service *s, const struct qid *id, struct query **r
 {
     struct query *q;
     int rc = service__load(s, id, &q, e);
-    if (rc) return rc == ERR_NOTFOUND ? not_found(e) : rc;
-    if (!query_state_ended(q->shown)) { /* it ended and left the table between lookup and load, or is being accepted: the table knows */
+    if (rc)
+        return rc == ERR_NOTFOUND ? not_found(e) : rc;
+    if (!query_state_ended(
+            q->shown)) { /* it ended and left the table between lookup and load, or is being accepted: the table knows */
         query_unref(q);
         q = service__lookup(s, id);
-        if (!q) return not_found(e);
+        if (!q)
+            return not_found(e);
         *ret = q;
         return 0;
     }
@@ -67,15 +73,19 @@ static int find_stored(struct service *s, const struct qid *id, struct query **r
     return 0;
 }
 
-int service_find(struct service *s, const struct identity *who, const char *text, size_t len, bool may_block, struct query **ret, struct err *e)
+int service_find(struct service *s, const struct identity *who, const char *text, size_t len, bool may_block,
+                 struct query **ret, struct err *e)
 {
     struct qid id;
-    if (!id_parse(text, len, &id)) return not_found(e);
+    if (!id_parse(text, len, &id))
+        return not_found(e);
     struct query *q = service__lookup(s, &id);
     if (!q) {
-        if (!may_block) return ERR_WOULDBLOCK;
+        if (!may_block)
+            return ERR_WOULDBLOCK;
         int rc = find_stored(s, &id, &q, e);
-        if (rc) return rc;
+        if (rc)
+            return rc;
     }
     if (!visible(who, q)) {
         observe_denied(who, "see", &q->rec);
@@ -90,9 +100,11 @@ int service_find(struct service *s, const struct identity *who, const char *text
 
 static int may_change(const struct identity *who, const struct query *q, struct err *e)
 {
-    if (who->role >= ROLE_MEMBER && owner_or_admin(who, q)) return 0;
+    if (who->role >= ROLE_MEMBER && owner_or_admin(who, q))
+        return 0;
     observe_denied(who, "change", &q->rec);
-    if (who->role < ROLE_MEMBER) return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not change queries");
+    if (who->role < ROLE_MEMBER)
+        return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not change queries");
     return err_set(e, ERR_DENIED, "42501", "only the query's owner or an admin may do this");
 }
 
@@ -109,13 +121,16 @@ static void interrupt(struct query *q)
 int service_cancel(struct service *s, const struct identity *who, struct query *q, struct err *e)
 {
     int rc = may_change(who, q, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     pthread_mutex_lock(&q->lock);
     enum ending ending = q->rec.state == QUERY_QUEUED ? END_CANCELED_QUEUED : END_CANCELED_RUNNING;
     pthread_mutex_unlock(&q->lock);
-    if (!service__end(q, ending, NULL, NULL, 0)) return err_set(e, ERR_CONFLICT, "55000", "the query has ended already");
+    if (!service__end(q, ending, NULL, NULL, 0))
+        return err_set(e, ERR_CONFLICT, "55000", "the query has ended already");
     observe_cancel(who, &q->rec);
-    if (catalog_forget(s->catalog, &q->claim)) query_unref(q);
+    if (catalog_forget(s->catalog, &q->claim))
+        query_unref(q);
     interrupt(q);
     return 0;
 }
@@ -130,9 +145,13 @@ static void gone_done(struct registry_write *w, int rc, const struct err *e)
 {
     struct query_write *qw = (struct query_write *)(void *)w;
     struct query *q = qw->q;
-    if (rc && qw->runs == 0) log_event(LOG_ERROR, "core", "the deletion of a result could not be recorded: it will be tried again", "error", e->text, NULL);
-    if (rc) janitor_again(q->service->janitor, q, service__gone_again, (int)qw->runs + 1);
-    else janitor_remove(q->service->janitor, q);
+    if (rc && qw->runs == 0)
+        log_event(LOG_ERROR, "core", "the deletion of a result could not be recorded: it will be tried again",
+                  "error", e->text, NULL);
+    if (rc)
+        janitor_again(q->service->janitor, q, service__gone_again, (int)qw->runs + 1);
+    else
+        janitor_remove(q->service->janitor, q);
     query_unref(q);
     free(w);
 }
@@ -145,14 +164,17 @@ void service__gone_again(struct query *q, int tries)
 int service_delete(struct service *s, const struct identity *who, struct query *q, struct err *e)
 {
     int rc = service_cancel(s, who, q, e);
-    if (rc && rc != ERR_CONFLICT) return rc;
+    if (rc && rc != ERR_CONFLICT)
+        return rc;
     int64_t now = sys_wall_ms();
     pthread_mutex_lock(&q->lock);
     bool first = q->rec.gone_ms == 0;
-    if (first) q->rec.gone_ms = now;
+    if (first)
+        q->rec.gone_ms = now;
     q->version++;
     pthread_mutex_unlock(&q->lock);
-    if (!first) return 0;
+    if (!first)
+        return 0;
     observe_delete(who, &q->rec);
     service__write(q, apply_gone, gone_done, 0, now, 0);
     return 0;
@@ -169,9 +191,11 @@ void service__drop_result(struct service *s, struct query *q)
     segment_unref(old);
     pthread_mutex_lock(&s->files_lock);
     for (uint32_t i = 0; i < n; i++)
-        if (q->rec.results[i].sealed) service__remove_file(s, q, q->rec.results[i].ordinal);
+        if (q->rec.results[i].sealed)
+            service__remove_file(s, q, q->rec.results[i].ordinal);
     for (uint32_t i = 0; i < nleft; i++)
-        if (q->left[i].sealed) service__remove_file(s, q, q->left[i].ordinal);
+        if (q->left[i].sealed)
+            service__remove_file(s, q, q->left[i].ordinal);
     pthread_mutex_unlock(&s->files_lock);
 }
 
@@ -180,7 +204,8 @@ void service__remove_file(struct service *s, const struct query *q, uint32_t ord
     struct err e;
     err_clear(&e);
     uint64_t bytes = 0;
-    if (spool_remove(s->spool, &q->rec.id, ordinal, &bytes, &e)) log_event(LOG_WARN, "core", "a stored result could not be removed", "error", e.text, NULL);
+    if (spool_remove(s->spool, &q->rec.id, ordinal, &bytes, &e))
+        log_event(LOG_WARN, "core", "a stored result could not be removed", "error", e.text, NULL);
     usage_add(s->usage, q->rec.workspace, -(int64_t)bytes);
     observe_spool(q->rec.workspace, q->rec.workspace_name, usage_of(s->usage, q->rec.workspace));
 }
@@ -192,14 +217,18 @@ static void make_metrics(struct service *s)
     for (int i = 0; i < ENDINGS; i++) {
         char labels[64];
         snprintf(labels, sizeof labels, "ending=\"%s\"", endings[i].name);
-        s->m_ended[i] = metrics_get(METRIC_COUNTER, "quern_queries_ended_total", labels, "Queries that ended, by ending.");
+        s->m_ended[i] = metrics_get(METRIC_COUNTER, "quern_queries_ended_total", labels,
+                                    "Queries that ended, by ending.");
     }
     s->m_submitted = metrics_get(METRIC_COUNTER, "quern_queries_submitted_total", "", "Queries submitted.");
     s->m_queued = metrics_get(METRIC_GAUGE, "quern_queries_queued", "", "Queries that wait for a slot.");
     s->m_running = metrics_get(METRIC_GAUGE, "quern_queries_running", "", "Run slots in use.");
-    s->m_spool = metrics_get(METRIC_GAUGE, "quern_spool_bytes", "", "Bytes of stored results, those under way included.");
-    s->m_disk_free = metrics_get(METRIC_GAUGE, "quern_disk_free_bytes", "", "Free space of the data folder's file system.");
-    s->m_disk_low = metrics_get(METRIC_GAUGE, "quern_disk_low", "", "1 while no queries are accepted for want of space.");
+    s->m_spool = metrics_get(METRIC_GAUGE, "quern_spool_bytes", "",
+                             "Bytes of stored results, those under way included.");
+    s->m_disk_free = metrics_get(METRIC_GAUGE, "quern_disk_free_bytes", "",
+                                 "Free space of the data folder's file system.");
+    s->m_disk_low =
+        metrics_get(METRIC_GAUGE, "quern_disk_low", "", "1 while no queries are accepted for want of space.");
     s->m_seconds = metrics_get(METRIC_HISTOGRAM, "quern_query_seconds", "", "Time from submit to end.");
 }
 
@@ -221,10 +250,12 @@ static bool on_full(void *arg)
 static int open_space(struct service *s, const char *data_dir, struct err *e)
 {
     int rc = disk_open(data_dir, &s->disk, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     registry_on_full(s->registry, on_full, s->disk);
     s->usage = usage_new();
-    if (!s->usage) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!s->usage)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     rc = registry_each_stored(s->registry, count_stored, s->usage, e);
     return rc ? rc : registry_each_workspace(s->registry, show_stored, s, e);
 }
@@ -232,7 +263,8 @@ static int open_space(struct service *s, const char *data_dir, struct err *e)
 int service_open(const struct service_options *o, struct service **ret, struct err *e)
 {
     struct service *s = calloc(1, sizeof *s);
-    if (!s) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!s)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     s->registry = o->registry;
     s->workspaces = o->workspaces;
     s->pool = o->pool;
@@ -241,13 +273,20 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     pthread_mutex_init(&s->files_lock, NULL);
     make_metrics(s);
     int rc = spool_open(o->data_dir, &s->spool, e);
-    if (!rc) rc = open_space(s, o->data_dir, e);
-    if (!rc) rc = delivery_start(s, &s->delivery, e);
-    if (!rc) rc = reuse_open(s, &s->reuse, e);
-    if (!rc) rc = catalog_open(&s->catalog, e);
-    if (!rc) rc = scheduler_start(s, &s->scheduler, e);
-    if (!rc) rc = janitor_start(s, &s->janitor, e);
-    if (!rc) rc = service__recover(s, e);
+    if (!rc)
+        rc = open_space(s, o->data_dir, e);
+    if (!rc)
+        rc = delivery_start(s, &s->delivery, e);
+    if (!rc)
+        rc = reuse_open(s, &s->reuse, e);
+    if (!rc)
+        rc = catalog_open(&s->catalog, e);
+    if (!rc)
+        rc = scheduler_start(s, &s->scheduler, e);
+    if (!rc)
+        rc = janitor_start(s, &s->janitor, e);
+    if (!rc)
+        rc = service__recover(s, e);
     if (rc) {
         service_close(s);
         return rc;
@@ -280,7 +319,8 @@ int service_running(struct service *s)
 
 void service_close(struct service *s)
 {
-    if (!s) return;
+    if (!s)
+        return;
     atomic_store(&s->draining, true);
     scheduler_stop(s->scheduler, 0);
     catalog_close(s->catalog); /* before the registry is waited for: an expired wait writes an end */
@@ -316,7 +356,8 @@ void service_pause(struct service *s, bool pause)
 
 bool service_ready(struct service *s, struct err *e)
 {
-    if (!atomic_load(&s->draining)) return disk_ok(s->disk, e);
+    if (!atomic_load(&s->draining))
+        return disk_ok(s->disk, e);
     err_set(e, ERR_UNAVAILABLE, "57P03", "draining");
     return false;
 }

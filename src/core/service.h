@@ -20,7 +20,10 @@ struct pool;
 typedef int (*delivery_metadata_fn)(const struct query_view *v, struct buf *out);
 /* metadata by dialect, NULL = no such file: there from the start, because deliveries that a restart interrupted go on inside service_open. */
 struct service_options {
-    struct registry *registry; struct workspaces *workspaces; struct pool *pool; const char *data_dir;
+    struct registry *registry;
+    struct workspaces *workspaces;
+    struct pool *pool;
+    const char *data_dir;
     delivery_metadata_fn metadata[DIALECTS];
 };
 /* Opens the spool, recovers what an earlier run left (design.md decision 1), starts workers. Blocking. */
@@ -42,35 +45,44 @@ void service_pause(struct service *s, bool pause);
 /* What a dialect submits; texts are copied. */
 struct submit {
     enum dialect_id dialect;
-    const char *sql; size_t sql_len;
-    const struct wire_param *params; uint32_t nparams;
-    uint8_t profile;               /* enum wire_profile */
-    const char *default_source, *default_database; /* NULL: unqualified names do not resolve (see data_catalog.main, design.md 7) */
-    const char *timezone, *language;  /* NULL = default */
-    int64_t row_limit;             /* -1 none, 0 schema only */
-    int64_t run_timeout_ms;        /* 0 = config */
-    const char *bucket, *path;     /* deliver there; NULL = no delivery */
-    const char *request;           /* the dialect's own memory, JSON text up to 16 KiB, given back in the view; NULL none */
-    bool reuse; int32_t max_reuse_age_min;
-    bool read_only;                /* the dialect allows only queries: writes are refused with 0A000 */
-    bool plan_now;                 /* compile at once, on a plan slot when no run slot is free (Data 360) */
-    bool hold;                     /* the caller waits for the end: acceptance may be held up to 2 ms to share a transaction */
-    const char *idempotency_key;   /* NULL none */
-    int64_t created_ms;            /* creation instant (id second, created_ms of the view); 0 = now. Kakao's folder date must agree with it */
+    const char *sql;
+    size_t sql_len;
+    const struct wire_param *params;
+    uint32_t nparams;
+    uint8_t profile; /* enum wire_profile */
+    const char *default_source,
+        *default_database; /* NULL: unqualified names do not resolve (see data_catalog.main, design.md 7) */
+    const char *timezone, *language; /* NULL = default */
+    int64_t row_limit;               /* -1 none, 0 schema only */
+    int64_t run_timeout_ms;          /* 0 = config */
+    const char *bucket, *path;       /* deliver there; NULL = no delivery */
+    const char
+        *request; /* the dialect's own memory, JSON text up to 16 KiB, given back in the view; NULL none */
+    bool reuse;
+    int32_t max_reuse_age_min;
+    bool read_only; /* the dialect allows only queries: writes are refused with 0A000 */
+    bool plan_now;  /* compile at once, on a plan slot when no run slot is free (Data 360) */
+    bool hold; /* the caller waits for the end: acceptance may be held up to 2 ms to share a transaction */
+    const char *idempotency_key; /* NULL none */
+    int64_t
+        created_ms; /* creation instant (id second, created_ms of the view); 0 = now. Kakao's folder date must agree with it */
 };
 
 /* (any) Creates the query and starts the durable record; the caller then waits for QF_ACCEPTED (or more) before it answers. The reference is the caller's.
  * ERR_INVALID, ERR_DENIED (reader), ERR_NOTFOUND (bucket), ERR_LIMIT (queue full; 429), ERR_UNAVAILABLE (draining; 503). After the wait check
  * service_refusal(). */
-int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret, struct err *e) MUST_USE;
+int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret,
+                   struct err *e) MUST_USE;
 /* 0 when the query was recorded; else the error of recording it (ERR_UNAVAILABLE: disk full ...). Valid once QF_ACCEPTED is set. */
 int service_refusal(struct query *q, struct err *e) MUST_USE;
 /* As service_refusal; and when an earlier query has the same idempotency key and body, *inout becomes that one (a new reference; the one that came in stays the caller's too).
  * (any) unless ERR_WOULDBLOCK. ERR_CONFLICT: the key was used with another body. */
-int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout, struct err *e) MUST_USE;
+int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout,
+                   struct err *e) MUST_USE;
 
 /* (any when may_block is false: ERR_WOULDBLOCK if the registry must be read; (worker) otherwise.) Both id spellings. ERR_NOTFOUND. */
-int service_find(struct service *s, const struct identity *who, const char *id, size_t id_len, bool may_block, struct query **ret, struct err *e) MUST_USE;
+int service_find(struct service *s, const struct identity *who, const char *id, size_t id_len, bool may_block,
+                 struct query **ret, struct err *e) MUST_USE;
 
 /* (any) Owner or admin, else ERR_DENIED. ERR_CONFLICT when ended. The record is CANCELED at once for all readers in this process; *wait_durable: the
  * caller waits for QF_ENDED before it answers. */
@@ -89,11 +101,12 @@ struct rows;
  * exposed durably first. ERR_GONE (deleted, expired), ERR_CONFLICT (no rows yet, or ended without a result; use the view), ERR_CORRUPT, ERR_IO. */
 /* (any) rows_open for the shown result, and reading its rows, would not block now: a small result that is held in memory. */
 bool rows_at_once(struct query *q);
-int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows **ret, struct err *e) MUST_USE;
+int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows **ret,
+              struct err *e) MUST_USE;
 void rows_close(struct rows *r); /* (any) */
 const struct qid *rows_query_id(const struct rows *r);
-struct segment *rows_segment(struct rows *r);   /* borrowed; row and batch counts grow while the query runs */
-bool rows_complete(const struct rows *r);       /* opened on a finished result: counts are final */
+struct segment *rows_segment(struct rows *r); /* borrowed; row and batch counts grow while the query runs */
+bool rows_complete(const struct rows *r);     /* opened on a finished result: counts are final */
 
 /* ---- buckets, sources: what Kakao needs to know before it accepts ---- */
 enum bucket_state { BUCKET_OK, BUCKET_UNKNOWN, BUCKET_NOT_WRITABLE };
@@ -101,21 +114,40 @@ enum bucket_state { BUCKET_OK, BUCKET_UNKNOWN, BUCKET_NOT_WRITABLE };
 enum bucket_state service_bucket_state(struct service *s, const struct identity *who, const char *name);
 
 /* ---- list ---- */
-enum list_sort { SORT_CREATED, SORT_ID, SORT_TEXT, SORT_STATE, SORT_ELAPSED, SORT_SCANNED, SORT_CREATOR, SORT_STORAGE };
-struct list_order { enum list_sort by; bool desc; };
-struct list_filter {
-    uint32_t states;               /* bit (1 << enum query_state); 0 = all */
-    const char *creator;           /* NULL any */
-    const struct qid *id;          /* NULL any */
-    uint64_t offset; uint32_t limit;
-    uint32_t norders; struct list_order orders[8]; /* none: newest first */
+enum list_sort {
+    SORT_CREATED,
+    SORT_ID,
+    SORT_TEXT,
+    SORT_STATE,
+    SORT_ELAPSED,
+    SORT_SCANNED,
+    SORT_CREATOR,
+    SORT_STORAGE
 };
-struct list { struct query **queries; uint32_t n; uint64_t total; }; /* references held by the list */
+struct list_order {
+    enum list_sort by;
+    bool desc;
+};
+struct list_filter {
+    uint32_t states;      /* bit (1 << enum query_state); 0 = all */
+    const char *creator;  /* NULL any */
+    const struct qid *id; /* NULL any */
+    uint64_t offset;
+    uint32_t limit;
+    uint32_t norders;
+    struct list_order orders[8]; /* none: newest first */
+};
+struct list {
+    struct query **queries;
+    uint32_t n;
+    uint64_t total;
+}; /* references held by the list */
 /* (worker) */
-int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret, struct err *e) MUST_USE;
+int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret,
+                 struct err *e) MUST_USE;
 void list_free(struct list *l);
 
 /* ---- for http ---- */
-bool service_ready(struct service *s, struct err *e);  /* can accept now; else why not */
+bool service_ready(struct service *s, struct err *e); /* can accept now; else why not */
 
 #endif

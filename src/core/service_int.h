@@ -17,8 +17,8 @@
 #include "results/spool.h"
 
 #define TABLE_BUCKETS 16384u
-#define RECENT_KEPT 1024u    /* ended queries kept in memory for polls */
-#define SEGMENTS_OPEN 128u   /* stored results kept open between requests */
+#define RECENT_KEPT   1024u /* ended queries kept in memory for polls */
+#define SEGMENTS_OPEN 128u  /* stored results kept open between requests */
 
 struct scheduler;
 struct delivery;
@@ -39,17 +39,19 @@ struct service {
     struct disk *disk;
     struct usage *usage;
     atomic_bool draining;
-    atomic_bool paused;           /* by an administrator */
-    atomic_bool stopping;         /* the drain is over: runners leave their records as they are */
-    pthread_mutex_t files_lock;   /* held while sealed files of recorded results are removed: a backup holds it from its snapshot until it has them */
-    pthread_mutex_t table_lock;   /* guards the four below */
+    atomic_bool paused;   /* by an administrator */
+    atomic_bool stopping; /* the drain is over: runners leave their records as they are */
+    pthread_mutex_t
+        files_lock; /* held while sealed files of recorded results are removed: a backup holds it from its snapshot until it has them */
+    pthread_mutex_t table_lock; /* guards the four below */
     struct query *table[TABLE_BUCKETS];
     struct query *recent[RECENT_KEPT]; /* references; ring */
     struct query *open[SEGMENTS_OPEN]; /* references of queries whose segment is open; ring */
     uint32_t recent_next, open_next;
-    atomic_int live;              /* queries that have not ended */
+    atomic_int live; /* queries that have not ended */
     delivery_metadata_fn metadata[DIALECTS];
-    struct metric *m_ended[ENDINGS], *m_submitted, *m_queued, *m_running, *m_seconds, *m_spool, *m_disk_free, *m_disk_low;
+    struct metric *m_ended[ENDINGS], *m_submitted, *m_queued, *m_running, *m_seconds, *m_spool, *m_disk_free,
+        *m_disk_low;
 };
 
 /* ---- service_life.c ---- */
@@ -67,10 +69,12 @@ void service__table_clear(struct service *s);
 struct query *service__write_query(struct registry_write *w);
 /* Ends a query: false when it had ended already. `results` (may be NULL) live in the query's arena; e may be NULL where the ending has its own text. Queues the durable
  * record; waiters see the end when that is committed. Any thread. */
-bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results, uint32_t nresults);
+bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
+                  uint32_t nresults);
 /* Queues one of the small writes. */
-void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *), void (*done)(struct registry_write *, int, const struct err *),
-                    int64_t hold_until_ns, int64_t at_ms, uint32_t runs);
+void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *),
+                    void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns,
+                    int64_t at_ms, uint32_t runs);
 void service__write_done(struct registry_write *w, int rc, const struct err *e);
 /* A query from its stored record, not in the table. */
 int service__load(struct service *s, const struct qid *id, struct query **ret, struct err *e) MUST_USE;
@@ -88,8 +92,10 @@ void service__end_again(struct query *q, int tries);
 void service__gone_again(struct query *q, int tries);
 
 /* ---- service_params.c ---- */
-int params_encode(const struct wire_param *p, uint32_t n, struct arena *a, const uint8_t **ret, uint32_t *ret_len, struct err *e) MUST_USE;
-int params_decode(const uint8_t *p, uint32_t len, struct arena *a, struct wire_param **ret, uint32_t *ret_n) MUST_USE;
+int params_encode(const struct wire_param *p, uint32_t n, struct arena *a, const uint8_t **ret,
+                  uint32_t *ret_len, struct err *e) MUST_USE;
+int params_decode(const uint8_t *p, uint32_t len, struct arena *a, struct wire_param **ret,
+                  uint32_t *ret_n) MUST_USE;
 
 /* ---- scheduler.c ---- */
 int scheduler_start(struct service *s, struct scheduler **ret, struct err *e) MUST_USE;

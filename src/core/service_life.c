@@ -24,8 +24,10 @@ struct query *service__lookup(struct service *s, const struct qid *id)
 {
     pthread_mutex_lock(&s->table_lock);
     struct query *q = *table_slot(s, id);
-    while (q && !id_equal(&q->rec.id, id)) q = q->table_next;
-    if (q) query_ref(q);
+    while (q && !id_equal(&q->rec.id, id))
+        q = q->table_next;
+    if (q)
+        query_ref(q);
     pthread_mutex_unlock(&s->table_lock);
     return q;
 }
@@ -43,9 +45,11 @@ void service__table_add(struct service *s, struct query *q)
 
 static bool remove_locked(struct service *s, struct query *q)
 {
-    if (!q->in_table) return false;
+    if (!q->in_table)
+        return false;
     struct query **p = table_slot(s, &q->rec.id);
-    while (*p != q) p = &(*p)->table_next;
+    while (*p != q)
+        p = &(*p)->table_next;
     *p = q->table_next;
     q->table_next = NULL;
     q->in_table = false;
@@ -59,8 +63,9 @@ void service__table_retire(struct service *s, struct query *q)
     *slot = query_ref(q);
     bool out = old && remove_locked(s, old);
     pthread_mutex_unlock(&s->table_lock);
-    if (out) query_unref(old); /* the table's reference */
-    query_unref(old);          /* the ring's */
+    if (out)
+        query_unref(old); /* the table's reference */
+    query_unref(old);     /* the ring's */
 }
 
 void service__table_remove(struct service *s, struct query *q)
@@ -68,14 +73,16 @@ void service__table_remove(struct service *s, struct query *q)
     pthread_mutex_lock(&s->table_lock);
     bool out = remove_locked(s, q);
     pthread_mutex_unlock(&s->table_lock);
-    if (out) query_unref(q);
+    if (out)
+        query_unref(q);
 }
 
 struct query *service__table_enter(struct service *s, struct query *q)
 {
     pthread_mutex_lock(&s->table_lock);
     struct query **slot = table_slot(s, &q->rec.id), *other = *slot;
-    while (other && !id_equal(&other->rec.id, &q->rec.id)) other = other->table_next;
+    while (other && !id_equal(&other->rec.id, &q->rec.id))
+        other = other->table_next;
     if (other) {
         query_ref(other);
     } else {
@@ -94,8 +101,10 @@ struct query *service__table_enter(struct service *s, struct query *q)
 
 void service__table_clear(struct service *s)
 {
-    for (uint32_t i = 0; i < RECENT_KEPT; i++) query_unref(s->recent[i]);
-    for (uint32_t i = 0; i < SEGMENTS_OPEN; i++) query_unref(s->open[i]);
+    for (uint32_t i = 0; i < RECENT_KEPT; i++)
+        query_unref(s->recent[i]);
+    for (uint32_t i = 0; i < SEGMENTS_OPEN; i++)
+        query_unref(s->open[i]);
     for (uint32_t i = 0; i < TABLE_BUCKETS; i++) {
         for (struct query *q = s->table[i], *next; q; q = next) {
             next = q->table_next;
@@ -110,13 +119,15 @@ void service__table_clear(struct service *s)
 void service__write_done(struct registry_write *w, int rc, const struct err *e)
 {
     struct query_write *qw = (struct query_write *)(void *)w;
-    if (rc) log_event(LOG_ERROR, "core", "a query's record could not be written", "error", e->text, NULL);
+    if (rc)
+        log_event(LOG_ERROR, "core", "a query's record could not be written", "error", e->text, NULL);
     query_unref(qw->q);
     free(qw);
 }
 
 void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *),
-                    void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns, int64_t at_ms, uint32_t runs)
+                    void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns,
+                    int64_t at_ms, uint32_t runs)
 {
     struct query_write *qw = calloc(1, sizeof *qw);
     ASSERT(qw);
@@ -145,14 +156,16 @@ static int apply_end(struct registry *r, struct registry_write *w, struct err *e
     pthread_mutex_unlock(&q->lock);
     int rc = registry_put_end(r, &rec, e);
     bool changed = rec.writes && rec.ending != END_SQL_ERROR && rec.ending != END_REFUSED;
-    if (!rc && changed && config.reuse_invalidate_on_write == 0) rc = registry_put_unreusable(r, rec.workspace, e);
+    if (!rc && changed && config.reuse_invalidate_on_write == 0)
+        rc = registry_put_unreusable(r, rec.workspace, e);
     return rc;
 }
 
 static void end_shown(struct query *q)
 {
     struct service *s = q->service;
-    if (!q->refused) observe_end(&q->rec); /* before anybody is told */
+    if (!q->refused)
+        observe_end(&q->rec); /* before anybody is told */
     pthread_mutex_lock(&q->lock);
     q->shown = (enum query_state)q->rec.state;
     enum ending ending = q->rec.ending;
@@ -168,7 +181,9 @@ static void end_shown(struct query *q)
 /* Nothing is told before it is durable. When it cannot be recorded (the disk is full, or cannot be written) the janitor tries again; see service__end_again. */
 static void end_failed(struct query *q, const struct err *e, int tries)
 {
-    if (tries == 0) log_event(LOG_ERROR, "core", "the end of a query could not be recorded: it will be tried again", "error", e->text, NULL);
+    if (tries == 0)
+        log_event(LOG_ERROR, "core", "the end of a query could not be recorded: it will be tried again",
+                  "error", e->text, NULL);
     janitor_again(q->service->janitor, q, service__end_again, tries + 1);
 }
 
@@ -179,8 +194,10 @@ static void end_done(struct registry_write *w, int rc, const struct err *e)
     pthread_mutex_lock(&q->lock);
     bool told = q->end_told, refused = q->refused;
     pthread_mutex_unlock(&q->lock);
-    if (rc && !refused) end_failed(q, e, (int)qw->runs);
-    else if (!told) end_shown(q);
+    if (rc && !refused)
+        end_failed(q, e, (int)qw->runs);
+    else if (!told)
+        end_shown(q);
     query_unref(q);
     free(w);
 }
@@ -202,14 +219,18 @@ void service__end_again(struct query *q, int tries)
         service__drop_result(q->service, q);
         pthread_mutex_lock(&q->lock);
         struct err *copy = arena_alloc(q->arena, sizeof *copy);
-        if (copy) err_set(copy, ERR_UNAVAILABLE, endings[END_DISK_FULL].sqlstate, "%s", endings[END_DISK_FULL].text);
-        q->rec.state = QUERY_FAILED; /* nobody was told of the other end, and no other thread changes an ended query */
+        if (copy)
+            err_set(copy, ERR_UNAVAILABLE, endings[END_DISK_FULL].sqlstate, "%s",
+                    endings[END_DISK_FULL].text);
+        q->rec.state =
+            QUERY_FAILED; /* nobody was told of the other end, and no other thread changes an ended query */
         q->rec.ending = END_DISK_FULL;
         q->rec.error = copy;
         q->rec.nresults = 0;
         pthread_mutex_unlock(&q->lock);
     }
-    if (tell) end_shown(q);
+    if (tell)
+        end_shown(q);
     service__write(q, apply_end, end_done, 0, 0, (uint32_t)tries);
 }
 
@@ -218,14 +239,18 @@ static void end_times(struct query *q)
     struct query_record *r = &q->rec;
     int64_t now = sys_mono_ns();
     r->ended_ms = sys_wall_ms();
-    if (r->ended_ms < r->created_ms) r->ended_ms = r->created_ms;
+    if (r->ended_ms < r->created_ms)
+        r->ended_ms = r->created_ms;
     r->expires_ms = r->ended_ms + config.result_retention;
     r->elapsed_ns = now - q->submitted_ns;
-    if (!q->started_ns) r->queued_ns = r->elapsed_ns;
-    else if (!r->run_ns) r->run_ns = now - q->started_ns;
+    if (!q->started_ns)
+        r->queued_ns = r->elapsed_ns;
+    else if (!r->run_ns)
+        r->run_ns = now - q->started_ns;
 }
 
-bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results, uint32_t nresults)
+bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
+                  uint32_t nresults)
 {
     const struct ending_row *row = &endings[ending];
     pthread_mutex_lock(&q->lock);
@@ -246,17 +271,22 @@ bool service__end(struct query *q, enum ending ending, const struct err *e, stru
         q->rec.nresults = 0;
         struct err *copy = arena_alloc(q->arena, sizeof *copy);
         if (copy) {
-            if (e && (!row->text[0] || ending == END_RUN_TIMEOUT)) *copy = *e; /* a quota names itself */
-            else err_set(copy, ERR_ENGINE, row->sqlstate, "%s", row->text);
-            if (row->sqlstate[0]) memcpy(copy->sqlstate, row->sqlstate, 6); /* what the table says, it says */
-            if (!copy->code) copy->code = ERR_ENGINE;
+            if (e && (!row->text[0] || ending == END_RUN_TIMEOUT))
+                *copy = *e; /* a quota names itself */
+            else
+                err_set(copy, ERR_ENGINE, row->sqlstate, "%s", row->text);
+            if (row->sqlstate[0])
+                memcpy(copy->sqlstate, row->sqlstate, 6); /* what the table says, it says */
+            if (!copy->code)
+                copy->code = ERR_ENGINE;
         }
         q->rec.error = copy;
     }
     bool left = q->nleft > 0;
     pthread_mutex_unlock(&q->lock);
     scheduler_leave(q->service->scheduler, q);
-    if (left) janitor_remove(q->service->janitor, q);
+    if (left)
+        janitor_remove(q->service->janitor, q);
     service__write(q, apply_end, end_done, 0, 0, 0);
     registry_hurry(q->service->registry);
     return true;

@@ -14,11 +14,13 @@ static void put_text(struct buf *b, const char *p, size_t n)
     buf_add(b, p, n);
 }
 
-int params_encode(const struct wire_param *p, uint32_t n, struct arena *a, const uint8_t **ret, uint32_t *ret_len, struct err *e)
+int params_encode(const struct wire_param *p, uint32_t n, struct arena *a, const uint8_t **ret,
+                  uint32_t *ret_len, struct err *e)
 {
     *ret = NULL;
     *ret_len = 0;
-    if (n == 0) return 0;
+    if (n == 0)
+        return 0;
     CLEANUP_BUF struct buf b = BUF_INIT(64u << 20);
     buf_add(&b, &n, 4);
     for (uint32_t i = 0; i < n; i++) {
@@ -28,20 +30,26 @@ int params_encode(const struct wire_param *p, uint32_t n, struct arena *a, const
         put_text(&b, p[i].value ? p[i].value : "", p[i].value ? p[i].value_len : 0);
     }
     void *copy = buf_failed(&b) ? NULL : arena_alloc(a, b.len);
-    if (!copy) return err_set(e, ERR_LIMIT, "54000", "the parameters are too large");
+    if (!copy)
+        return err_set(e, ERR_LIMIT, "54000", "the parameters are too large");
     memcpy(copy, b.p, b.len);
     *ret = copy;
     *ret_len = (uint32_t)b.len;
     return 0;
 }
 
-struct reader { const uint8_t *p, *end; bool bad; };
+struct reader {
+    const uint8_t *p, *end;
+    bool bad;
+};
 
 static uint32_t get_u32(struct reader *r)
 {
     uint32_t v = 0;
-    if (r->end - r->p < 4) r->bad = true;
-    else memcpy(&v, r->p, 4), r->p += 4;
+    if (r->end - r->p < 4)
+        r->bad = true;
+    else
+        memcpy(&v, r->p, 4), r->p += 4;
     return v;
 }
 
@@ -54,7 +62,8 @@ static char *get_text(struct reader *r, struct arena *a, uint32_t *ret_n)
     }
     char *s = arena_strndup(a, (const char *)r->p, n);
     r->p += n;
-    if (ret_n) *ret_n = n;
+    if (ret_n)
+        *ret_n = n;
     r->bad |= !s;
     return s;
 }
@@ -63,20 +72,25 @@ int params_decode(const uint8_t *p, uint32_t len, struct arena *a, struct wire_p
 {
     *ret = NULL;
     *ret_n = 0;
-    if (!p || len == 0) return 0;
+    if (!p || len == 0)
+        return 0;
     struct reader r = {p, p + len, false};
     uint32_t n = get_u32(&r);
-    if (r.bad || n > len) return ERR_CORRUPT;
+    if (r.bad || n > len)
+        return ERR_CORRUPT;
     struct wire_param *out = arena_alloc(a, n * sizeof *out);
-    if (!out) return ERR_NOMEM;
+    if (!out)
+        return ERR_NOMEM;
     for (uint32_t i = 0; i < n && !r.bad; i++) {
-        if (r.p == r.end) return ERR_CORRUPT;
+        if (r.p == r.end)
+            return ERR_CORRUPT;
         out[i].is_null = *r.p++ != 0;
         out[i].name = get_text(&r, a, NULL);
         out[i].type = get_text(&r, a, NULL);
         out[i].value = get_text(&r, a, &out[i].value_len);
     }
-    if (r.bad || r.p != r.end) return ERR_CORRUPT;
+    if (r.bad || r.p != r.end)
+        return ERR_CORRUPT;
     *ret = out;
     *ret_n = n;
     return 0;

@@ -9,7 +9,11 @@
 #include "core/service_int.h"
 #include "results/bucket.h"
 
-struct rows { struct query *q; struct segment *segment; bool complete; };
+struct rows {
+    struct query *q;
+    struct segment *segment;
+    bool complete;
+};
 
 static int apply_exposed(struct registry *r, struct registry_write *w, struct err *e)
 {
@@ -21,7 +25,8 @@ static int expose(struct service *s, struct query *q, struct err *e)
 {
     struct query_write w = {.w = {.apply = apply_exposed}, .q = q};
     int rc = registry_do(s->registry, &w.w, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     pthread_mutex_lock(&q->lock);
     q->exposing = true;
     q->rec.exposed = true;
@@ -51,7 +56,8 @@ static void remember_open(struct service *s, struct query *q)
     struct query **slot = &s->open[s->open_next++ % SEGMENTS_OPEN], *old = *slot;
     *slot = query_ref(q);
     pthread_mutex_unlock(&s->table_lock);
-    if (!old) return;
+    if (!old)
+        return;
     struct segment *seg = NULL;
     pthread_mutex_lock(&old->lock);
     if (old != q && !old->live_segment) {
@@ -63,20 +69,26 @@ static void remember_open(struct service *s, struct query *q)
     query_unref(old);
 }
 
-static int open_stored(struct service *s, struct query *q, const struct result *res, struct segment **ret, struct err *e)
+static int open_stored(struct service *s, struct query *q, const struct result *res, struct segment **ret,
+                       struct err *e)
 {
     if (res->is_inline)
-        return segment_inline(&q->rec.id, res->ordinal, res->schema, res->index, res->index_len, res->body, res->body_len, ret, e);
+        return segment_inline(&q->rec.id, res->ordinal, res->schema, res->index, res->index_len, res->body,
+                              res->body_len, ret, e);
     int rc = spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->origin, &res->facts, ret, e);
     /* The manifest says that the file is there: its absence is damage, not expiry. */
-    return rc == ERR_GONE ? err_set(e, ERR_CORRUPT, "XX001", "the stored result is corrupt: its file is missing") : rc;
+    return rc == ERR_GONE
+               ? err_set(e, ERR_CORRUPT, "XX001", "the stored result is corrupt: its file is missing")
+               : rc;
 }
 
 static const struct result *choose(struct query *q, uint32_t ordinal)
 {
-    if (ordinal == UINT32_MAX) return query_shown_result(q);
+    if (ordinal == UINT32_MAX)
+        return query_shown_result(q);
     for (uint32_t i = 0; i < q->rec.nresults; i++)
-        if (q->rec.results[i].ordinal == ordinal) return &q->rec.results[i];
+        if (q->rec.results[i].ordinal == ordinal)
+            return &q->rec.results[i];
     return NULL;
 }
 
@@ -98,7 +110,8 @@ static int open_live(struct service *s, struct query *q, struct rows **ret, stru
     struct segment *seg = q->live_segment ? segment_ref(q->segment) : NULL;
     bool exposed = q->exposing;
     pthread_mutex_unlock(&q->lock);
-    if (!seg) return err_set(e, ERR_CONFLICT, "55000", "the query has no rows yet");
+    if (!seg)
+        return err_set(e, ERR_CONFLICT, "55000", "the query has no rows yet");
     int rc = exposed ? 0 : expose(s, q, e);
     if (rc) {
         segment_unref(seg);
@@ -113,22 +126,29 @@ int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows 
     enum query_state state = q->shown;
     bool gone = q->rec.gone_ms != 0;
     const struct result *res = state == QUERY_FINISHED ? choose(q, ordinal) : NULL;
-    struct segment *seg = res && res == query_shown_result(q) && q->segment && !q->live_segment ? segment_ref(q->segment) : NULL;
+    struct segment *seg = res && res == query_shown_result(q) && q->segment && !q->live_segment
+                              ? segment_ref(q->segment)
+                              : NULL;
     pthread_mutex_unlock(&q->lock);
     if (gone) {
         segment_unref(seg);
         return err_set(e, ERR_GONE, "02000", "the result was deleted or has expired");
     }
-    if (!query_state_ended(state)) return open_live(s, q, ret, e);
-    if (!res || !res->schema) return err_set(e, ERR_CONFLICT, "55000", "the query has no rows to read");
+    if (!query_state_ended(state))
+        return open_live(s, q, ret, e);
+    if (!res || !res->schema)
+        return err_set(e, ERR_CONFLICT, "55000", "the query has no rows to read");
     if (!seg) {
         int rc = open_stored(s, q, res, &seg, e);
-        if (rc) return rc;
+        if (rc)
+            return rc;
         pthread_mutex_lock(&q->lock);
         bool cache = res == query_shown_result(q) && !q->segment;
-        if (cache) q->segment = segment_ref(seg);
+        if (cache)
+            q->segment = segment_ref(seg);
         pthread_mutex_unlock(&q->lock);
-        if (cache) remember_open(s, q);
+        if (cache)
+            remember_open(s, q);
     }
     return rows_new(q, seg, true, ret, e);
 }
@@ -144,7 +164,8 @@ bool rows_at_once(struct query *q)
 
 void rows_close(struct rows *r)
 {
-    if (!r) return;
+    if (!r)
+        return;
     segment_unref(r->segment);
     query_unref(r->q);
     free(r);
@@ -166,8 +187,10 @@ enum bucket_state service_bucket_state(struct service *s, const struct identity 
     const char *url;
     enum bucket_state st = BUCKET_OK;
     int rc = a ? workspace_bucket_url(s->workspaces, who->workspace, name, a, &url, NULL) : ERR_NOMEM;
-    if (rc == ERR_NOTFOUND) st = BUCKET_UNKNOWN;
-    else if (rc || bucket_writable(url, NULL)) st = BUCKET_NOT_WRITABLE;
+    if (rc == ERR_NOTFOUND)
+        st = BUCKET_UNKNOWN;
+    else if (rc || bucket_writable(url, NULL))
+        st = BUCKET_NOT_WRITABLE;
     arena_free(a);
     return st;
 }
@@ -175,53 +198,71 @@ enum bucket_state service_bucket_state(struct service *s, const struct identity 
 /* ---- lists ---- */
 
 static const char *const sort_sql[] = {
-    [SORT_CREATED] = "created_ms", [SORT_ID] = "id", [SORT_TEXT] = "sql", [SORT_STATE] = "state", [SORT_ELAPSED] = "elapsed_ns",
-    [SORT_SCANNED] = "bytes_scanned", [SORT_CREATOR] = "user_name", [SORT_STORAGE] = "storage_url",
+    [SORT_CREATED] = "created_ms", [SORT_ID] = "id",
+    [SORT_TEXT] = "sql",           [SORT_STATE] = "state",
+    [SORT_ELAPSED] = "elapsed_ns", [SORT_SCANNED] = "bytes_scanned",
+    [SORT_CREATOR] = "user_name",  [SORT_STORAGE] = "storage_url",
 };
 
 static void order_text(const struct list_filter *f, struct buf *out)
 {
-    for (uint32_t i = 0; i < f->norders; i++) buf_printf(out, "%s %s, ", sort_sql[f->orders[i].by], f->orders[i].desc ? "DESC" : "ASC");
+    for (uint32_t i = 0; i < f->norders; i++)
+        buf_printf(out, "%s %s, ", sort_sql[f->orders[i].by], f->orders[i].desc ? "DESC" : "ASC");
     buf_str_add(out, "created_ms DESC, id DESC");
 }
 
-int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret, struct err *e)
+int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret,
+                 struct err *e)
 {
     struct arena *a = arena_new((size_t)64 << 20);
-    if (!a) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!a)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     CLEANUP_BUF struct buf order = BUF_INIT(1024);
     order_text(f, &order);
     bool own = config.access_queries != 0 && who->role != ROLE_ADMIN;
-    struct registry_list_filter rf = {.workspace = who->workspace, .states = f->states, .creator = f->creator, .id = f->id, .offset = f->offset,
-                                      .limit = f->limit, .by_created = f->norders == 0 || (f->norders == 1 && f->orders[0].by == SORT_CREATED),
-                                      .desc = f->norders == 0 || f->orders[0].desc, .order_sql = buf_str(&order),
+    struct registry_list_filter rf = {.workspace = who->workspace,
+                                      .states = f->states,
+                                      .creator = f->creator,
+                                      .id = f->id,
+                                      .offset = f->offset,
+                                      .limit = f->limit,
+                                      .by_created = f->norders == 0 ||
+                                                    (f->norders == 1 && f->orders[0].by == SORT_CREATED),
+                                      .desc = f->norders == 0 || f->orders[0].desc,
+                                      .order_sql = buf_str(&order),
                                       .user = own ? who->user : 0};
     struct qid *ids = NULL;
     size_t n = 0;
     uint64_t total = 0;
     int rc = registry_list(s->registry, &rf, a, &ids, &n, &total, e);
     struct query **list = rc || n == 0 ? NULL : calloc(n, sizeof(struct query *));
-    if (!rc && n > 0 && !list) rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc && n > 0 && !list)
+        rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     uint32_t filled = 0;
     for (size_t i = 0; i < n && !rc; i++) {
         struct query *q = service__lookup(s, &ids[i]);
-        if (!q) rc = service__load(s, &ids[i], &q, e);
+        if (!q)
+            rc = service__load(s, &ids[i], &q, e);
         if (rc == ERR_NOTFOUND) { /* history retention took it between the two reads */
             rc = 0;
             continue;
         }
-        if (!rc) list[filled++] = q;
+        if (!rc)
+            list[filled++] = q;
     }
     arena_free(a);
     struct list l = {list, filled, total};
-    if (rc) list_free(&l);
-    else *ret = l;
+    if (rc)
+        list_free(&l);
+    else
+        *ret = l;
     return rc;
 }
 
 void list_free(struct list *l)
 {
-    for (uint32_t i = 0; i < l->n; i++) query_unref(l->queries[i]);
+    for (uint32_t i = 0; i < l->n; i++)
+        query_unref(l->queries[i]);
     free(l->queries);
     *l = (struct list){NULL, 0, 0};
 }

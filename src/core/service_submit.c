@@ -42,7 +42,8 @@ static int apply_insert(struct registry *r, struct registry_write *w, struct err
             pthread_mutex_unlock(&q->lock);
             return err_set(e, ERR_CONFLICT, "23505", "an earlier query has the same Idempotency-Key");
         }
-        if (rc < 0) return rc;
+        if (rc < 0)
+            return rc;
     }
     return registry_put_query(r, &rec, e);
 }
@@ -50,7 +51,8 @@ static int apply_insert(struct registry *r, struct registry_write *w, struct err
 /* Where a new query goes: to a result that is there or under way, or to the queue. */
 static void dispatch(struct service *s, struct query *q)
 {
-    if (!reuse_submit(s, q)) scheduler_push(s->scheduler, q, q->plan_now);
+    if (!reuse_submit(s, q))
+        scheduler_push(s->scheduler, q, q->plan_now);
 }
 
 static void refuse(struct query *q, const struct err *e)
@@ -58,17 +60,21 @@ static void refuse(struct query *q, const struct err *e)
     struct service *s = q->service;
     pthread_mutex_lock(&q->lock);
     struct err *copy = arena_alloc(q->arena, sizeof *copy);
-    if (copy) *copy = *e;
+    if (copy)
+        *copy = *e;
     q->rec.error = copy;
     q->refused = true;
     bool ended = query_state_ended(q->rec.state);
-    if (!ended) query_move(q, QUERY_FAILED);
+    if (!ended)
+        query_move(q, QUERY_FAILED);
     q->shown = QUERY_FAILED;
-    if (q->engine) engine_cancel(q->engine, true);
+    if (q->engine)
+        engine_cancel(q->engine, true);
     query_signal_unlock(q, QF_ENDED, true);
     scheduler_leave(s->scheduler, q);
     reuse_ended(s, q, false);
-    if (!ended) atomic_fetch_sub(&s->live, 1);
+    if (!ended)
+        atomic_fetch_sub(&s->live, 1);
     service__table_remove(s, q);
 }
 
@@ -80,7 +86,8 @@ static void insert_done(struct registry_write *w, int rc, const struct err *e)
     } else {
         observe_submit(&q->rec);
         /* With an idempotency key nothing starts before it is known that no earlier query has the key. */
-        if (q->idempotency_key) dispatch(q->service, q);
+        if (q->idempotency_key)
+            dispatch(q->service, q);
         pthread_mutex_lock(&q->lock);
         query_signal_unlock(q, QF_ACCEPTED, true);
     }
@@ -88,18 +95,22 @@ static void insert_done(struct registry_write *w, int rc, const struct err *e)
     free(w);
 }
 
-int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout, struct err *e)
+int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout,
+                   struct err *e)
 {
     struct query *q = *inout;
     pthread_mutex_lock(&q->lock);
     bool duplicate = q->duplicate;
     pthread_mutex_unlock(&q->lock);
-    if (!duplicate) return service_refusal(q, e);
+    if (!duplicate)
+        return service_refusal(q, e);
     char id[ID_TEXT_MAX];
     struct query *original;
     int rc = service_find(s, who, id_uuid(&q->original, id), ID_UUID_LEN, may_block, &original, e);
-    if (rc == ERR_NOTFOUND) return err_set(e, ERR_CONFLICT, "22023", "the query of this Idempotency-Key has left the history");
-    if (rc) return rc;
+    if (rc == ERR_NOTFOUND)
+        return err_set(e, ERR_CONFLICT, "22023", "the query of this Idempotency-Key has left the history");
+    if (rc)
+        return rc;
     *inout = original;
     return 0;
 }
@@ -110,7 +121,8 @@ int service_refusal(struct query *q, struct err *e)
     int rc = 0;
     if (q->refused) {
         rc = q->rec.error ? q->rec.error->code : ERR_UNAVAILABLE;
-        if (e && q->rec.error) *e = *q->rec.error;
+        if (e && q->rec.error)
+            *e = *q->rec.error;
     }
     pthread_mutex_unlock(&q->lock);
     return rc;
@@ -127,18 +139,23 @@ static int hash_body(struct query *q, const char *key, struct err *e)
     static const uint8_t no_key[CRYPTO_KEY_LEN];
     struct query_record *r = &q->rec;
     size_t n = strlen(key);
-    if (n == 0 || n > 255) return err_set(e, ERR_INVALID, "22023", "Idempotency-Key must have 1 to 255 characters");
-    const char *const texts[] = {r->sql, r->default_source, r->default_database, r->timezone, r->language, r->bucket, r->request};
-    const int64_t numbers[] = {r->dialect, r->profile, r->row_limit, r->run_timeout_ms, r->reuse, r->max_reuse_age_min};
+    if (n == 0 || n > 255)
+        return err_set(e, ERR_INVALID, "22023", "Idempotency-Key must have 1 to 255 characters");
+    const char *const texts[] = {r->sql,      r->default_source, r->default_database, r->timezone,
+                                 r->language, r->bucket,         r->request};
+    const int64_t numbers[] = {r->dialect,        r->profile, r->row_limit,
+                               r->run_timeout_ms, r->reuse,   r->max_reuse_age_min};
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)128 << 20);
     buf_add(&b, numbers, sizeof numbers);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         uint64_t len = texts[i] ? strlen(texts[i]) : UINT64_MAX;
         buf_add(&b, &len, sizeof len);
-        if (texts[i]) buf_str_add(&b, texts[i]);
+        if (texts[i])
+            buf_str_add(&b, texts[i]);
     }
     buf_add(&b, r->params, r->params_len);
-    if (buf_failed(&b)) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (buf_failed(&b))
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     crypto_hash(no_key, b.p, b.len, q->body_hash);
     q->idempotency_key = arena_strdup(q->arena, key);
     return q->idempotency_key ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
@@ -176,17 +193,21 @@ static int fill_record(struct query *q, const struct identity *who, const struct
     q->plan_now = in->plan_now;
     q->hold = in->hold;
     q->hold_until_ns = in->hold ? q->submitted_ns + HOLD_NS : 0;
-    if (!r->sql || !r->user_name || !r->workspace_name) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!r->sql || !r->user_name || !r->workspace_name)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     int rc = params_encode(in->params, in->nparams, a, &r->params, &r->params_len, e);
-    if (!rc && in->idempotency_key) rc = hash_body(q, in->idempotency_key, e);
-    if (!rc) reuse_key(q->service, q);
+    if (!rc && in->idempotency_key)
+        rc = hash_body(q, in->idempotency_key, e);
+    if (!rc)
+        reuse_key(q->service, q);
     return rc;
 }
 
 int64_t service__spool_limit(struct service *s, int64_t workspace, const char **ret_key)
 {
     int64_t quota = workspace_limit(s->workspaces, workspace, LIMIT_SPOOL_BYTES);
-    if (ret_key) *ret_key = quota > 0 ? "the workspace's quota spool_bytes" : "spool.per_workspace";
+    if (ret_key)
+        *ret_key = quota > 0 ? "the workspace's quota spool_bytes" : "spool.per_workspace";
     return quota > 0 ? quota : config.spool_per_workspace;
 }
 
@@ -195,27 +216,39 @@ static int spool_room(struct service *s, int64_t workspace, struct err *e)
     const char *key;
     int64_t most = service__spool_limit(s, workspace, &key);
     uint64_t used = most > 0 ? usage_of(s->usage, workspace) : 0;
-    if (most <= 0 || used < (uint64_t)most) return 0;
-    return err_set(e, ERR_LIMIT, "53400", "the workspace's stored results take %llu bytes of %lld (%s): delete results or wait until some expire", (unsigned long long)used,
-                   (long long)most, key);
+    if (most <= 0 || used < (uint64_t)most)
+        return 0;
+    return err_set(e, ERR_LIMIT, "53400",
+                   "the workspace's stored results take %llu bytes of %lld (%s): delete results or wait "
+                   "until some expire",
+                   (unsigned long long)used, (long long)most, key);
 }
 
-int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret, struct err *e)
+int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret,
+                   struct err *e)
 {
     if (who->role < ROLE_MEMBER) {
         observe_denied(who, "submit", NULL);
         return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not run queries");
     }
-    if (atomic_load(&s->draining)) return err_set(e, ERR_UNAVAILABLE, "57P03", "the server is draining: it accepts no new queries");
-    if (in->sql_len == 0) return err_set(e, ERR_INVALID, "42601", "the SQL text is empty");
-    if (memchr(in->sql, 0, in->sql_len)) return err_set(e, ERR_INVALID, "22021", "the SQL text contains a NUL character");
+    if (atomic_load(&s->draining))
+        return err_set(e, ERR_UNAVAILABLE, "57P03", "the server is draining: it accepts no new queries");
+    if (in->sql_len == 0)
+        return err_set(e, ERR_INVALID, "42601", "the SQL text is empty");
+    if (memchr(in->sql, 0, in->sql_len))
+        return err_set(e, ERR_INVALID, "22021", "the SQL text contains a NUL character");
     int rc = audit_admit(e);
-    if (!rc && !disk_ok(s->disk, e)) rc = ERR_UNAVAILABLE;
-    if (!rc) rc = spool_room(s, who->workspace, e);
-    if (!rc) rc = scheduler_room(s->scheduler, who->workspace, e);
-    if (rc) return rc;
+    if (!rc && !disk_ok(s->disk, e))
+        rc = ERR_UNAVAILABLE;
+    if (!rc)
+        rc = spool_room(s, who->workspace, e);
+    if (!rc)
+        rc = scheduler_room(s->scheduler, who->workspace, e);
+    if (rc)
+        return rc;
     struct query *q = query_new(s);
-    if (!q) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!q)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     rc = fill_record(q, who, in, e);
     if (!rc && in->bucket) {
         const char *url;
@@ -229,7 +262,8 @@ int service_submit(struct service *s, const struct identity *who, const struct s
     metric_add(s->m_submitted, 1);
     service__table_add(s, q);
     service__write(q, apply_insert, insert_done, q->hold_until_ns, 0, 0);
-    if (!q->idempotency_key) dispatch(s, q);
+    if (!q->idempotency_key)
+        dispatch(s, q);
     *ret = q;
     return 0;
 }

@@ -11,16 +11,16 @@ struct turn_lane {
     int64_t workspace;
     struct turn_item *head, *tail;
     int64_t queued, running;
-    int64_t queue, slots;                 /* limits; negative: none */
+    int64_t queue, slots; /* limits; negative: none */
     bool in_ring;
-    struct turn_lane *before, *after;     /* in the ring */
-    struct turn_lane *same;               /* next of the same bucket */
+    struct turn_lane *before, *after; /* in the ring */
+    struct turn_lane *same;           /* next of the same bucket */
 };
 
 struct turns {
     struct turn_lane **buckets;
     size_t nbuckets, nlanes;
-    struct turn_lane *first;              /* of the ring; NULL when it is empty */
+    struct turn_lane *first; /* of the ring; NULL when it is empty */
     int64_t queued;
 };
 
@@ -32,7 +32,8 @@ static size_t bucket_of(const struct turns *t, int64_t workspace)
 static struct turn_lane *lane_find(const struct turns *t, int64_t workspace)
 {
     struct turn_lane *l = t->buckets[bucket_of(t, workspace)];
-    while (l && l->workspace != workspace) l = l->same;
+    while (l && l->workspace != workspace)
+        l = l->same;
     return l;
 }
 
@@ -40,7 +41,8 @@ static void grow(struct turns *t)
 {
     size_t n = t->nbuckets;
     struct turn_lane **old = t->buckets, **fresh = calloc(n * 2, sizeof(struct turn_lane *));
-    if (!fresh) return; /* slower, not wrong */
+    if (!fresh)
+        return; /* slower, not wrong */
     t->buckets = fresh;
     t->nbuckets = n * 2;
     for (size_t i = 0; i < n; i++) {
@@ -57,10 +59,13 @@ static void grow(struct turns *t)
 static struct turn_lane *lane_make(struct turns *t, int64_t workspace)
 {
     struct turn_lane *l = lane_find(t, workspace);
-    if (l) return l;
+    if (l)
+        return l;
     l = calloc(1, sizeof *l);
-    if (!l) return NULL;
-    if (t->nlanes >= t->nbuckets) grow(t);
+    if (!l)
+        return NULL;
+    if (t->nlanes >= t->nbuckets)
+        grow(t);
     l->workspace = workspace;
     l->queue = l->slots = -1;
     struct turn_lane **b = &t->buckets[bucket_of(t, workspace)];
@@ -74,12 +79,14 @@ static struct turn_lane *lane_make(struct turns *t, int64_t workspace)
 static void ring_settle(struct turns *t, struct turn_lane *l)
 {
     bool wants = l->head && (l->slots < 0 || l->running < l->slots);
-    if (wants == l->in_ring) return;
+    if (wants == l->in_ring)
+        return;
     l->in_ring = wants;
     if (!wants) {
         l->before->after = l->after;
         l->after->before = l->before;
-        if (t->first == l) t->first = l->after == l ? NULL : l->after;
+        if (t->first == l)
+            t->first = l->after == l ? NULL : l->after;
         l->before = l->after = NULL;
     } else if (!t->first) {
         t->first = l->before = l->after = l;
@@ -93,10 +100,14 @@ static void ring_settle(struct turns *t, struct turn_lane *l)
 static void unlink_item(struct turns *t, struct turn_item *item)
 {
     struct turn_lane *l = item->lane;
-    if (item->prev) item->prev->next = item->next;
-    else l->head = item->next;
-    if (item->next) item->next->prev = item->prev;
-    else l->tail = item->prev;
+    if (item->prev)
+        item->prev->next = item->next;
+    else
+        l->head = item->next;
+    if (item->next)
+        item->next->prev = item->prev;
+    else
+        l->tail = item->prev;
     *item = (struct turn_item){NULL, NULL, NULL};
     l->queued--;
     t->queued--;
@@ -105,7 +116,8 @@ static void unlink_item(struct turns *t, struct turn_item *item)
 struct turns *turns_new(void)
 {
     struct turns *t = calloc(1, sizeof *t);
-    if (!t) return NULL;
+    if (!t)
+        return NULL;
     t->nbuckets = 64;
     t->buckets = calloc(t->nbuckets, sizeof(struct turn_lane *));
     if (!t->buckets) {
@@ -117,7 +129,8 @@ struct turns *turns_new(void)
 
 void turns_free(struct turns *t)
 {
-    if (!t) return;
+    if (!t)
+        return;
     for (size_t i = 0; i < t->nbuckets; i++) {
         for (struct turn_lane *l = t->buckets[i], *next; l; l = next) {
             next = l->same;
@@ -131,7 +144,8 @@ void turns_free(struct turns *t)
 bool turns_limit(struct turns *t, int64_t workspace, int64_t queue, int64_t slots)
 {
     struct turn_lane *l = lane_make(t, workspace);
-    if (!l) return false;
+    if (!l)
+        return false;
     l->queue = queue;
     l->slots = slots;
     ring_settle(t, l);
@@ -140,7 +154,8 @@ bool turns_limit(struct turns *t, int64_t workspace, int64_t queue, int64_t slot
 
 enum turns_room turns_room(const struct turns *t, int64_t workspace, int64_t total)
 {
-    if (total >= 0 && t->queued >= total) return TURNS_FULL;
+    if (total >= 0 && t->queued >= total)
+        return TURNS_FULL;
     const struct turn_lane *l = lane_find(t, workspace);
     return l && l->queue >= 0 && l->queued >= l->queue ? TURNS_FULL_WORKSPACE : TURNS_ROOM;
 }
@@ -149,10 +164,13 @@ bool turns_push(struct turns *t, int64_t workspace, struct turn_item *item)
 {
     ASSERT(!item->lane);
     struct turn_lane *l = lane_make(t, workspace);
-    if (!l) return false;
+    if (!l)
+        return false;
     *item = (struct turn_item){.prev = l->tail, .lane = l};
-    if (l->tail) l->tail->next = item;
-    else l->head = item;
+    if (l->tail)
+        l->tail->next = item;
+    else
+        l->head = item;
     l->tail = item;
     l->queued++;
     t->queued++;
@@ -164,10 +182,13 @@ bool turns_push_front(struct turns *t, int64_t workspace, struct turn_item *item
 {
     ASSERT(!item->lane);
     struct turn_lane *l = lane_make(t, workspace);
-    if (!l) return false;
+    if (!l)
+        return false;
     *item = (struct turn_item){.next = l->head, .lane = l};
-    if (l->head) l->head->prev = item;
-    else l->tail = item;
+    if (l->head)
+        l->head->prev = item;
+    else
+        l->tail = item;
     l->head = item;
     l->queued++;
     t->queued++;
@@ -178,7 +199,8 @@ bool turns_push_front(struct turns *t, int64_t workspace, struct turn_item *item
 struct turn_item *turns_take(struct turns *t)
 {
     struct turn_lane *l = t->first;
-    if (!l) return NULL;
+    if (!l)
+        return NULL;
     struct turn_item *item = l->head;
     unlink_item(t, item);
     l->running++;
@@ -190,7 +212,8 @@ struct turn_item *turns_take(struct turns *t)
 bool turns_cancel(struct turns *t, struct turn_item *item)
 {
     struct turn_lane *l = item->lane;
-    if (!l) return false;
+    if (!l)
+        return false;
     unlink_item(t, item);
     ring_settle(t, l);
     return true;
@@ -209,7 +232,8 @@ struct turn_item *turns_drop(struct turns *t)
     for (size_t i = 0; i < t->nbuckets; i++) {
         for (struct turn_lane *l = t->buckets[i]; l; l = l->same) {
             struct turn_item *item = l->head;
-            if (!item) continue;
+            if (!item)
+                continue;
             turns_cancel(t, item);
             return item;
         }
@@ -242,5 +266,6 @@ bool turns_ready(const struct turns *t)
 void turns_each(const struct turns *t, void (*fn)(void *arg, int64_t workspace), void *arg)
 {
     for (size_t i = 0; i < t->nbuckets; i++)
-        for (const struct turn_lane *l = t->buckets[i]; l; l = l->same) fn(arg, l->workspace);
+        for (const struct turn_lane *l = t->buckets[i]; l; l = l->same)
+            fn(arg, l->workspace);
 }

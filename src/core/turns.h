@@ -17,7 +17,10 @@ struct turns;
 struct turn_lane;
 
 /* Lives inside what is queued; all zero while it is not. */
-struct turn_item { struct turn_item *prev, *next; struct turn_lane *lane; };
+struct turn_item {
+    struct turn_item *prev, *next;
+    struct turn_lane *lane;
+};
 
 enum turns_room { TURNS_ROOM, TURNS_FULL, TURNS_FULL_WORKSPACE };
 
@@ -42,7 +45,7 @@ void turns_done(struct turns *t, int64_t workspace);
 /* Removes any one item that waits; NULL when none does. For the end. */
 struct turn_item *turns_drop(struct turns *t);
 
-int64_t turns_queued(const struct turns *t);                        /* over all workspaces */
+int64_t turns_queued(const struct turns *t); /* over all workspaces */
 int64_t turns_queued_of(const struct turns *t, int64_t workspace);
 int64_t turns_running_of(const struct turns *t, int64_t workspace);
 /* Could turns_take answer with an item? */

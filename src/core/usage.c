@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct usage_row { int64_t workspace; uint64_t bytes; };
+struct usage_row {
+    int64_t workspace;
+    uint64_t bytes;
+};
 
 struct usage {
     pthread_mutex_t lock;
@@ -19,13 +22,15 @@ struct usage {
 struct usage *usage_new(void)
 {
     struct usage *u = calloc(1, sizeof *u);
-    if (u) pthread_mutex_init(&u->lock, NULL);
+    if (u)
+        pthread_mutex_init(&u->lock, NULL);
     return u;
 }
 
 void usage_free(struct usage *u)
 {
-    if (!u) return;
+    if (!u)
+        return;
     pthread_mutex_destroy(&u->lock);
     free(u->rows);
     free(u);
@@ -37,8 +42,10 @@ static size_t place(const struct usage *u, int64_t workspace)
     size_t lo = 0, hi = u->n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if (u->rows[mid].workspace < workspace) lo = mid + 1;
-        else hi = mid;
+        if (u->rows[mid].workspace < workspace)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return lo;
 }
@@ -47,11 +54,13 @@ static size_t place(const struct usage *u, int64_t workspace)
 static struct usage_row *row(struct usage *u, int64_t workspace)
 {
     size_t i = place(u, workspace);
-    if (i < u->n && u->rows[i].workspace == workspace) return &u->rows[i];
+    if (i < u->n && u->rows[i].workspace == workspace)
+        return &u->rows[i];
     if (u->n == u->cap) {
         size_t cap = u->cap ? u->cap * 2 : 64;
         struct usage_row *p = realloc(u->rows, cap * sizeof *p);
-        if (!p) return NULL;
+        if (!p)
+            return NULL;
         u->rows = p;
         u->cap = cap;
     }
@@ -84,7 +93,8 @@ void usage_add(struct usage *u, int64_t workspace, int64_t bytes)
         u->total += (uint64_t)bytes;
     } else if (r) {
         uint64_t less = 0 - (uint64_t)bytes;
-        if (less > r->bytes) less = r->bytes;
+        if (less > r->bytes)
+            less = r->bytes;
         r->bytes -= less;
         u->total -= less;
     }

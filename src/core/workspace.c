@@ -27,11 +27,21 @@
 #include "results/bucket.h"
 
 #define MODEL_BYTES_MAX ((size_t)256 << 20)
-#define PATH_BYTES 4096
+#define PATH_BYTES      4096
 
-struct workspace { struct workspace_row row; struct dataset_row *datasets; struct bucket_row *buckets; size_t ndatasets, nbuckets; int64_t limits[WORKSPACE_LIMITS]; };
+struct workspace {
+    struct workspace_row row;
+    struct dataset_row *datasets;
+    struct bucket_row *buckets;
+    size_t ndatasets, nbuckets;
+    int64_t limits[WORKSPACE_LIMITS];
+};
 
-struct model { struct arena *arena; struct workspace *all; /* by id, ascending */ size_t n; };
+struct model {
+    struct arena *arena;
+    struct workspace *all; /* by id, ascending */
+    size_t n;
+};
 
 struct workspaces {
     struct registry *registry;
@@ -48,13 +58,19 @@ static int no_memory(struct err *e)
 
 static int no_workspace(struct err *e, const char *name)
 {
-    if (!name) return err_set(e, ERR_NOTFOUND, "02000", "there is no such workspace");
-    return err_set(e, ERR_NOTFOUND, "02000", "there is no workspace \"%.255s\"; \"key create --workspace ...\" makes one", name);
+    if (!name)
+        return err_set(e, ERR_NOTFOUND, "02000", "there is no such workspace");
+    return err_set(e, ERR_NOTFOUND, "02000",
+                   "there is no workspace \"%.255s\"; \"key create --workspace ...\" makes one", name);
 }
 
 /* ---- limits ---- */
 
-static const struct { const char *name; enum config_type type; int64_t most; } limits[WORKSPACE_LIMITS] = {
+static const struct {
+    const char *name;
+    enum config_type type;
+    int64_t most;
+} limits[WORKSPACE_LIMITS] = {
     [LIMIT_QUEUE] = {"queue", CONFIG_INT, 10000000},
     [LIMIT_SLOTS] = {"slots", CONFIG_INT, 256},
     [LIMIT_SPOOL_BYTES] = {"spool_bytes", CONFIG_SIZE, (int64_t)1 << 60},
@@ -71,7 +87,8 @@ const char *workspace_limit_name(enum workspace_limit key)
 static enum workspace_limit limit_find(const char *name, size_t n)
 {
     enum workspace_limit k = 0;
-    while (k < WORKSPACE_LIMITS && !(strlen(limits[k].name) == n && memcmp(limits[k].name, name, n) == 0)) k++;
+    while (k < WORKSPACE_LIMITS && !(strlen(limits[k].name) == n && memcmp(limits[k].name, name, n) == 0))
+        k++;
     return k;
 }
 
@@ -90,16 +107,19 @@ struct loader {
 /* Room for one more of `size` bytes behind `n` in an array that doubles at powers of two. */
 static void *room(struct loader *l, void *p, size_t n, size_t size)
 {
-    if (n & (n - 1) || (n > 0 && n < 16)) return p;
+    if (n & (n - 1) || (n > 0 && n < 16))
+        return p;
     void *q = realloc(p, (n ? n * 2 : 16) * size);
-    if (!q) l->failed = true;
+    if (!q)
+        l->failed = true;
     return q;
 }
 
 static const char *keep(struct loader *l, const char *s)
 {
     const char *p = arena_strdup(l->a, s);
-    if (!p) l->failed = true;
+    if (!p)
+        l->failed = true;
     return p;
 }
 
@@ -107,7 +127,8 @@ static void load_workspace(void *arg, const struct workspace_row *row)
 {
     struct loader *l = arg;
     void *p = l->failed ? NULL : room(l, l->workspaces, l->nworkspaces, sizeof *row);
-    if (!p) return;
+    if (!p)
+        return;
     l->workspaces = p;
     struct workspace_row *w = &l->workspaces[l->nworkspaces++];
     *w = *row;
@@ -119,7 +140,8 @@ static void load_dataset(void *arg, const struct dataset_row *row)
 {
     struct loader *l = arg;
     void *p = l->failed ? NULL : room(l, l->datasets, l->ndatasets, sizeof *row);
-    if (!p) return;
+    if (!p)
+        return;
     l->datasets = p;
     struct dataset_row *d = &l->datasets[l->ndatasets++];
     *d = *row;
@@ -132,7 +154,8 @@ static void load_bucket(void *arg, const struct bucket_row *row)
 {
     struct loader *l = arg;
     void *p = l->failed ? NULL : room(l, l->buckets, l->nbuckets, sizeof *row);
-    if (!p) return;
+    if (!p)
+        return;
     l->buckets = p;
     struct bucket_row *b = &l->buckets[l->nbuckets++];
     *b = *row;
@@ -142,24 +165,31 @@ static void load_bucket(void *arg, const struct bucket_row *row)
 
 static int build(struct loader *l, struct model *m, struct err *e)
 {
-    if (l->failed) return no_memory(e);
+    if (l->failed)
+        return no_memory(e);
     m->arena = l->a;
     m->n = l->nworkspaces;
     m->all = arena_alloc(l->a, m->n * sizeof *m->all);
-    if (!m->all) return no_memory(e);
+    if (!m->all)
+        return no_memory(e);
     for (size_t i = 0; i < m->n; i++) {
         struct workspace *w = &m->all[i];
         w->row = l->workspaces[i];
         size_t nd = 0, nb = 0;
-        for (size_t k = 0; k < l->ndatasets; k++) nd += l->datasets[k].workspace == w->row.id;
-        for (size_t k = 0; k < l->nbuckets; k++) nb += l->buckets[k].workspace == w->row.id;
+        for (size_t k = 0; k < l->ndatasets; k++)
+            nd += l->datasets[k].workspace == w->row.id;
+        for (size_t k = 0; k < l->nbuckets; k++)
+            nb += l->buckets[k].workspace == w->row.id;
         w->datasets = arena_alloc(l->a, nd * sizeof *w->datasets);
         w->buckets = arena_alloc(l->a, nb * sizeof *w->buckets);
-        if (!w->datasets || !w->buckets) return no_memory(e);
+        if (!w->datasets || !w->buckets)
+            return no_memory(e);
         for (size_t k = 0; k < l->ndatasets; k++)
-            if (l->datasets[k].workspace == w->row.id) w->datasets[w->ndatasets++] = l->datasets[k];
+            if (l->datasets[k].workspace == w->row.id)
+                w->datasets[w->ndatasets++] = l->datasets[k];
         for (size_t k = 0; k < l->nbuckets; k++)
-            if (l->buckets[k].workspace == w->row.id) w->buckets[w->nbuckets++] = l->buckets[k];
+            if (l->buckets[k].workspace == w->row.id)
+                w->buckets[w->nbuckets++] = l->buckets[k];
     }
     return 0;
 }
@@ -169,20 +199,26 @@ static void load_limit(void *arg, int64_t workspace, const char *key, int64_t va
     struct loader *l = arg;
     enum workspace_limit k = limit_find(key, strlen(key));
     for (size_t i = 0; k < WORKSPACE_LIMITS && i < l->built->n; i++)
-        if (l->built->all[i].row.id == workspace) l->built->all[i].limits[k] = value;
+        if (l->built->all[i].row.id == workspace)
+            l->built->all[i].limits[k] = value;
 }
 
 int workspaces_reload(struct workspaces *w, struct err *e)
 {
     struct loader l = {.a = arena_new(MODEL_BYTES_MAX)};
     struct model fresh = {0}, old = {.arena = l.a};
-    if (!l.a) return no_memory(e);
+    if (!l.a)
+        return no_memory(e);
     int rc = registry_each_workspace(w->registry, load_workspace, &l, e);
-    if (!rc) rc = registry_each_dataset(w->registry, load_dataset, &l, e);
-    if (!rc) rc = registry_each_bucket(w->registry, load_bucket, &l, e);
-    if (!rc) rc = build(&l, &fresh, e);
+    if (!rc)
+        rc = registry_each_dataset(w->registry, load_dataset, &l, e);
+    if (!rc)
+        rc = registry_each_bucket(w->registry, load_bucket, &l, e);
+    if (!rc)
+        rc = build(&l, &fresh, e);
     l.built = &fresh;
-    if (!rc) rc = registry_each_limit(w->registry, load_limit, &l, e);
+    if (!rc)
+        rc = registry_each_limit(w->registry, load_limit, &l, e);
     if (!rc) {
         pthread_rwlock_wrlock(&w->lock);
         old = w->model;
@@ -199,7 +235,8 @@ int workspaces_reload(struct workspaces *w, struct err *e)
 int workspaces_open(struct registry *r, const char *data_dir, struct workspaces **ret, struct err *e)
 {
     struct workspaces *w = calloc(1, sizeof *w);
-    if (!w) return no_memory(e);
+    if (!w)
+        return no_memory(e);
     w->registry = r;
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
@@ -212,8 +249,10 @@ int workspaces_open(struct registry *r, const char *data_dir, struct workspaces 
     int rc = w->data_dir ? 0 : err_errno(e, errno, "the data folder");
     if (!rc && snprintf(catalog, sizeof catalog, "%s/catalog", w->data_dir) >= (int)sizeof catalog - 64)
         rc = err_set(e, ERR_INVALID, NULL, "the name of the data folder is too long");
-    if (!rc && sys_mkdir_p(catalog, 0700) < 0) rc = err_errno(e, errno, "making the catalogs' folder");
-    if (!rc) rc = workspaces_reload(w, e);
+    if (!rc && sys_mkdir_p(catalog, 0700) < 0)
+        rc = err_errno(e, errno, "making the catalogs' folder");
+    if (!rc)
+        rc = workspaces_reload(w, e);
     if (rc) {
         workspaces_close(w);
         return rc;
@@ -224,7 +263,8 @@ int workspaces_open(struct registry *r, const char *data_dir, struct workspaces 
 
 void workspaces_close(struct workspaces *w)
 {
-    if (!w) return;
+    if (!w)
+        return;
     arena_free(w->model.arena);
     pthread_rwlock_destroy(&w->lock);
     pthread_mutex_destroy(&w->admin);
@@ -238,38 +278,47 @@ static const struct workspace *by_id(const struct workspaces *w, int64_t id)
     size_t low = 0, high = w->model.n;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        if (w->model.all[mid].row.id < id) low = mid + 1;
-        else high = mid;
+        if (w->model.all[mid].row.id < id)
+            low = mid + 1;
+        else
+            high = mid;
     }
     return low < w->model.n && w->model.all[low].row.id == id ? &w->model.all[low] : NULL;
 }
 
 /* ---- what the other rooms ask ---- */
 
-static int fill_key(const struct workspaces *w, const struct workspace *x, bool write, struct arena *a, struct engine_key *ret, struct err *e)
+static int fill_key(const struct workspaces *w, const struct workspace *x, bool write, struct arena *a,
+                    struct engine_key *ret, struct err *e)
 {
-    struct engine_key k = {.workspace = x->row.id, .epoch = x->row.epoch, .write = write, .ndatasets = (uint32_t)x->ndatasets};
+    struct engine_key k = {
+        .workspace = x->row.id, .epoch = x->row.epoch, .write = write, .ndatasets = (uint32_t)x->ndatasets};
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/catalog/%lld", w->data_dir, (long long)x->row.id); /* a folder each: a process is granted the folder */
-    if (write && sys_mkdir_p(path, 0700) < 0) return err_errno(e, errno, "making the catalog's folder");
+    snprintf(path, sizeof path, "%s/catalog/%lld", w->data_dir,
+             (long long)x->row.id); /* a folder each: a process is granted the folder */
+    if (write && sys_mkdir_p(path, 0700) < 0)
+        return err_errno(e, errno, "making the catalog's folder");
     snprintf(path, sizeof path, "%s/catalog/%lld/catalog.duckdb", w->data_dir, (long long)x->row.id);
     /* A writer makes the file, readers begin to see it when it is there. */
     k.catalog_path = arena_strdup(a, write || access(path, F_OK) == 0 ? path : "");
     struct wire_dataset *d = arena_alloc(a, x->ndatasets * sizeof *d);
-    if (!k.catalog_path || !d) return no_memory(e);
+    if (!k.catalog_path || !d)
+        return no_memory(e);
     k.datasets = d;
     for (size_t i = 0; i < x->ndatasets; i++) {
         d[i].name = arena_strdup(a, x->datasets[i].name);
         d[i].path = arena_strdup(a, x->datasets[i].path);
         d[i].format = arena_strdup(a, x->datasets[i].format);
         d[i].folder = x->datasets[i].folder;
-        if (!d[i].name || !d[i].path || !d[i].format) return no_memory(e);
+        if (!d[i].name || !d[i].path || !d[i].format)
+            return no_memory(e);
     }
     *ret = k;
     return 0;
 }
 
-int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, struct arena *a, struct engine_key *ret, struct err *e)
+int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, struct arena *a,
+                         struct engine_key *ret, struct err *e)
 {
     pthread_rwlock_rdlock(&w->lock);
     const struct workspace *x = by_id(w, workspace);
@@ -307,11 +356,13 @@ static int own_bucket(const struct workspaces *w, const struct workspace *x, str
 static const struct bucket_row *find_bucket(const struct workspace *x, const char *name)
 {
     for (size_t i = 0; i < x->nbuckets; i++)
-        if (name ? strcmp(x->buckets[i].name, name) == 0 : x->buckets[i].is_default) return &x->buckets[i];
+        if (name ? strcmp(x->buckets[i].name, name) == 0 : x->buckets[i].is_default)
+            return &x->buckets[i];
     return NULL;
 }
 
-int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *name, struct arena *a, const char **ret_url, struct err *e)
+int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *name, struct arena *a,
+                         const char **ret_url, struct err *e)
 {
     CLEANUP_BUF struct buf own = BUF_INIT(3 * PATH_BYTES);
     const char *url = NULL;
@@ -323,7 +374,8 @@ int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *na
     if (!x) {
         rc = no_workspace(e, NULL);
     } else if (b) {
-        rc = b->read_only ? err_set(e, ERR_DENIED, "42501", "the bucket \"%.255s\" is read-only", b->name) : 0;
+        rc =
+            b->read_only ? err_set(e, ERR_DENIED, "42501", "the bucket \"%.255s\" is read-only", b->name) : 0;
         url = rc ? NULL : arena_strdup(a, b->url);
     } else if (name) {
         rc = err_set(e, ERR_NOTFOUND, "02000", "there is no bucket \"%.255s\"", name);
@@ -332,17 +384,22 @@ int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *na
         url = make ? arena_strdup(a, buf_str(&own)) : NULL;
     }
     pthread_rwlock_unlock(&w->lock);
-    if (!rc && !url) rc = no_memory(e);
-    if (!rc && make) rc = bucket_prepare(url, e);
-    if (!rc) *ret_url = url;
+    if (!rc && !url)
+        rc = no_memory(e);
+    if (!rc && make)
+        rc = bucket_prepare(url, e);
+    if (!rc)
+        *ret_url = url;
     return rc;
 }
 
-void workspace_each_dataset(struct workspaces *w, int64_t workspace, void (*fn)(void *arg, const char *name), void *arg)
+void workspace_each_dataset(struct workspaces *w, int64_t workspace, void (*fn)(void *arg, const char *name),
+                            void *arg)
 {
     pthread_rwlock_rdlock(&w->lock);
     const struct workspace *x = by_id(w, workspace);
-    for (size_t i = 0; x && i < x->ndatasets; i++) fn(arg, x->datasets[i].name);
+    for (size_t i = 0; x && i < x->ndatasets; i++)
+        fn(arg, x->datasets[i].name);
     pthread_rwlock_unlock(&w->lock);
 }
 
@@ -351,15 +408,23 @@ void workspaces_each(struct workspaces *w, void (*fn)(void *arg, int64_t id), vo
     pthread_rwlock_rdlock(&w->lock);
     size_t n = w->model.n;
     int64_t *all = n ? malloc(n * sizeof *all) : NULL;
-    for (size_t i = 0; all && i < n; i++) all[i] = w->model.all[i].row.id;
+    for (size_t i = 0; all && i < n; i++)
+        all[i] = w->model.all[i].row.id;
     pthread_rwlock_unlock(&w->lock);
-    for (size_t i = 0; all && i < n; i++) fn(arg, all[i]); /* without the lock: it asks us again */
+    for (size_t i = 0; all && i < n; i++)
+        fn(arg, all[i]); /* without the lock: it asks us again */
     free(all);
 }
 
 /* ---- administration ---- */
 
-struct change { struct registry_write w; struct bucket_row bucket; struct dataset_row dataset; int64_t workspace, value; enum workspace_limit limit; };
+struct change {
+    struct registry_write w;
+    struct bucket_row bucket;
+    struct dataset_row dataset;
+    int64_t workspace, value;
+    enum workspace_limit limit;
+};
 
 static int apply_bucket(struct registry *r, struct registry_write *w, struct err *e)
 {
@@ -389,7 +454,8 @@ static int find_workspace(struct workspaces *w, const char *name, int64_t *ret, 
     pthread_rwlock_rdlock(&w->lock);
     for (size_t i = 0; i < w->model.n && !found; i++) {
         found = strcmp(w->model.all[i].row.name, name) == 0;
-        if (found) *ret = w->model.all[i].row.id;
+        if (found)
+            *ret = w->model.all[i].row.id;
     }
     pthread_rwlock_unlock(&w->lock);
     return found ? 0 : no_workspace(e, name);
@@ -400,7 +466,8 @@ static int commit(struct workspaces *w, struct change *c, struct err *e)
 {
     pthread_mutex_lock(&w->admin);
     int rc = registry_do(w->registry, &c->w, e);
-    if (!rc) rc = workspaces_reload(w, e);
+    if (!rc)
+        rc = workspaces_reload(w, e);
     pthread_mutex_unlock(&w->admin);
     return rc;
 }
@@ -442,18 +509,29 @@ static void write_dataset(struct json_write *j, const char *workspace, const str
     json_object_end(j);
 }
 
-int workspace_bucket_create(struct workspaces *w, const char *workspace, const char *name, const char *url, bool read_only, bool is_default, struct buf *out,
-                            struct err *e)
+int workspace_bucket_create(struct workspaces *w, const char *workspace, const char *name, const char *url,
+                            bool read_only, bool is_default, struct buf *out, struct err *e)
 {
     struct change c = {.w = {.apply = apply_bucket},
-                       .bucket = {.name = name, .url = url, .read_only = read_only, .is_default = is_default, .created_ms = sys_wall_ms()}};
+                       .bucket = {.name = name,
+                                  .url = url,
+                                  .read_only = read_only,
+                                  .is_default = is_default,
+                                  .created_ms = sys_wall_ms()}};
     int rc = name_check("bucket", name, e);
-    if (!rc && read_only && is_default) rc = err_set(e, ERR_INVALID, "22023", "a read-only bucket cannot be the default: results are delivered there");
-    if (!rc) rc = find_workspace(w, workspace, &c.bucket.workspace, e);
-    if (!rc) rc = bucket_check_url(url, e);
-    if (!rc && !read_only) rc = bucket_prepare(url, e);
-    if (!rc) rc = commit(w, &c, e);
-    if (rc) return rc;
+    if (!rc && read_only && is_default)
+        rc = err_set(e, ERR_INVALID, "22023",
+                     "a read-only bucket cannot be the default: results are delivered there");
+    if (!rc)
+        rc = find_workspace(w, workspace, &c.bucket.workspace, e);
+    if (!rc)
+        rc = bucket_check_url(url, e);
+    if (!rc && !read_only)
+        rc = bucket_prepare(url, e);
+    if (!rc)
+        rc = commit(w, &c, e);
+    if (rc)
+        return rc;
     audit_event("bucket_created", "workspace", workspace, "bucket", name, "by", "admin", NULL);
     log_event(LOG_INFO, "core", "bucket created", "workspace", workspace, "bucket", name, NULL);
     struct json_write j = JSON_WRITE_INIT(out);
@@ -461,32 +539,41 @@ int workspace_bucket_create(struct workspaces *w, const char *workspace, const c
     return written(out, e);
 }
 
-int workspace_dataset_add(struct workspaces *w, const char *workspace, const char *name, const char *url, struct buf *out, struct err *e)
+int workspace_dataset_add(struct workspaces *w, const char *workspace, const char *name, const char *url,
+                          struct buf *out, struct err *e)
 {
     struct dataset_place place;
     struct change c = {.w = {.apply = apply_dataset}, .dataset = {.name = name, .created_ms = sys_wall_ms()}};
     int rc = dataset_name_check(name, e);
-    if (!rc) rc = find_workspace(w, workspace, &c.dataset.workspace, e);
-    if (!rc) rc = dataset_look(url, w->data_dir, &place, e);
-    if (rc) return rc;
+    if (!rc)
+        rc = find_workspace(w, workspace, &c.dataset.workspace, e);
+    if (!rc)
+        rc = dataset_look(url, w->data_dir, &place, e);
+    if (rc)
+        return rc;
     c.dataset.path = place.path;
     c.dataset.format = place.format;
     c.dataset.folder = place.folder;
     rc = commit(w, &c, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     audit_event("dataset_added", "workspace", workspace, "dataset", name, "by", "admin", NULL);
-    log_event(LOG_INFO, "core", "dataset added", "workspace", workspace, "dataset", name, "format", place.format, NULL);
+    log_event(LOG_INFO, "core", "dataset added", "workspace", workspace, "dataset", name, "format",
+              place.format, NULL);
     struct json_write j = JSON_WRITE_INIT(out);
     write_dataset(&j, workspace, &c.dataset);
     return written(out, e);
 }
 
-int workspace_dataset_remove(struct workspaces *w, const char *workspace, const char *name, struct buf *out, struct err *e)
+int workspace_dataset_remove(struct workspaces *w, const char *workspace, const char *name, struct buf *out,
+                             struct err *e)
 {
     struct change c = {.w = {.apply = apply_remove}, .dataset = {.name = name}};
     int rc = find_workspace(w, workspace, &c.dataset.workspace, e);
-    if (!rc) rc = commit(w, &c, e);
-    if (rc) return rc;
+    if (!rc)
+        rc = commit(w, &c, e);
+    if (rc)
+        return rc;
     audit_event("dataset_removed", "workspace", workspace, "dataset", name, "by", "admin", NULL);
     log_event(LOG_INFO, "core", "dataset removed", "workspace", workspace, "dataset", name, NULL);
     struct json_write j = JSON_WRITE_INIT(out);
@@ -503,46 +590,62 @@ static void write_limits(struct json_write *j, const char *workspace, const int6
     json_object_begin(j);
     json_kstr(j, "workspace", workspace);
     for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++) {
-        if (values[k]) json_ki64(j, limits[k].name, values[k]);
-        else json_kstr(j, limits[k].name, NULL);
+        if (values[k])
+            json_ki64(j, limits[k].name, values[k]);
+        else
+            json_kstr(j, limits[k].name, NULL);
     }
     json_object_end(j);
 }
 
-int workspace_set(struct workspaces *w, const char *workspace, const char *setting, struct buf *out, struct err *e)
+int workspace_set(struct workspaces *w, const char *workspace, const char *setting, struct buf *out,
+                  struct err *e)
 {
     size_t n = strcspn(setting, "=");
     struct change c = {.w = {.apply = apply_limit}, .limit = limit_find(setting, n)};
-    if (!setting[n]) return err_set(e, ERR_INVALID, "42601", "KEY=VALUE is wanted, not \"%.100s\"", setting);
+    if (!setting[n])
+        return err_set(e, ERR_INVALID, "42601", "KEY=VALUE is wanted, not \"%.100s\"", setting);
     if (c.limit == WORKSPACE_LIMITS)
-        return err_set(e, ERR_INVALID, "42601", "unknown key \"%.*s\"; it is queue, slots, spool_bytes, rows or run_timeout", (int)(n < 100 ? n : 100), setting);
+        return err_set(e, ERR_INVALID, "42601",
+                       "unknown key \"%.*s\"; it is queue, slots, spool_bytes, rows or run_timeout",
+                       (int)(n < 100 ? n : 100), setting);
     const char *value = setting + n + 1, *name = limits[c.limit].name;
     bool away = strcmp(value, "default") == 0;
-    if (!away && (!config_number(limits[c.limit].type, value, &c.value) || c.value < 1 || c.value > limits[c.limit].most))
-        return err_set(e, ERR_INVALID, "22023", "%s must be 1 to %lld (or \"default\"), not \"%.100s\"", name, (long long)limits[c.limit].most, value);
+    if (!away && (!config_number(limits[c.limit].type, value, &c.value) || c.value < 1 ||
+                  c.value > limits[c.limit].most))
+        return err_set(e, ERR_INVALID, "22023", "%s must be 1 to %lld (or \"default\"), not \"%.100s\"", name,
+                       (long long)limits[c.limit].most, value);
     int rc = find_workspace(w, workspace, &c.workspace, e);
-    if (!rc) rc = commit(w, &c, e);
-    if (rc) return rc;
-    audit_event("workspace_limit_set", "workspace", workspace, "limit", name, "value", value, "by", "admin", NULL);
-    log_event(LOG_INFO, "core", "workspace limit set", "workspace", workspace, "limit", name, "value", value, NULL);
+    if (!rc)
+        rc = commit(w, &c, e);
+    if (rc)
+        return rc;
+    audit_event("workspace_limit_set", "workspace", workspace, "limit", name, "value", value, "by", "admin",
+                NULL);
+    log_event(LOG_INFO, "core", "workspace limit set", "workspace", workspace, "limit", name, "value", value,
+              NULL);
     int64_t values[WORKSPACE_LIMITS];
-    for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++) values[k] = workspace_limit(w, c.workspace, k);
+    for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++)
+        values[k] = workspace_limit(w, c.workspace, k);
     struct json_write j = JSON_WRITE_INIT(out);
     write_limits(&j, workspace, values);
     return written(out, e);
 }
 
 /* Writes what `one` makes of each workspace (of that name; NULL all) into an array. */
-static int list(struct workspaces *w, const char *workspace, void (*one)(struct json_write *j, const struct workspace *x), struct buf *out, struct err *e)
+static int list(struct workspaces *w, const char *workspace,
+                void (*one)(struct json_write *j, const struct workspace *x), struct buf *out, struct err *e)
 {
     int64_t id = 0;
     int rc = workspace ? find_workspace(w, workspace, &id, e) : 0;
-    if (rc) return rc;
+    if (rc)
+        return rc;
     struct json_write j = JSON_WRITE_INIT(out);
     json_array_begin(&j);
     pthread_rwlock_rdlock(&w->lock);
     for (size_t i = 0; i < w->model.n; i++)
-        if (!workspace || w->model.all[i].row.id == id) one(&j, &w->model.all[i]);
+        if (!workspace || w->model.all[i].row.id == id)
+            one(&j, &w->model.all[i]);
     pthread_rwlock_unlock(&w->lock);
     json_array_end(&j);
     return written(out, e);
@@ -550,12 +653,14 @@ static int list(struct workspaces *w, const char *workspace, void (*one)(struct 
 
 static void list_datasets(struct json_write *j, const struct workspace *x)
 {
-    for (size_t i = 0; i < x->ndatasets; i++) write_dataset(j, x->row.name, &x->datasets[i]);
+    for (size_t i = 0; i < x->ndatasets; i++)
+        write_dataset(j, x->row.name, &x->datasets[i]);
 }
 
 static void list_buckets(struct json_write *j, const struct workspace *x)
 {
-    for (size_t i = 0; i < x->nbuckets; i++) write_bucket(j, x->row.name, &x->buckets[i]);
+    for (size_t i = 0; i < x->nbuckets; i++)
+        write_bucket(j, x->row.name, &x->buckets[i]);
 }
 
 static void list_workspace(struct json_write *j, const struct workspace *x)
@@ -566,8 +671,10 @@ static void list_workspace(struct json_write *j, const struct workspace *x)
     json_ki64(j, "datasets", (int64_t)x->ndatasets);
     json_ki64(j, "buckets", (int64_t)x->nbuckets);
     for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++) {
-        if (x->limits[k]) json_ki64(j, limits[k].name, x->limits[k]);
-        else json_kstr(j, limits[k].name, NULL);
+        if (x->limits[k])
+            json_ki64(j, limits[k].name, x->limits[k]);
+        else
+            json_kstr(j, limits[k].name, NULL);
     }
     json_time(j, "createdAt", x->row.created_ms);
     json_object_end(j);

@@ -13,15 +13,16 @@
 #include "base/config.h"
 #include "base/sys.h"
 
-#define NS_PER_MS      1000000LL
-#define ADAPTIVE_MAX_MS 25000 /* most that a header may ask for: clients give up on a request after 30 s and submit again */
+#define NS_PER_MS 1000000LL
+#define ADAPTIVE_MAX_MS                                                                                      \
+    25000 /* most that a header may ask for: clients give up on a request after 30 s and submit again */
 
 struct submit_state {
     struct d360_submit in;
     enum d360_format format;
-    bool empty_pending;                   /* Arrow: a pending body has no bytes at all */
+    bool empty_pending; /* Arrow: a pending body has no bytes at all */
     struct query *query;
-    int64_t adaptive_until, plan_until;   /* monotonic */
+    int64_t adaptive_until, plan_until; /* monotonic */
 };
 
 static enum handled submitted(struct request *rq);
@@ -49,8 +50,9 @@ static bool status_headers(struct request *rq, const struct query_view *v, uint6
 /* Clients that send such a header take a pending body of no bytes for "still running"; the others read the schema from it. */
 static bool sends_hyperdb_header(struct request *rq)
 {
-    static const char *const names[] = {"x-hyperdb-workload", "x-hyperdb-external-client-context", "x-hyperdb-adaptive-timeout",
-                                        "x-hyperdb-dataspace", "x-hyperdb-query-id", "x-hyperdb-client"};
+    static const char *const names[] = {"x-hyperdb-workload",         "x-hyperdb-external-client-context",
+                                        "x-hyperdb-adaptive-timeout", "x-hyperdb-dataspace",
+                                        "x-hyperdb-query-id",         "x-hyperdb-client"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (request_header(rq, names[i]))
             return true;
@@ -159,11 +161,13 @@ static enum handled submitted(struct request *rq)
     if (query_state_ended(v.state)) {
         if (st->in.async)
             return answer_pending(rq, &v);
-        return rq->may_block || !v.rows || rows_at_once(st->query) ? complete(rq) : request_defer(rq, complete);
+        return rq->may_block || !v.rows || rows_at_once(st->query) ? complete(rq)
+                                                                   : request_defer(rq, complete);
     }
     if (!st->in.async && now < st->adaptive_until)
         return request_park(rq, st->query, QF_ENDED, 0, st->adaptive_until, submitted);
-    if (!(v.flags & QF_PLANNED) && now < st->plan_until) /* the answer must have the schema, or the syntax error */
+    if (!(v.flags & QF_PLANNED) &&
+        now < st->plan_until) /* the answer must have the schema, or the syntax error */
         return request_park(rq, st->query, QF_ACCEPTED | QF_PLANNED, 0, st->plan_until, submitted);
     if (st->in.async)
         return answer_pending(rq, &v);
@@ -226,14 +230,18 @@ static enum handled submit(struct request *rq)
 
     int64_t wait_ms = config.data360_adaptive_timeout, asked;
     const char *header = request_header(rq, "X-hyperdb-adaptive-timeout");
-    if (header && data360__read_duration(header, &asked)) /* its syntax is not documented: what we cannot read changes nothing */
+    if (header && data360__read_duration(
+                      header, &asked)) /* its syntax is not documented: what we cannot read changes nothing */
         wait_ms = asked < ADAPTIVE_MAX_MS ? asked : ADAPTIVE_MAX_MS;
     int64_t now = sys_mono_ns();
     st->adaptive_until = now + wait_ms * NS_PER_MS;
     st->plan_until = now + config.data360_plan_wait * NS_PER_MS;
 
     CLEANUP_BUF struct buf memory = BUF_INIT(16000);
-    struct submit in = {.dialect = DIALECT_DATA360, .profile = WIRE_PROFILE_PG, .default_source = "data_catalog", .default_database = "main"};
+    struct submit in = {.dialect = DIALECT_DATA360,
+                        .profile = WIRE_PROFILE_PG,
+                        .default_source = "data_catalog",
+                        .default_database = "main"};
     in.sql = st->in.ph.sql;
     in.sql_len = st->in.ph.sql_len;
     in.params = st->in.params;
@@ -268,12 +276,15 @@ static const struct route routes[] = {
     {"POST", BASE, "data360.submit", submit, ROLE_MEMBER},
     {"GET", BASE "/{id}", "data360.status", data360__get_status, ROLE_READER},
     {"GET", BASE "/{id}/rows", "data360.rows", data360__get_rows, ROLE_READER},
-    {"GET", BASE "/{id}/row", "data360.row", data360__get_rows, ROLE_READER}, /* pre-GA shapes, still called by one client */
+    {"GET", BASE "/{id}/row", "data360.row", data360__get_rows,
+     ROLE_READER}, /* pre-GA shapes, still called by one client */
     {"GET", BASE "/{id}/chunks/{chunk}", "data360.chunk", data360__get_chunk, ROLE_READER},
     {"GET", BASE "/{id}/chunk/{chunk}", "data360.chunk_singular", data360__get_chunk, ROLE_READER},
     {"GET", BASE "/{id}/metadata", "data360.metadata", data360__get_metadata, ROLE_READER},
-    {"DELETE", BASE "/{id}", "data360.delete", data360__delete, ROLE_READER}, /* the handler refuses readers, unknown ids are 204 for all */
+    {"DELETE", BASE "/{id}", "data360.delete", data360__delete,
+     ROLE_READER}, /* the handler refuses readers, unknown ids are 204 for all */
     {NULL, NULL, NULL, NULL, 0},
 };
 
-const struct dialect dialect_data360 = {DIALECT_DATA360, "data360", CREDENTIAL_DATA360, routes, data360__write_error, NULL};
+const struct dialect dialect_data360 = {DIALECT_DATA360,      "data360", CREDENTIAL_DATA360, routes,
+                                        data360__write_error, NULL};

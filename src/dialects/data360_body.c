@@ -45,8 +45,8 @@ bool data360__read_duration(const char *s, int64_t *ret_ms)
     return true;
 }
 
-static int read_word(json_value root, const char *key, const char *const *words, const int *values, int *ret, const char *allowed,
-                     struct err *e)
+static int read_word(json_value root, const char *key, const char *const *words, const int *values, int *ret,
+                     const char *allowed, struct err *e)
 {
     json_value v = json_get(root, key);
     if (!given(v))
@@ -66,7 +66,8 @@ static bool zone_form(const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         char c = s[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("+-_/:", c)))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              strchr("+-_/:", c)))
             return false;
     }
     return n > 0 && n <= 64;
@@ -79,8 +80,12 @@ static int read_settings(json_value settings, struct d360_submit *out, struct er
         return 0;
     if (json_kind(settings) != JSON_OBJECT)
         return wrong("settings", "an object", settings, e);
-    static const struct { const char *key; int what; } known[] = {
-        {"time_zone", 0}, {"timezone", 0}, {"lc_time", 1}, {"language", 1}, {"query_timeout", 2}, /* documented names last: they win */
+    static const struct {
+        const char *key;
+        int what;
+    } known[] = {
+        {"time_zone", 0}, {"timezone", 0},      {"lc_time", 1},
+        {"language", 1},  {"query_timeout", 2}, /* documented names last: they win */
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         json_value v = json_get(settings, known[i].key);
@@ -97,15 +102,16 @@ static int read_settings(json_value settings, struct d360_submit *out, struct er
             return wrong(known[i].key, "a string", v, e);
         if (known[i].what == 0) {
             if (!zone_form(s, n))
-                return err_set(e, ERR_INVALID, "22023", "invalid value for setting %s: \"%.*s\"", known[i].key,
-                               (int)utf8_cut(s, n, n > 64 ? 64 : n), s);
+                return err_set(e, ERR_INVALID, "22023", "invalid value for setting %s: \"%.*s\"",
+                               known[i].key, (int)utf8_cut(s, n, n > 64 ? 64 : n), s);
             out->timezone = s;
         } else if (known[i].what == 1) {
             if (n > 64)
                 return err_set(e, ERR_INVALID, "22023", "invalid value for setting %s", known[i].key);
             out->language = n ? s : NULL;
         } else if (!data360__read_duration(s, &out->run_timeout_ms)) {
-            return err_set(e, ERR_INVALID, "22023", "invalid value for setting query_timeout: use \"1500ms\" or \"10s\"");
+            return err_set(e, ERR_INVALID, "22023",
+                           "invalid value for setting query_timeout: use \"1500ms\" or \"10s\"");
         }
     }
     return 0;
@@ -122,8 +128,10 @@ static int read_range(json_value range, struct d360_submit *out, struct err *e)
     json_value rows = json_get(range, "rowLimit"), bytes = json_get(range, "byteLimit");
     if (given(rows) && (!json_int(rows, &out->range_rows) || out->range_rows < 1))
         return err_set(e, ERR_INVALID, "22023", "resultRange.rowLimit must be an integer greater than 0");
-    if (given(bytes) && (!json_int(bytes, &out->range_bytes) || out->range_bytes < 1 || out->range_bytes > D360_BYTES_MAX))
-        return err_set(e, ERR_INVALID, "22023", "resultRange.byteLimit must be an integer between 1 and %d", D360_BYTES_MAX);
+    if (given(bytes) &&
+        (!json_int(bytes, &out->range_bytes) || out->range_bytes < 1 || out->range_bytes > D360_BYTES_MAX))
+        return err_set(e, ERR_INVALID, "22023", "resultRange.byteLimit must be an integer between 1 and %d",
+                       D360_BYTES_MAX);
     out->has_range = true;
     return 0;
 }
@@ -144,7 +152,8 @@ static int read_fields(struct arena *a, json_value root, struct d360_submit *out
     int async = 0, style = D360_QMARK;
     int r = read_word(root, "transferMode", modes, (const int[]){0, 1}, &async, "ADAPTIVE or ASYNC", e);
     if (!r)
-        r = read_word(root, "paramStyle", styles, (const int[]){D360_QMARK, D360_NAMED, D360_DOLLAR, D360_DOLLAR}, &style,
+        r = read_word(root, "paramStyle", styles,
+                      (const int[]){D360_QMARK, D360_NAMED, D360_DOLLAR, D360_DOLLAR}, &style,
                       "QUESTION_MARK, NAMED or DOLLARED", e);
     if (r)
         return r;
@@ -153,7 +162,9 @@ static int read_fields(struct arena *a, json_value root, struct d360_submit *out
     json_value limit = json_get(root, "queryRowLimit");
     out->row_limit = -1;
     if (given(limit) && (!json_int(limit, &out->row_limit) || out->row_limit < -1))
-        return err_set(e, ERR_INVALID, "22023", "queryRowLimit must be an integer: 0 for the schema only, -1 for no limit, or a number of rows");
+        return err_set(
+            e, ERR_INVALID, "22023",
+            "queryRowLimit must be an integer: 0 for the schema only, -1 for no limit, or a number of rows");
     r = read_settings(json_get(root, "settings"), out, e);
     if (!r)
         r = read_range(json_get(root, "resultRange"), out, e);
@@ -164,7 +175,8 @@ static int read_fields(struct arena *a, json_value root, struct d360_submit *out
     return r;
 }
 
-int data360__read_submit(struct arena *a, const char *body, size_t n, struct d360_submit *ret, bool *ret_is_json, struct err *e)
+int data360__read_submit(struct arena *a, const char *body, size_t n, struct d360_submit *ret,
+                         bool *ret_is_json, struct err *e)
 {
     struct json_doc *doc = NULL;
     struct err why;
@@ -182,7 +194,8 @@ int data360__read_submit(struct arena *a, const char *body, size_t n, struct d36
     }
     json_value root = json_root(doc);
     if (json_kind(root) != JSON_OBJECT)
-        return err_set(e, ERR_INVALID, "22023", "the request body must be a JSON object, not %s", json_kind_name(json_kind(root)));
+        return err_set(e, ERR_INVALID, "22023", "the request body must be a JSON object, not %s",
+                       json_kind_name(json_kind(root)));
     struct d360_submit out = {0};
     r = read_fields(a, root, &out, e);
     if (!r)

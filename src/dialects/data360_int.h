@@ -8,9 +8,10 @@
 
 #include "dialects/dialect.h"
 
-#define D360_BYTES_MAX  20971520  /* 20 MiB: largest byteLimit, and the inline range; real clients send exactly this */
-#define D360_WAIT_MAX   10000     /* ms: waitTimeMs, and the wait for a chunk or row at the frontier */
-#define D360_GRACE_MS   60000     /* a canceled query answers 408 for this long, then 404 */
+#define D360_BYTES_MAX                                                                                       \
+    20971520 /* 20 MiB: largest byteLimit, and the inline range; real clients send exactly this */
+#define D360_WAIT_MAX   10000 /* ms: waitTimeMs, and the wait for a chunk or row at the frontier */
+#define D360_GRACE_MS   60000 /* a canceled query answers 408 for this long, then 404 */
 #define D360_PARAMS_MAX 10000
 #define D360_ARROW      "application/vnd.apache.arrow.stream"
 
@@ -18,23 +19,27 @@
 enum d360_style { D360_QMARK, D360_NAMED, D360_DOLLAR };
 
 struct d360_placeholders {
-    const char *sql; size_t sql_len; /* with $1..$n in place of what stood there */
-    uint32_t count;                  /* n */
-    const char **names;              /* NAMED: the n names, without colon, by first appearance */
+    const char *sql;
+    size_t sql_len;     /* with $1..$n in place of what stood there */
+    uint32_t count;     /* n */
+    const char **names; /* NAMED: the n names, without colon, by first appearance */
 };
 /* Rewrites. ERR_INVALID with position for placeholders of another style. */
-int data360__placeholders(struct arena *a, enum d360_style style, const char *sql, size_t n, struct d360_placeholders *ret, struct err *e) MUST_USE;
+int data360__placeholders(struct arena *a, enum d360_style style, const char *sql, size_t n,
+                          struct d360_placeholders *ret, struct err *e) MUST_USE;
 /* Undoes it: the text as it was sent, and the place in it (code points) of a place in the rewritten one. Only needs the style and names. *pos and
  * *end (-1 = unknown) are changed in place. */
-int data360__restore(struct arena *a, enum d360_style style, const char *const *names, uint32_t nnames, const char *sql, size_t n, int64_t *pos,
-                     int64_t *end, const char **ret, size_t *ret_len) MUST_USE;
+int data360__restore(struct arena *a, enum d360_style style, const char *const *names, uint32_t nnames,
+                     const char *sql, size_t n, int64_t *pos, int64_t *end, const char **ret,
+                     size_t *ret_len) MUST_USE;
 /* The parameters array against the placeholders: types known, texts well formed, counts equal. The result lies in `a`, in the order of $1..$n. */
-int data360__parameters(struct arena *a, enum d360_style style, const struct d360_placeholders *ph, json_value parameters,
-                        struct wire_param **ret, struct err *e) MUST_USE;
+int data360__parameters(struct arena *a, enum d360_style style, const struct d360_placeholders *ph,
+                        json_value parameters, struct wire_param **ret, struct err *e) MUST_USE;
 
 /* ---- data360_types.c ---- */
 /* One element of the parameters array; `label` begins its messages. */
-int data360__typed(struct arena *a, json_value item, const char *label, struct wire_param *ret, struct err *e) MUST_USE;
+int data360__typed(struct arena *a, json_value item, const char *label, struct wire_param *ret,
+                   struct err *e) MUST_USE;
 
 /* ---- data360_body.c ---- */
 struct d360_submit { /* texts live in the arena */
@@ -49,7 +54,8 @@ struct d360_submit { /* texts live in the arena */
     int64_t row_limit;               /* -1 none */
 };
 /* `*ret_is_json` tells whether the body was JSON at all (415 under the Arrow type). */
-int data360__read_submit(struct arena *a, const char *body, size_t n, struct d360_submit *ret, bool *ret_is_json, struct err *e) MUST_USE;
+int data360__read_submit(struct arena *a, const char *body, size_t n, struct d360_submit *ret,
+                         bool *ret_is_json, struct err *e) MUST_USE;
 /* "1500ms", "10s", "1500" (ms). False when it is none of these. */
 bool data360__read_duration(const char *s, int64_t *ret_ms);
 
@@ -69,7 +75,8 @@ uint64_t data360__inline_batches(const struct segment *s);
 /* Chunks that can be fetched; `inline_batches` counts only for INLINE. */
 uint64_t data360__chunk_count(enum d360_layout l, uint64_t batches, uint64_t inline_batches, bool complete);
 /* Batches [*ret_first, *ret_first + *ret_n) of a chunk that exists. */
-void data360__chunk(enum d360_layout l, uint64_t chunk, uint64_t inline_batches, uint64_t *ret_first, uint64_t *ret_n);
+void data360__chunk(enum d360_layout l, uint64_t chunk, uint64_t inline_batches, uint64_t *ret_first,
+                    uint64_t *ret_n);
 
 /* {"columns":[...]} (NULL schema: no columns). */
 void data360__metadata(struct json_write *w, const struct schema *s);
@@ -94,11 +101,16 @@ bool data360__ended_badly(struct request *rq, const struct query_view *v, enum h
 /* ---- data360_read.c ---- */
 /* Answers 200 with rows [first, first + n) (byte_limit 0 = none), streaming; takes `rows` over. `raw`: whole batches [batch, batch + nbatches), which
  * are those rows. */
-struct d360_range { uint64_t first, n, byte_limit; bool raw; uint64_t batch, nbatches; };
-enum handled data360__send(struct request *rq, enum d360_format f, const struct schema *s, bool omit_schema, struct rows *rows,
-                           const struct d360_range *range);
+struct d360_range {
+    uint64_t first, n, byte_limit;
+    bool raw;
+    uint64_t batch, nbatches;
+};
+enum handled data360__send(struct request *rq, enum d360_format f, const struct schema *s, bool omit_schema,
+                           struct rows *rows, const struct d360_range *range);
 /* ... without rows: JSON "data" is [] or null. */
-enum handled data360__send_empty(struct request *rq, enum d360_format f, const struct schema *s, bool omit_schema, bool null_data);
+enum handled data360__send_empty(struct request *rq, enum d360_format f, const struct schema *s,
+                                 bool omit_schema, bool null_data);
 enum handled data360__get_status(struct request *rq);
 enum handled data360__get_rows(struct request *rq);
 enum handled data360__get_chunk(struct request *rq);

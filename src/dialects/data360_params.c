@@ -25,12 +25,14 @@ static const char *style_word(enum d360_style s)
     return s == D360_QMARK ? "qmark" : s == D360_NAMED ? "named" : "dollar";
 }
 
-static int conflict(const char *sql, size_t n, struct sql_piece t, const char *found, enum d360_style style, struct err *e)
+static int conflict(const char *sql, size_t n, struct sql_piece t, const char *found, enum d360_style style,
+                    struct err *e)
 {
     int len = t.n > 64 ? 64 : (int)t.n;
     /* the wording that the product's Python client looks for */
-    int r = err_set(e, ERR_INVALID, "42601", "conflicting parameter style '%s' of %.*s: paramStyle is set to '%s'", found, len, sql + t.at,
-                    style_word(style));
+    int r = err_set(e, ERR_INVALID, "42601",
+                    "conflicting parameter style '%s' of %.*s: paramStyle is set to '%s'", found, len,
+                    sql + t.at, style_word(style));
     if (e) {
         e->position = (int64_t)utf8_length(sql, t.at);
         e->position_end = e->position + (int64_t)utf8_length(sql + t.at, t.n);
@@ -41,7 +43,12 @@ static int conflict(const char *sql, size_t n, struct sql_piece t, const char *f
 
 /* Names in order of appearance, found through a table of NAME_SLOTS with a random basis: a statement may hold millions of placeholders. */
 #define NAME_SLOTS 32768u /* > 2 * D360_PARAMS_MAX, a power of two */
-struct names { const char **names; uint32_t n, cap; uint32_t *slots; uint64_t basis; };
+struct names {
+    const char **names;
+    uint32_t n, cap;
+    uint32_t *slots;
+    uint64_t basis;
+};
 
 static uint32_t *name_slot(struct names *ns, const char *p, size_t n)
 {
@@ -102,10 +109,12 @@ static uint32_t dollar_number(const char *p, size_t n)
     return v;
 }
 
-static int one_placeholder(struct arena *a, enum d360_style style, const char *sql, size_t n, struct sql_piece t, struct names *names,
-                           uint32_t *count, uint32_t *ret, struct err *e)
+static int one_placeholder(struct arena *a, enum d360_style style, const char *sql, size_t n,
+                           struct sql_piece t, struct names *names, uint32_t *count, uint32_t *ret,
+                           struct err *e)
 {
-    static const enum sql_token token_of[] = {[D360_QMARK] = SQL_QMARK, [D360_NAMED] = SQL_NAMED, [D360_DOLLAR] = SQL_NUMBERED};
+    static const enum sql_token token_of[] = {
+        [D360_QMARK] = SQL_QMARK, [D360_NAMED] = SQL_NAMED, [D360_DOLLAR] = SQL_NUMBERED};
     if (t.token != token_of[style]) {
         const char *found = t.token == SQL_QMARK ? "qmark" : t.token == SQL_NUMBERED ? "dollar" : "named";
         return conflict(sql, n, t, found, style, e);
@@ -114,7 +123,8 @@ static int one_placeholder(struct arena *a, enum d360_style style, const char *s
     if (style == D360_DOLLAR) {
         number = dollar_number(sql + t.at, t.n);
         if (!number)
-            return err_set(e, ERR_INVALID, "42P02", "there is no parameter %.*s", t.n > 32 ? 32 : (int)t.n, sql + t.at);
+            return err_set(e, ERR_INVALID, "42P02", "there is no parameter %.*s", t.n > 32 ? 32 : (int)t.n,
+                           sql + t.at);
         if (number > *count)
             *count = number;
     } else if (style == D360_NAMED) {
@@ -143,11 +153,12 @@ static bool ends_with_gap(const char *sql, size_t n)
 static bool needs_gap(const char *sql, size_t n)
 {
     char c = n ? sql[n - 1] : ' ';
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || (unsigned char)c >= 0x80 ||
-           ends_with_gap(sql, n);
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '$' || (unsigned char)c >= 0x80 || ends_with_gap(sql, n);
 }
 
-int data360__placeholders(struct arena *a, enum d360_style style, const char *sql, size_t n, struct d360_placeholders *ret, struct err *e)
+int data360__placeholders(struct arena *a, enum d360_style style, const char *sql, size_t n,
+                          struct d360_placeholders *ret, struct err *e)
 {
     struct names names = {0};
     uint32_t count = 0;
@@ -167,7 +178,8 @@ int data360__placeholders(struct arena *a, enum d360_style style, const char *sq
             return r;
         if (style == D360_DOLLAR) /* stays as it is */
             continue;
-        if (buf_add(&out, sql + copied, t.at - copied) || (needs_gap(sql, t.at) && buf_str_add(&out, GAP)) || buf_printf(&out, "$%u", number))
+        if (buf_add(&out, sql + copied, t.at - copied) || (needs_gap(sql, t.at) && buf_str_add(&out, GAP)) ||
+            buf_printf(&out, "$%u", number))
             return err_set(e, ERR_LIMIT, "54000", "the statement has too many parameters");
         copied = t.at + t.n;
         if (copied < n && sql[copied] >= '0' && sql[copied] <= '9') /* "?5" would become "$15" */
@@ -184,7 +196,11 @@ int data360__placeholders(struct arena *a, enum d360_style style, const char *sq
 
 /* ---- and back ---- */
 
-struct edit { int64_t *place; size_t byte; bool done; }; /* a place in code points, found as a byte offset of the rewritten text */
+struct edit {
+    int64_t *place;
+    size_t byte;
+    bool done;
+}; /* a place in code points, found as a byte offset of the rewritten text */
 
 static size_t byte_of(const char *sql, size_t n, int64_t position)
 {
@@ -197,8 +213,8 @@ static size_t byte_of(const char *sql, size_t n, int64_t position)
     return at;
 }
 
-int data360__restore(struct arena *a, enum d360_style style, const char *const *names, uint32_t nnames, const char *sql, size_t n, int64_t *pos,
-                     int64_t *end, const char **ret, size_t *ret_len)
+int data360__restore(struct arena *a, enum d360_style style, const char *const *names, uint32_t nnames,
+                     const char *sql, size_t n, int64_t *pos, int64_t *end, const char **ret, size_t *ret_len)
 {
     if (style == D360_DOLLAR) {
         *ret = sql;
@@ -264,7 +280,8 @@ static const char *param_name(json_value item, size_t *ret_n)
 }
 
 /* NAMED: fills at[i] with the index in the array for name i. Names bind where given, else first appearance does. */
-static int bind_names(struct arena *a, const struct d360_placeholders *ph, json_value parameters, size_t n, uint32_t *at, struct err *e)
+static int bind_names(struct arena *a, const struct d360_placeholders *ph, json_value parameters, size_t n,
+                      uint32_t *at, struct err *e)
 {
     size_t named = 0, len = 0;
     for (size_t i = 0; i < n; i++)
@@ -287,7 +304,8 @@ static int bind_names(struct arena *a, const struct d360_placeholders *ph, json_
         int shown = len > 64 ? (int)utf8_cut(name, len, 64) : (int)len;
         uint32_t k = known.slots ? *name_slot(&known, name, len) : 0;
         if (!k--)
-            return err_set(e, ERR_INVALID, "07001", "parameter :%.*s is not used in the statement", shown, name);
+            return err_set(e, ERR_INVALID, "07001", "parameter :%.*s is not used in the statement", shown,
+                           name);
         if (at[k] != UINT32_MAX)
             return err_set(e, ERR_INVALID, "07001", "parameter :%.*s is given twice", shown, name);
         at[k] = (uint32_t)i;
@@ -315,8 +333,8 @@ static int check_dollars(struct arena *a, const struct d360_placeholders *ph, st
     return 0;
 }
 
-int data360__parameters(struct arena *a, enum d360_style style, const struct d360_placeholders *ph, json_value parameters,
-                        struct wire_param **ret, struct err *e)
+int data360__parameters(struct arena *a, enum d360_style style, const struct d360_placeholders *ph,
+                        json_value parameters, struct wire_param **ret, struct err *e)
 {
     enum json_kind k = json_kind(parameters);
     if (k != JSON_ABSENT && k != JSON_NULL && k != JSON_ARRAY)
@@ -327,7 +345,8 @@ int data360__parameters(struct arena *a, enum d360_style style, const struct d36
     for (size_t i = 0; i < n; i++) {
         enum json_kind item = json_kind(json_at(parameters, i));
         if (item != JSON_OBJECT)
-            return err_set(e, ERR_INVALID, "22023", "parameter %zu must be an object, not %s", i + 1, json_kind_name(item));
+            return err_set(e, ERR_INVALID, "22023", "parameter %zu must be an object, not %s", i + 1,
+                           json_kind_name(item));
     }
     uint32_t *at = arena_alloc(a, (ph->count + 1) * sizeof *at);
     struct wire_param *out = arena_alloc(a, (ph->count + 1) * sizeof *out);
@@ -337,11 +356,13 @@ int data360__parameters(struct arena *a, enum d360_style style, const struct d36
         at[i] = i;
     int r = style == D360_NAMED ? bind_names(a, ph, parameters, n, at, e) : 0;
     if (!r && n != ph->count)
-        r = err_set(e, ERR_INVALID, "07001", "the statement has %u parameters, the request gives %zu", ph->count, n);
+        r = err_set(e, ERR_INVALID, "07001", "the statement has %u parameters, the request gives %zu",
+                    ph->count, n);
     if (!r && style == D360_DOLLAR)
         r = check_dollars(a, ph, e);
     for (uint32_t i = 0; !r && i < ph->count; i++) {
-        const char *label = style == D360_NAMED ? arena_printf(a, "parameter :%.64s", ph->names[i]) : arena_printf(a, "parameter %u", i + 1);
+        const char *label = style == D360_NAMED ? arena_printf(a, "parameter :%.64s", ph->names[i])
+                                                : arena_printf(a, "parameter %u", i + 1);
         r = label ? data360__typed(a, json_at(parameters, at[i]), label, &out[i], e) : no_memory(e);
     }
     if (r)

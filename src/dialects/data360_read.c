@@ -45,7 +45,8 @@ static enum handled service_error(struct request *rq, int r, const struct err *e
 }
 
 /* Finds the query. False: *ret is what the handler returns. */
-static bool find(struct request *rq, handler_fn self, struct query **ret_query, struct query_view *v, enum handled *ret)
+static bool find(struct request *rq, handler_fn self, struct query **ret_query, struct query_view *v,
+                 enum handled *ret)
 {
     struct err e;
     err_clear(&e);
@@ -116,7 +117,8 @@ static int begin_arrow(struct request *rq, const struct schema *s, bool omit_sch
     return omit_schema ? 0 : data360__arrow_schema(s, &rq->reply.body, e);
 }
 
-enum handled data360__send_empty(struct request *rq, enum d360_format f, const struct schema *s, bool omit_schema, bool null_data)
+enum handled data360__send_empty(struct request *rq, enum d360_format f, const struct schema *s,
+                                 bool omit_schema, bool null_data)
 {
     if (f == D360_ARROW_STREAM) {
         struct err e;
@@ -137,13 +139,14 @@ enum handled data360__send_empty(struct request *rq, enum d360_format f, const s
     return REPLY_READY;
 }
 
-enum handled data360__send(struct request *rq, enum d360_format f, const struct schema *s, bool omit_schema, struct rows *rows,
-                           const struct d360_range *range)
+enum handled data360__send(struct request *rq, enum d360_format f, const struct schema *s, bool omit_schema,
+                           struct rows *rows, const struct d360_range *range)
 {
     struct err e;
     err_clear(&e);
     struct segment *seg = rows_segment(rows);
-    struct reply_rows out = {.rows = rows, .from = range->first, .limit = range->n, .byte_limit = range->byte_limit};
+    struct reply_rows out = {
+        .rows = rows, .from = range->first, .limit = range->n, .byte_limit = range->byte_limit};
     for (uint64_t i = 0; range->raw && i < range->nbatches; i++) {
         uint64_t first, n, off, len;
         segment_batch_rows(seg, range->batch + i, &first, &n);
@@ -168,7 +171,8 @@ enum handled data360__send(struct request *rq, enum d360_format f, const struct 
             return data360__fail(rq, 500, &e);
         }
         out.encoder = encoder_find("arrow");
-        out.options = (struct encode_options){.profile = TEXT_DATA360, .no_schema = true}; /* never an end-of-stream marker (specs 2.5) */
+        out.options = (struct encode_options){
+            .profile = TEXT_DATA360, .no_schema = true}; /* never an end-of-stream marker (specs 2.5) */
         out.raw = range->raw;
     } else {
         struct json_write w = reply_json(rq, 200);
@@ -187,8 +191,8 @@ enum handled data360__send(struct request *rq, enum d360_format f, const struct 
 /* ---- status ---- */
 
 /* Chunks that can be fetched now. False: needs a worker, *ret is what to return. */
-static bool count_chunks(struct request *rq, struct query *q, const struct query_view *v, handler_fn self, uint64_t *ret_chunks,
-                         enum handled *ret)
+static bool count_chunks(struct request *rq, struct query *q, const struct query_view *v, handler_fn self,
+                         uint64_t *ret_chunks, enum handled *ret)
 {
     enum d360_layout layout = data360__layout(v);
     bool complete = v->state == QUERY_FINISHED;
@@ -231,7 +235,8 @@ enum handled data360__get_status(struct request *rq)
     struct query *q;
     struct query_view v;
     uint64_t chunks;
-    if (!find(rq, data360__get_status, &q, &v, &ret) || !count_chunks(rq, q, &v, data360__get_status, &chunks, &ret))
+    if (!find(rq, data360__get_status, &q, &v, &ret) ||
+        !count_chunks(rq, q, &v, data360__get_status, &chunks, &ret))
         return ret;
     if (!x->has_baseline) {
         x->has_baseline = true;
@@ -281,10 +286,12 @@ enum handled data360__get_chunk(struct request *rq)
     struct query *q;
     struct query_view v;
     uint64_t chunks;
-    if (!find(rq, data360__get_chunk, &q, &v, &ret) || !count_chunks(rq, q, &v, data360__get_chunk, &chunks, &ret))
+    if (!find(rq, data360__get_chunk, &q, &v, &ret) ||
+        !count_chunks(rq, q, &v, data360__get_chunk, &chunks, &ret))
         return ret;
     if (chunk >= chunks) {
-        if (!query_state_ended(v.state) && chunk == chunks && sys_mono_ns() < x->deadline) /* the frontier of a running query */
+        if (!query_state_ended(v.state) && chunk == chunks &&
+            sys_mono_ns() < x->deadline) /* the frontier of a running query */
             return request_park(rq, q, QF_ENDED, v.version, x->deadline, data360__get_chunk);
         return chunk_out_of_range(rq);
     }
@@ -299,7 +306,8 @@ enum handled data360__get_chunk(struct request *rq)
     if (r)
         return service_error(rq, r, &e);
     struct segment *seg = rows_segment(rows);
-    data360__chunk(layout, chunk, layout == D360_INLINE ? data360__inline_batches(seg) : 0, &range.batch, &range.nbatches);
+    data360__chunk(layout, chunk, layout == D360_INLINE ? data360__inline_batches(seg) : 0, &range.batch,
+                   &range.nbatches);
     if (range.batch + range.nbatches > segment_nbatches(seg)) {
         rows_close(rows);
         return chunk_out_of_range(rq);
@@ -309,7 +317,10 @@ enum handled data360__get_chunk(struct request *rq)
 
 /* ---- rows ---- */
 
-struct rows_query { int64_t offset, limit, bytes; bool omit; };
+struct rows_query {
+    int64_t offset, limit, bytes;
+    bool omit;
+};
 
 static int read_rows_query(struct request *rq, struct rows_query *in, struct err *e)
 {
@@ -351,7 +362,8 @@ enum handled data360__get_rows(struct request *rq)
         }
         if (v.rows == 0 && in.offset == 0) /* an empty result can be read, for its schema */
             return data360__send_empty(rq, f, v.schema, omit, false);
-        err_set(&e, ERR_INVALID, "22023", "Request out of range: The specified offset is %lld, but only %llu tuples are available",
+        err_set(&e, ERR_INVALID, "22023",
+                "Request out of range: The specified offset is %lld, but only %llu tuples are available",
                 (long long)in.offset, (unsigned long long)v.rows);
         return data360__fail(rq, 400, &e);
     }
@@ -362,7 +374,8 @@ enum handled data360__get_rows(struct request *rq)
     if (r)
         return service_error(rq, r, &e);
     uint64_t have = segment_rows(rows_segment(rows)), offset = (uint64_t)in.offset;
-    struct d360_range range = {.first = offset, .n = have > offset ? have - offset : 0, .byte_limit = (uint64_t)in.bytes};
+    struct d360_range range = {
+        .first = offset, .n = have > offset ? have - offset : 0, .byte_limit = (uint64_t)in.bytes};
     if (range.n > (uint64_t)in.limit)
         range.n = (uint64_t)in.limit;
     return data360__send(rq, f, v.schema, omit, rows, &range);

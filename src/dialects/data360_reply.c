@@ -44,7 +44,10 @@ static int weight(struct slice s)
     return v > 1000 ? 1000 : v;
 }
 
-struct wish { int q, specific, order; bool set; };
+struct wish {
+    int q, specific, order;
+    bool set;
+};
 
 /* The most specific range that covers a type decides its weight (RFC 9110, 12.5.1). */
 static void wish_for(struct wish *w, int q, int specific, int order)
@@ -141,7 +144,8 @@ uint64_t data360__chunk_count(enum d360_layout l, uint64_t batches, uint64_t inl
     return complete ? batches - inline_batches + 1 : 0; /* INLINE: not closed before the end */
 }
 
-void data360__chunk(enum d360_layout l, uint64_t chunk, uint64_t inline_batches, uint64_t *ret_first, uint64_t *ret_n)
+void data360__chunk(enum d360_layout l, uint64_t chunk, uint64_t inline_batches, uint64_t *ret_first,
+                    uint64_t *ret_n)
 {
     *ret_n = 1;
     if (l == D360_ROWS) {
@@ -253,7 +257,8 @@ void data360__status(struct json_write *w, const struct query_view *v, uint64_t 
     bool running = !query_state_ended(v->state);
     json_object_begin(w);
     json_kstr(w, "queryId", id_uuid(&v->id, id));
-    json_kstr(w, "completionStatus", running ? config_word("data360.running_word", config.data360_running_word) : "FINISHED");
+    json_kstr(w, "completionStatus",
+              running ? config_word("data360.running_word", config.data360_running_word) : "FINISHED");
     json_key(w, "chunkCount");
     json_u64(w, chunks);
     json_key(w, "rowCount");
@@ -385,7 +390,7 @@ struct fault { /* an error in this dialect's terms */
     const struct qid *query; /* NULL none */
     const char *sql;         /* NULL none: then no customerDetail */
     size_t sql_len;
-    int64_t position, end;   /* in sql */
+    int64_t position, end; /* in sql */
 };
 
 /* The envelope of specs 3.2: what all known clients read, nulls left out, offsets as strings. */
@@ -434,10 +439,13 @@ static void write_fault(struct request *rq, const struct fault *f)
 void data360__write_error(struct request *rq, int status, const struct err *e)
 {
     struct fault f = {.status = status, .user = status < 500, .e = e, .position = -1, .end = -1};
-    if (e && e->position >= 0 && strcmp(e->sqlstate, "42601") == 0) { /* a place in the SQL of this request's body */
+    if (e && e->position >= 0 &&
+        strcmp(e->sqlstate, "42601") == 0) { /* a place in the SQL of this request's body */
         struct json_doc *doc = NULL;
         size_t n = 0;
-        const char *sql = json_parse(rq->body ? rq->body : "", rq->body_len, &doc, NULL) ? NULL : json_string(json_get(json_root(doc), "sql"), &n);
+        const char *sql = json_parse(rq->body ? rq->body : "", rq->body_len, &doc, NULL)
+                              ? NULL
+                              : json_string(json_get(json_root(doc), "sql"), &n);
         f.sql = sql ? arena_strndup(rq->arena, sql, n) : NULL;
         f.sql_len = n;
         f.position = e->position;
@@ -480,7 +488,10 @@ int data360__error_status(const struct query_view *v, bool *ret_user)
 
 static int style_of(const char *request)
 {
-    return !request ? D360_DOLLAR : strstr(request, "\"style\":0") ? D360_QMARK : strstr(request, "\"style\":1") ? D360_NAMED : D360_DOLLAR;
+    return !request                         ? D360_DOLLAR
+           : strstr(request, "\"style\":0") ? D360_QMARK
+           : strstr(request, "\"style\":1") ? D360_NAMED
+                                            : D360_DOLLAR;
 }
 
 /* Names of a NAMED submit, as the request memory keeps them. */
@@ -540,7 +551,8 @@ enum handled data360__fail_query(struct request *rq, const struct query_view *v)
             const char *const *names = style == D360_NAMED ? names_of(rq->arena, v->request, &n) : NULL;
             const char *sql;
             size_t len;
-            if (!data360__restore(rq->arena, style, names, n, v->sql, v->sql_len, &f.position, &f.end, &sql, &len)) {
+            if (!data360__restore(rq->arena, style, names, n, v->sql, v->sql_len, &f.position, &f.end, &sql,
+                                  &len)) {
                 f.sql = sql;
                 f.sql_len = len;
             }

@@ -17,7 +17,20 @@ static int no_memory(struct err *e)
 
 /* ---- types ---- */
 
-enum family { F_BOOL, F_INT, F_NUMERIC, F_FLOAT, F_TEXT, F_DATE, F_TIME, F_TIMESTAMP, F_TIMESTAMPTZ, F_INTERVAL, F_JSON, F_BYTEA };
+enum family {
+    F_BOOL,
+    F_INT,
+    F_NUMERIC,
+    F_FLOAT,
+    F_TEXT,
+    F_DATE,
+    F_TIME,
+    F_TIMESTAMP,
+    F_TIMESTAMPTZ,
+    F_INTERVAL,
+    F_JSON,
+    F_BYTEA
+};
 
 struct param_type {
     const char *name, *engine;
@@ -65,7 +78,7 @@ struct reading { /* one parameter being read */
     struct arena *a;
     const char *label; /* "parameter 2", "parameter :x" */
     const struct param_type *type;
-    int64_t args[2];   /* (n), (p,s), -1 absent */
+    int64_t args[2]; /* (n), (p,s), -1 absent */
     const char *text;
     size_t n;
 };
@@ -78,7 +91,8 @@ static bool is_digit(char c)
 static int bad_text(const struct reading *p, const char *state, struct err *e)
 {
     int shown = p->n > 64 ? (int)utf8_cut(p->text, p->n, 64) : (int)p->n;
-    return err_set(e, ERR_INVALID, state, "%s: invalid value for type %s: \"%.*s\"", p->label, p->type->name, shown, p->text);
+    return err_set(e, ERR_INVALID, state, "%s: invalid value for type %s: \"%.*s\"", p->label, p->type->name,
+                   shown, p->text);
 }
 
 static int out_of_range(const struct reading *p, struct err *e)
@@ -108,7 +122,10 @@ static int check_int(struct reading *p, struct err *e)
     return 0;
 }
 
-struct number { size_t whole, fraction; bool exponent; }; /* significant digits before and after the point */
+struct number {
+    size_t whole, fraction;
+    bool exponent;
+}; /* significant digits before and after the point */
 
 static bool read_number(const char *s, size_t n, struct number *ret)
 {
@@ -152,7 +169,9 @@ static int check_float(struct reading *p, struct err *e)
         return 0;
     if (n && (*s == '-' || *s == '+'))
         s++, n--;
-    return is_word(s, n, "nan") || is_word(s, n, "infinity") || is_word(s, n, "inf") ? 0 : bad_text(p, "22P02", e);
+    return is_word(s, n, "nan") || is_word(s, n, "infinity") || is_word(s, n, "inf")
+               ? 0
+               : bad_text(p, "22P02", e);
 }
 
 /* Precision and scale follow the value unless the request gives them, so that no digit is lost. */
@@ -164,7 +183,8 @@ static int check_numeric(struct reading *p, const char **engine, bool is_null, s
     int64_t precision = p->args[0], scale = p->args[1] < 0 ? 0 : p->args[1];
     if (precision >= 0) {
         if (precision < 1 || precision > 38 || scale > precision)
-            return err_set(e, ERR_INVALID, "22023", "%s: precision must be 1 to 38 and scale 0 to the precision", p->label);
+            return err_set(e, ERR_INVALID, "22023",
+                           "%s: precision must be 1 to 38 and scale 0 to the precision", p->label);
         if ((int64_t)num.whole > precision - scale)
             return out_of_range(p, e);
     } else if (num.exponent) {
@@ -200,8 +220,8 @@ static bool take_date(const char *s, size_t n, size_t *at)
 {
     static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     int y, m, d;
-    if (!take(s, n, at, 6, &y) || *at >= n || s[*at] != '-' || (++*at, !take(s, n, at, 2, &m)) || *at >= n || s[*at] != '-' ||
-        (++*at, !take(s, n, at, 2, &d)))
+    if (!take(s, n, at, 6, &y) || *at >= n || s[*at] != '-' || (++*at, !take(s, n, at, 2, &m)) || *at >= n ||
+        s[*at] != '-' || (++*at, !take(s, n, at, 2, &d)))
         return false;
     bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
     return m >= 1 && m <= 12 && d >= 1 && d <= days[m - 1] && !(m == 2 && d == 29 && !leap);
@@ -233,7 +253,8 @@ static bool take_zone(const char *s, size_t n, size_t *at)
         ++*at;
     for (size_t i = *at; i < n; i++) {
         char c = s[i];
-        if (!(is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '+' || c == '-' || c == ':' || c == '/' || c == '_'))
+        if (!(is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '+' || c == '-' ||
+              c == ':' || c == '/' || c == '_'))
             return false;
     }
     *at = n;
@@ -279,7 +300,8 @@ static int check_text(struct reading *p, const char **engine, bool is_null, stru
         return 0;
     switch (p->type->family) {
     case F_BOOL: {
-        static const char *const words[] = {"true", "false", "t", "f", "yes", "no", "y", "n", "on", "off", "1", "0"};
+        static const char *const words[] = {"true", "false", "t",  "f",   "yes", "no",
+                                            "y",    "n",     "on", "off", "1",   "0"};
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
             if (is_word(p->text, p->n, words[i])) {
                 p->text = i % 2 ? "false" : "true";
@@ -294,7 +316,8 @@ static int check_text(struct reading *p, const char **engine, bool is_null, stru
         return check_float(p, e);
     case F_TEXT:
         if (p->args[0] >= 0 && utf8_length(p->text, p->n) > (size_t)p->args[0])
-            return err_set(e, ERR_INVALID, "22001", "%s: value too long for type %s(%lld)", p->label, p->type->name, (long long)p->args[0]);
+            return err_set(e, ERR_INVALID, "22001", "%s: value too long for type %s(%lld)", p->label,
+                           p->type->name, (long long)p->args[0]);
         return 0;
     case F_DATE:
     case F_TIME:
@@ -347,7 +370,8 @@ static int read_type(struct reading *p, const char *text, size_t n, struct err *
     }
     if (ok)
         return 0;
-    return err_set(e, ERR_INVALID, "42704", "%s: unknown type \"%.*s\"", p->label, n > 64 ? (int)utf8_cut(text, n, 64) : (int)n, text);
+    return err_set(e, ERR_INVALID, "42704", "%s: unknown type \"%.*s\"", p->label,
+                   n > 64 ? (int)utf8_cut(text, n, 64) : (int)n, text);
 }
 
 static int read_value(struct reading *p, json_value v, bool *ret_null, struct err *e)
@@ -383,7 +407,8 @@ static int read_value(struct reading *p, json_value v, bool *ret_null, struct er
     case JSON_ABSENT:
         return err_set(e, ERR_INVALID, "22023", "%s: value is missing", p->label);
     default:
-        return err_set(e, ERR_INVALID, "22023", "%s: value must be a string, a number, a boolean or null", p->label);
+        return err_set(e, ERR_INVALID, "22023", "%s: value must be a string, a number, a boolean or null",
+                       p->label);
     }
 }
 
@@ -406,7 +431,8 @@ int data360__typed(struct arena *a, json_value item, const char *label, struct w
             if (json_kind(arg) == JSON_ABSENT || json_kind(arg) == JSON_NULL)
                 continue;
             if (!json_int(arg, &v) || v < 0 || v > INT32_MAX)
-                return err_set(e, ERR_INVALID, "22023", "%s: %s must be an integer from 0", label, keys[i][k]);
+                return err_set(e, ERR_INVALID, "22023", "%s: %s must be an integer from 0", label,
+                               keys[i][k]);
             if ((p.type->family == F_NUMERIC) == (k == 1))
                 p.args[i] = v;
         }
@@ -417,6 +443,7 @@ int data360__typed(struct arena *a, json_value item, const char *label, struct w
         r = check_text(&p, &engine, is_null, e);
     if (r)
         return r;
-    *ret = (struct wire_param){.name = "", .type = engine, .is_null = is_null, .value = p.text, .value_len = (uint32_t)p.n};
+    *ret = (struct wire_param){
+        .name = "", .type = engine, .is_null = is_null, .value = p.text, .value_len = (uint32_t)p.n};
     return 0;
 }

@@ -22,20 +22,28 @@ struct request;
 enum handled { REPLY_READY, REPLY_DEFER, REPLY_PARK };
 typedef enum handled (*handler_fn)(struct request *rq);
 
-enum credential { CREDENTIAL_NONE, CREDENTIAL_KAKAO /* two headers */, CREDENTIAL_JACKDB /* Basic keyId@api:secret */, CREDENTIAL_CANNER /* Token */,
-                  CREDENTIAL_DATA360 /* Bearer */, CREDENTIAL_KYLIN /* Basic keyId:secret */, CREDENTIAL_ANY /* any of the five */ };
+enum credential {
+    CREDENTIAL_NONE,
+    CREDENTIAL_KAKAO /* two headers */,
+    CREDENTIAL_JACKDB /* Basic keyId@api:secret */,
+    CREDENTIAL_CANNER /* Token */,
+    CREDENTIAL_DATA360 /* Bearer */,
+    CREDENTIAL_KYLIN /* Basic keyId:secret */,
+    CREDENTIAL_ANY /* any of the five */
+};
 
 struct route {
-    const char *method;     /* "GET" */
-    const char *pattern;    /* "/v1/data-query/query/{id}/abort"; {x} matches one non-empty segment, percent-decoded */
-    const char *name;       /* metric label, unique: "kakao.abort" */
+    const char *method; /* "GET" */
+    const char
+        *pattern; /* "/v1/data-query/query/{id}/abort"; {x} matches one non-empty segment, percent-decoded */
+    const char *name; /* metric label, unique: "kakao.abort" */
     handler_fn handler;
-    enum role role;         /* least role; 0 = no role needed (CREDENTIAL_NONE routes) */
+    enum role role; /* least role; 0 = no role needed (CREDENTIAL_NONE routes) */
 };
 
 struct dialect {
     enum dialect_id id;
-    const char *name;       /* "kakao" */
+    const char *name; /* "kakao" */
     enum credential credential;
     const struct route *routes; /* ended by method NULL */
     /* Writes the dialect's error body for a failure found before or outside a handler (401, 403 by role, 404, 405, 413, 415, 429, 500, 503). status is the HTTP status. */
@@ -44,29 +52,35 @@ struct dialect {
 };
 
 #define PATH_PARAMS_MAX 4
-struct slice { const char *p; size_t n; };
+struct slice {
+    const char *p;
+    size_t n;
+};
 
 /* Rows streamed into a reply: prefix, rows [from, from + limit) by an encoder, suffix. */
 struct reply_rows {
-    struct rows *rows;               /* owned; closed at the end */
+    struct rows *rows; /* owned; closed at the end */
     const struct encoder *encoder;
-    struct encode_options options;   /* texts live in the request arena */
-    uint64_t from, limit;            /* limit UINT64_MAX = all */
-    uint64_t byte_limit;             /* stop before the row that would pass it (at least one row); 0 = none */
-    bool raw;                        /* arrow only: the stored stream as it is (whole batches): sends [raw_off, raw_off + raw_len) of the segment's stream */
+    struct encode_options options; /* texts live in the request arena */
+    uint64_t from, limit;          /* limit UINT64_MAX = all */
+    uint64_t byte_limit;           /* stop before the row that would pass it (at least one row); 0 = none */
+    bool
+        raw; /* arrow only: the stored stream as it is (whole batches): sends [raw_off, raw_off + raw_len) of the segment's stream */
     uint64_t raw_off, raw_len;
-    bool head, tail;                 /* call encoder->head / ->tail */
+    bool head, tail; /* call encoder->head / ->tail */
     /* Appends what follows the rows; `sent` rows were sent. May be NULL. */
     int (*suffix)(struct request *rq, uint64_t sent, struct buf *out);
 };
 
 struct reply {
-    int status;                      /* 0 = not set */
-    const char *content_type;        /* NULL: none (204) */
-    struct buf body;                 /* whole body, or the prefix when `rows` is used */
-    struct { const char *name, *value; } headers[16]; /* texts live in the request arena */
+    int status;               /* 0 = not set */
+    const char *content_type; /* NULL: none (204) */
+    struct buf body;          /* whole body, or the prefix when `rows` is used */
+    struct {
+        const char *name, *value;
+    } headers[16]; /* texts live in the request arena */
     uint32_t nheaders;
-    bool streaming;                  /* rows below are used */
+    bool streaming; /* rows below are used */
     struct reply_rows rows;
     /* For resumable downloads (neutral): total known length, or -1; http answers Range and If-Range itself when etag is set and length known. */
     int64_t length;
@@ -74,38 +88,42 @@ struct reply {
 };
 
 struct reply_wait {
-    struct query *query;             /* borrowed: the request keeps its reference until it ends */
-    uint32_t until; uint64_t version;
-    int64_t deadline_ns;             /* monotonic; 0 = none */
+    struct query *query; /* borrowed: the request keeps its reference until it ends */
+    uint32_t until;
+    uint64_t version;
+    int64_t deadline_ns; /* monotonic; 0 = none */
 };
 
 struct request {
-    struct service *service;         /* (C) */
-    struct arena *arena;             /* freed when the request ends */
+    struct service *service; /* (C) */
+    struct arena *arena;     /* freed when the request ends */
     const struct dialect *dialect;
     const struct route *route;
-    struct identity who;             /* filled unless CREDENTIAL_NONE */
-    const char *method, *path;       /* path percent-encoded as sent, without query string */
+    struct identity who;       /* filled unless CREDENTIAL_NONE */
+    const char *method, *path; /* path percent-encoded as sent, without query string */
     const char *request_id;
-    const char *peer;        /* address of the client as text: the connection's, or the one that a trusted proxy names */
+    const char
+        *peer; /* address of the client as text: the connection's, or the one that a trusted proxy names */
     struct slice params[PATH_PARAMS_MAX]; /* in pattern order, percent-decoded, NUL-terminated */
     uint32_t nparams;
-    const char *body; size_t body_len;
-    bool may_block;                  /* true on a worker thread */
-    bool woken_by_deadline;          /* after REPLY_PARK */
-    handler_fn next;                 /* for DEFER and PARK */
+    const char *body;
+    size_t body_len;
+    bool may_block;         /* true on a worker thread */
+    bool woken_by_deadline; /* after REPLY_PARK */
+    handler_fn next;        /* for DEFER and PARK */
     struct reply_wait wait;
     struct reply reply;
-    void *state;                     /* the handler's own, in the arena */
+    void *state;                         /* the handler's own, in the arena */
     const struct request_source *source; /* where headers and parameters come from */
-    void *http;                      /* http room's own */
+    void *http;                          /* http room's own */
 };
 
 /* What lies behind a request: the http room's table, so that no arrow runs from here up to it. */
 struct request_source {
     const char *(*header)(struct request *rq, const char *name);
     const char *(*query)(struct request *rq, const char *name, uint32_t i);
-    void (*query_each)(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg);
+    void (*query_each)(struct request *rq, void (*fn)(void *arg, const char *name, const char *value),
+                       void *arg);
     bool (*is_local)(struct request *rq);
 };
 
@@ -114,7 +132,8 @@ const char *request_header(struct request *rq, const char *name);
 /* i-th value of a query parameter (percent-decoded, "+" is a blank), NULL when there is none. A parameter without "=" has the value "". */
 const char *request_query(struct request *rq, const char *name, uint32_t i);
 /* Calls fn for each query parameter in order. */
-void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg);
+void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value),
+                        void *arg);
 /* The peer is on this machine and no forwarding header says that it speaks for somebody else; or it came by the admin listener. */
 bool request_is_local(struct request *rq);
 
@@ -122,7 +141,8 @@ bool request_is_local(struct request *rq);
 void reply_header(struct request *rq, const char *name, const char *value); /* copied */
 /* Sets status, type application/json and returns a writer on the body. */
 struct json_write reply_json(struct request *rq, int status);
-enum handled reply_error(struct request *rq, int status, const struct err *e); /* through the dialect's error() */
+enum handled reply_error(struct request *rq, int status,
+                         const struct err *e); /* through the dialect's error() */
 /* HTTP status for a service error as most dialects use it: INVALID 400, DENIED 403, NOTFOUND 404, CONFLICT 409, LIMIT/BUSY 429, UNAVAILABLE 503, TIMEOUT 408 ... */
 int reply_status_of(int code);
 /* Keeps a reference until the request ends. */
@@ -130,12 +150,15 @@ void request_keep_query(struct request *rq, struct query *q);
 /* After QF_ACCEPTED of a submit: 0 = recorded (or *inout is now the earlier query with the same idempotency key, kept by the request); 1 = return request_defer(rq, self);
  * <0 refused, e says why. */
 int request_settle(struct request *rq, struct query **inout, struct err *e);
-enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version, int64_t deadline_ns, handler_fn next);
+enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version,
+                          int64_t deadline_ns, handler_fn next);
 enum handled request_defer(struct request *rq, handler_fn next);
 /* service_find with DEFER handled: 1 = *ret set; 0 = return REPLY_DEFER; <0 error filled. `self` is the handler to call again. */
-int request_find(struct request *rq, const char *id, size_t n, handler_fn self, struct query **ret, struct err *e);
+int request_find(struct request *rq, const char *id, size_t n, handler_fn self, struct query **ret,
+                 struct err *e);
 /* Parses an integer query parameter: 0 ok (absent: *ret = def), ERR_INVALID with a text naming the parameter and range. */
-int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most, int64_t *ret, struct err *e);
+int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most,
+                      int64_t *ret, struct err *e);
 /* Content-Disposition: attachment with this file name (UTF-8; RFC 6266: an ASCII form, and filename* when it differs). */
 void reply_attachment(struct request *rq, const char *file_name);
 

@@ -93,7 +93,8 @@ const char *request_query(struct request *rq, const char *name, uint32_t i)
     return rq->source->query(rq, name, i);
 }
 
-void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value),
+                        void *arg)
 {
     rq->source->query_each(rq, fn, arg);
 }
@@ -122,7 +123,8 @@ int request_settle(struct request *rq, struct query **inout, struct err *e)
     return rc;
 }
 
-enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version, int64_t deadline_ns, handler_fn next)
+enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version,
+                          int64_t deadline_ns, handler_fn next)
 {
     rq->wait = (struct reply_wait){q, until, version, deadline_ns};
     rq->next = next;
@@ -135,7 +137,8 @@ enum handled request_defer(struct request *rq, handler_fn next)
     return REPLY_DEFER;
 }
 
-int request_find(struct request *rq, const char *id, size_t n, handler_fn self, struct query **ret, struct err *e)
+int request_find(struct request *rq, const char *id, size_t n, handler_fn self, struct query **ret,
+                 struct err *e)
 {
     struct query *q;
     int rc = service_find(rq->service, &rq->who, id, n, rq->may_block, &q, e);
@@ -153,7 +156,8 @@ int request_find(struct request *rq, const char *id, size_t n, handler_fn self, 
     return 1;
 }
 
-int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most, int64_t *ret, struct err *e)
+int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most,
+                      int64_t *ret, struct err *e)
 {
     const char *text = request_query(rq, name, 0);
     if (!text) {
@@ -165,7 +169,8 @@ int request_query_int(struct request *rq, const char *name, int64_t def, int64_t
     long long v = strtoll(text, &end, 10);
     bool digits = (text[0] >= '0' && text[0] <= '9') || (text[0] == '-' && text[1] >= '0' && text[1] <= '9');
     if (!digits || *end || errno || v < least || v > most)
-        return err_set(e, ERR_INVALID, "22023", "parameter %s must be an integer from %lld to %lld", name, (long long)least, (long long)most);
+        return err_set(e, ERR_INVALID, "22023", "parameter %s must be an integer from %lld to %lld", name,
+                       (long long)least, (long long)most);
     *ret = v;
     return 0;
 }
@@ -191,7 +196,8 @@ void reply_attachment(struct request *rq, const char *file_name)
         buf_str_add(&b, "; filename*=UTF-8''");
         for (const char *p = file_name; *p; p++) {
             unsigned char c = (unsigned char)*p;
-            if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("!#$&+-.^_`|~", c))
+            if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                strchr("!#$&+-.^_`|~", c))
                 buf_char(&b, (char)c);
             else
                 buf_printf(&b, "%%%02X", c);

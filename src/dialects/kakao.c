@@ -98,7 +98,8 @@ static int name_header(struct request *rq, const char *header, const char **ret,
         return 0;
     size_t n = strlen(v);
     if (n > NAME_MAX_LEN || !utf8_valid(v, n))
-        return err_set(e, ERR_INVALID, "22023", "%s must be a name of at most %d bytes", header, NAME_MAX_LEN);
+        return err_set(e, ERR_INVALID, "22023", "%s must be a name of at most %d bytes", header,
+                       NAME_MAX_LEN);
     *ret = v;
     return 0;
 }
@@ -122,7 +123,8 @@ static enum handled run_submit(struct request *rq) /* worker: looks at the bucke
         return kakao__fail(rq, 404, &e);
     case BUCKET_NOT_WRITABLE:
     default:
-        err_set(&e, ERR_DENIED, "42501", "the service agent lacks the right to write to bucket %s", run->bucket);
+        err_set(&e, ERR_DENIED, "42501", "the service agent lacks the right to write to bucket %s",
+                run->bucket);
         return kakao__fail(rq, 499, &e);
     }
     struct submit in = {.dialect = DIALECT_KAKAO, .profile = WIRE_PROFILE_TRINO, .row_limit = -1};
@@ -141,7 +143,8 @@ static enum handled run_submit(struct request *rq) /* worker: looks at the bucke
     in.created_ms = sys_wall_ms();
     char folder[KAKAO_TEXT_MAX];
     kakao__folder(in.created_ms, folder);
-    in.path = run->path[0] ? arena_printf(rq->arena, "%s/%s", run->path, folder) : arena_strdup(rq->arena, folder);
+    in.path =
+        run->path[0] ? arena_printf(rq->arena, "%s/%s", run->path, folder) : arena_strdup(rq->arena, folder);
     CLEANUP_BUF struct buf memory = BUF_INIT(4096);
     struct json_write w = JSON_WRITE_INIT(&memory);
     json_object_begin(&w);
@@ -236,11 +239,13 @@ static const struct route routes[] = {
     {"GET", BASE "/query", "kakao.list", kakao__list, ROLE_READER},
     {"GET", BASE "/query/{id}", "kakao.result", kakao__page, ROLE_READER},
     {"PUT", BASE "/query/{id}/abort", "kakao.abort", abort_query, ROLE_MEMBER},
-    {"PUT", BASE "/query/{id}", "kakao.abort_short", abort_query, ROLE_MEMBER}, /* as the page's own example writes it */
+    {"PUT", BASE "/query/{id}", "kakao.abort_short", abort_query,
+     ROLE_MEMBER}, /* as the page's own example writes it */
     {"GET", BASE "/data-source", "kakao.sources", kakao__sources, ROLE_READER},
     {"POST", BASE "/data-source", "kakao.create_source", kakao__create_source, ROLE_READER},
     {"DELETE", BASE "/data-source/{name}", "kakao.delete_source", kakao__delete_source, ROLE_MEMBER},
     {NULL, NULL, NULL, NULL, 0},
 };
 
-const struct dialect dialect_kakao = {DIALECT_KAKAO, "kakao", CREDENTIAL_KAKAO, routes, write_error, kakao__metadata};
+const struct dialect dialect_kakao = {DIALECT_KAKAO, "kakao",     CREDENTIAL_KAKAO,
+                                      routes,        write_error, kakao__metadata};

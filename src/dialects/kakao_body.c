@@ -43,13 +43,15 @@ static int read_object(struct arena *a, const char *body, size_t n, json_value *
     }
     json_value root = json_root(doc);
     if (json_kind(root) != JSON_OBJECT)
-        return err_set(e, ERR_INVALID, "22023", "the request body must be a JSON object, not %s", json_kind_name(json_kind(root)));
+        return err_set(e, ERR_INVALID, "22023", "the request body must be a JSON object, not %s",
+                       json_kind_name(json_kind(root)));
     *ret = root;
     return 0;
 }
 
 /* A text that must be there; blank is refused when `filled`. */
-static int read_text(json_value object, const char *key, bool filled, const char **ret, size_t *ret_len, struct err *e)
+static int read_text(json_value object, const char *key, bool filled, const char **ret, size_t *ret_len,
+                     struct err *e)
 {
     json_value v = json_get(object, key);
     enum json_kind k = json_kind(v);
@@ -86,7 +88,8 @@ static int check_path(const char *raw, size_t n, struct arena *a, const char **r
     }
     /* path/YYYY/MM/DD/{queryId}.metadata, the longer of the two file names */
     if (n + (n ? 1 : 0) + 10 + 1 + ID_KAKAO_LEN + strlen(".metadata") > KAKAO_KEY_MAX)
-        return err_set(e, ERR_INVALID, "22023", "path is too long: the name of a result file may have %d bytes", KAKAO_KEY_MAX);
+        return err_set(e, ERR_INVALID, "22023",
+                       "path is too long: the name of a result file may have %d bytes", KAKAO_KEY_MAX);
     *ret = arena_strndup(a, raw, n);
     return *ret ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
 }
@@ -126,8 +129,10 @@ int kakao__read_run(struct arena *a, const char *body, size_t n, struct kakao_ru
     r = read_text(root, "query", true, &run.sql, &run.sql_len, e);
     if (r)
         return r;
-    if (run.sql_len > (size_t)config.kakao_max_query && utf8_length(run.sql, run.sql_len) > (size_t)config.kakao_max_query)
-        return err_set(e, ERR_INVALID, "54000", "query is longer than %lld characters (kakao.max_query)", (long long)config.kakao_max_query);
+    if (run.sql_len > (size_t)config.kakao_max_query &&
+        utf8_length(run.sql, run.sql_len) > (size_t)config.kakao_max_query)
+        return err_set(e, ERR_INVALID, "54000", "query is longer than %lld characters (kakao.max_query)",
+                       (long long)config.kakao_max_query);
     json_value conf = json_get(root, "resultConfig");
     enum json_kind k = json_kind(conf);
     if (k == JSON_ABSENT || k == JSON_NULL)
@@ -197,7 +202,8 @@ int kakao__read_source(struct arena *a, const char *body, size_t n, struct kakao
     if (r)
         return r;
     if (!is_source_name(s.name, name_len))
-        return err_set(e, ERR_INVALID, "22023", "name must be 3 to 72 lower-case letters, digits and underscores");
+        return err_set(e, ERR_INVALID, "22023",
+                       "name must be 3 to 72 lower-case letters, digits and underscores");
     r = read_text(root, "scope", true, &s.scope, NULL, e);
     if (r)
         return r;

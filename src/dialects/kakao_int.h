@@ -7,10 +7,10 @@
 
 #include "dialects/dialect.h"
 
-#define KAKAO_PAGE_ROWS 100  /* rows of a result page; pages 0..9 */
+#define KAKAO_PAGE_ROWS 100 /* rows of a result page; pages 0..9 */
 #define KAKAO_PAGES     10
-#define KAKAO_TEXT_MAX  32   /* bytes of a size or duration text */
-#define KAKAO_KEY_MAX   432  /* longest object key */
+#define KAKAO_TEXT_MAX  32  /* bytes of a size or duration text */
+#define KAKAO_KEY_MAX   432 /* longest object key */
 #define KAKAO_KST_S     (9 * 3600)
 
 /* ---- kakao_text.c ---- */
@@ -34,11 +34,15 @@ struct kakao_run { /* texts live in the arena */
     bool reuse;
     int32_t max_reuse_age_min;
 };
-int kakao__read_run(struct arena *a, const char *body, size_t n, struct kakao_run *ret, struct err *e) MUST_USE;
+int kakao__read_run(struct arena *a, const char *body, size_t n, struct kakao_run *ret,
+                    struct err *e) MUST_USE;
 
-struct kakao_source { const char *type, *name, *scope, *description, *instance, *username, *database; };
+struct kakao_source {
+    const char *type, *name, *scope, *description, *instance, *username, *database;
+};
 /* Validates a new data source; the password is decoded, checked and forgotten. */
-int kakao__read_source(struct arena *a, const char *body, size_t n, struct kakao_source *ret, struct err *e) MUST_USE;
+int kakao__read_source(struct arena *a, const char *body, size_t n, struct kakao_source *ret,
+                       struct err *e) MUST_USE;
 
 /* ---- kakao.c ---- */
 /* Answers with the error; 429 and 503 carry Retry-After. */

@@ -11,11 +11,11 @@
 
 #include "base/utf8.h"
 
-#define PREVIEW_MAX 300 /* code points of queryTextPreview */
-#define WAIT_MAX_S  60
-#define SIZE_DEFAULT 20
+#define PREVIEW_MAX   300 /* code points of queryTextPreview */
+#define WAIT_MAX_S    60
+#define SIZE_DEFAULT  20
 #define SIZE_MAX_LIST 2000
-#define PAGE_MAX INT32_MAX
+#define PAGE_MAX      INT32_MAX
 
 static int64_t whole_second(int64_t ms)
 {
@@ -105,7 +105,8 @@ static void write_query_error(struct json_write *w, struct arena *a, const struc
     json_kstr(w, "type", t->type);
     const char *text = v->error.text;
     if (v->error.line > 0 && strncmp(text, "line ", 5) != 0)
-        text = arena_printf(a, "line %d:%d: %s", v->error.line, v->error.column > 0 ? v->error.column : 1, v->error.text);
+        text = arena_printf(a, "line %d:%d: %s", v->error.line, v->error.column > 0 ? v->error.column : 1,
+                            v->error.text);
     json_kstr(w, "message", text ? text : v->error.text);
     json_object_end(w);
 }
@@ -171,7 +172,10 @@ int kakao__metadata(const struct query_view *v, struct buf *out)
 
 /* ---- one page ---- */
 
-struct page_state { uint64_t total; int64_t page; };
+struct page_state {
+    uint64_t total;
+    int64_t page;
+};
 
 static int page_totals(struct request *rq, uint64_t sent, struct buf *out)
 {
@@ -189,7 +193,8 @@ static int page_totals(struct request *rq, uint64_t sent, struct buf *out)
     return buf_char(out, '}');
 }
 
-static enum handled write_page(struct request *rq, const struct query_view *v, struct rows *rows, struct page_state *st)
+static enum handled write_page(struct request *rq, const struct query_view *v, struct rows *rows,
+                               struct page_state *st)
 {
     char id[ID_TEXT_MAX];
     struct err e;
@@ -237,7 +242,8 @@ static enum handled write_page(struct request *rq, const struct query_view *v, s
 
 static bool has_rows(const struct query_view *v)
 {
-    return v->state == QUERY_FINISHED && v->schema && v->kind != WIRE_KIND_UPDATE && v->kind != WIRE_KIND_DDL && v->rows && !v->gone_ms;
+    return v->state == QUERY_FINISHED && v->schema && v->kind != WIRE_KIND_UPDATE &&
+           v->kind != WIRE_KIND_DDL && v->rows && !v->gone_ms;
 }
 
 enum handled kakao__page(struct request *rq)
@@ -303,8 +309,12 @@ static bool read_count(const char *s, int64_t most, int64_t *ret)
 
 static int read_states(struct request *rq, uint32_t *ret, struct err *e)
 {
-    static const struct { const char *name; enum query_state state; } names[] = {
-        {"QUEUED", QUERY_QUEUED}, {"RUNNING", QUERY_RUNNING}, {"FINISHED", QUERY_FINISHED}, {"FAILED", QUERY_FAILED}, {"ABORTED", QUERY_CANCELED},
+    static const struct {
+        const char *name;
+        enum query_state state;
+    } names[] = {
+        {"QUEUED", QUERY_QUEUED}, {"RUNNING", QUERY_RUNNING},  {"FINISHED", QUERY_FINISHED},
+        {"FAILED", QUERY_FAILED}, {"ABORTED", QUERY_CANCELED},
     };
     uint32_t states = 0;
     const char *value;
@@ -316,7 +326,8 @@ static int read_states(struct request *rq, uint32_t *ret, struct err *e)
                 if (strlen(names[k].name) == n && memcmp(names[k].name, value, n) == 0)
                     bit = 1u << names[k].state;
             if (n && !bit)
-                return err_set(e, ERR_INVALID, "22023", "states must be QUEUED, RUNNING, FINISHED, ABORTED or FAILED");
+                return err_set(e, ERR_INVALID, "22023",
+                               "states must be QUEUED, RUNNING, FINISHED, ABORTED or FAILED");
             states |= bit;
             value += n + (value[n] == ',');
         }
@@ -327,10 +338,19 @@ static int read_states(struct request *rq, uint32_t *ret, struct err *e)
 
 static bool sort_field(const char *p, size_t n, enum list_sort *ret)
 {
-    static const struct { const char *name; enum list_sort by; } names[] = {
-        {"queryId", SORT_ID}, {"queryTextPreview", SORT_TEXT}, {"state", SORT_STATE}, {"createdAt", SORT_CREATED},
-        {"elapsedTime", SORT_ELAPSED}, {"inputDataSize", SORT_SCANNED}, {"scannedDataSize", SORT_SCANNED},
-        {"creatorName", SORT_CREATOR}, {"storageUrl", SORT_STORAGE},
+    static const struct {
+        const char *name;
+        enum list_sort by;
+    } names[] = {
+        {"queryId", SORT_ID},
+        {"queryTextPreview", SORT_TEXT},
+        {"state", SORT_STATE},
+        {"createdAt", SORT_CREATED},
+        {"elapsedTime", SORT_ELAPSED},
+        {"inputDataSize", SORT_SCANNED},
+        {"scannedDataSize", SORT_SCANNED},
+        {"creatorName", SORT_CREATOR},
+        {"storageUrl", SORT_STORAGE},
     };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++)
         if (strlen(names[k].name) == n && memcmp(names[k].name, p, n) == 0) {
@@ -367,8 +387,10 @@ static int read_sort(const char *value, struct list_filter *f, struct err *e)
     for (size_t i = 0; i < n; i++) {
         enum list_sort by;
         if (!sort_field(parts[i].p, parts[i].n, &by))
-            return err_set(e, ERR_INVALID, "22023", "sort: no such field; use queryId, queryTextPreview, state, createdAt, elapsedTime, "
-                                                    "inputDataSize, creatorName or storageUrl");
+            return err_set(
+                e, ERR_INVALID, "22023",
+                "sort: no such field; use queryId, queryTextPreview, state, createdAt, elapsedTime, "
+                "inputDataSize, creatorName or storageUrl");
         if (f->norders == sizeof f->orders / sizeof *f->orders)
             return err_set(e, ERR_INVALID, "22023", "sort has too many fields");
         f->orders[f->norders++] = (struct list_order){by, desc};
@@ -376,7 +398,8 @@ static int read_sort(const char *value, struct list_filter *f, struct err *e)
     return 0;
 }
 
-static int read_filter(struct request *rq, struct list_filter *f, int64_t *ret_page, int64_t *ret_size, struct err *e)
+static int read_filter(struct request *rq, struct list_filter *f, int64_t *ret_page, int64_t *ret_size,
+                       struct err *e)
 {
     int64_t page = 0, size = SIZE_DEFAULT;
     const char *text = request_query(rq, "page", 0);
@@ -445,7 +468,8 @@ static void write_item(struct json_write *w, struct arena *a, struct query *q)
 }
 
 /* Spring's serialised page (specs 3.3): totals by arithmetic, past the end an empty page with the totals unchanged. */
-static void write_list(struct request *rq, const struct list *l, const struct list_filter *f, int64_t page, int64_t size)
+static void write_list(struct request *rq, const struct list *l, const struct list_filter *f, int64_t page,
+                       int64_t size)
 {
     uint64_t pages = (l->total + (uint64_t)size - 1) / (uint64_t)size;
     bool sorted = f->norders > 0;

@@ -11,13 +11,18 @@
 #include "base/number.h"
 #include "dialects/sql_scan.h"
 
-struct unit { const char *name; uint64_t factor; };
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
 
 static const struct unit sizes[] = {
-    {"B", 1}, {"KB", 1ULL << 10}, {"MB", 1ULL << 20}, {"GB", 1ULL << 30}, {"TB", 1ULL << 40}, {"PB", 1ULL << 50},
+    {"B", 1},           {"KB", 1ULL << 10}, {"MB", 1ULL << 20},
+    {"GB", 1ULL << 30}, {"TB", 1ULL << 40}, {"PB", 1ULL << 50},
 };
 static const struct unit times[] = {
-    {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000}, {"h", 3600000000000}, {"d", 86400000000000},
+    {"ns", 1},          {"us", 1000},         {"ms", 1000000},       {"s", 1000000000},
+    {"m", 60000000000}, {"h", 3600000000000}, {"d", 86400000000000},
 };
 
 /* Hundredths of a unit, rounded half up; both widths are exact, the narrow one is for what is not huge. */
@@ -36,7 +41,8 @@ static void in_units(uint64_t v, const struct unit *units, size_t n, char out[KA
         u--;
     uint64_t hundredths = hundredths_of(v, units[u].factor);
     /* rounding may reach the next unit: 1023.999KB is 1MB */
-    while (u + 1 < n && (unsigned __int128)hundredths * units[u].factor >= (unsigned __int128)units[u + 1].factor * 100)
+    while (u + 1 < n &&
+           (unsigned __int128)hundredths * units[u].factor >= (unsigned __int128)units[u + 1].factor * 100)
         hundredths = hundredths_of(v, units[++u].factor);
     char whole[NUMBER_INT_MAX];
     size_t len = number_u64(hundredths / 100, whole);
@@ -105,15 +111,39 @@ bool kakao__is_text(const struct query_view *v)
 
 /* Names of types without parameters; "" for those that have some. Trino's words; what Trino lacks is the nearest type that holds the values. */
 static const char *const plain_names[SQLT_END] = {
-    [SQLT_BOOLEAN] = "boolean", [SQLT_TINYINT] = "tinyint", [SQLT_SMALLINT] = "smallint", [SQLT_INTEGER] = "integer",
-    [SQLT_BIGINT] = "bigint", [SQLT_HUGEINT] = "decimal(38,0)", [SQLT_UTINYINT] = "smallint", [SQLT_USMALLINT] = "integer",
-    [SQLT_UINTEGER] = "bigint", [SQLT_UBIGINT] = "decimal(20,0)", [SQLT_UHUGEINT] = "varchar", [SQLT_FLOAT] = "real",
-    [SQLT_DOUBLE] = "double", [SQLT_VARCHAR] = "varchar", [SQLT_BLOB] = "varbinary", [SQLT_DATE] = "date",
-    [SQLT_TIME] = "time(6)", [SQLT_TIMETZ] = "time(6) with time zone", [SQLT_TIMESTAMP_S] = "timestamp(0)",
-    [SQLT_TIMESTAMP_MS] = "timestamp(3)", [SQLT_TIMESTAMP] = "timestamp(6)", [SQLT_TIMESTAMP_NS] = "timestamp(9)",
-    [SQLT_TIMESTAMPTZ] = "timestamp(6) with time zone", [SQLT_INTERVAL] = "interval day to second", [SQLT_UUID] = "uuid",
-    [SQLT_JSON] = "json", [SQLT_ENUM] = "varchar", [SQLT_BIT] = "varchar", [SQLT_BIGNUM] = "varchar",
-    [SQLT_GEOMETRY] = "varchar", [SQLT_UNION] = "varchar", [SQLT_NULL] = "unknown", [SQLT_OTHER] = "varchar",
+    [SQLT_BOOLEAN] = "boolean",
+    [SQLT_TINYINT] = "tinyint",
+    [SQLT_SMALLINT] = "smallint",
+    [SQLT_INTEGER] = "integer",
+    [SQLT_BIGINT] = "bigint",
+    [SQLT_HUGEINT] = "decimal(38,0)",
+    [SQLT_UTINYINT] = "smallint",
+    [SQLT_USMALLINT] = "integer",
+    [SQLT_UINTEGER] = "bigint",
+    [SQLT_UBIGINT] = "decimal(20,0)",
+    [SQLT_UHUGEINT] = "varchar",
+    [SQLT_FLOAT] = "real",
+    [SQLT_DOUBLE] = "double",
+    [SQLT_VARCHAR] = "varchar",
+    [SQLT_BLOB] = "varbinary",
+    [SQLT_DATE] = "date",
+    [SQLT_TIME] = "time(6)",
+    [SQLT_TIMETZ] = "time(6) with time zone",
+    [SQLT_TIMESTAMP_S] = "timestamp(0)",
+    [SQLT_TIMESTAMP_MS] = "timestamp(3)",
+    [SQLT_TIMESTAMP] = "timestamp(6)",
+    [SQLT_TIMESTAMP_NS] = "timestamp(9)",
+    [SQLT_TIMESTAMPTZ] = "timestamp(6) with time zone",
+    [SQLT_INTERVAL] = "interval day to second",
+    [SQLT_UUID] = "uuid",
+    [SQLT_JSON] = "json",
+    [SQLT_ENUM] = "varchar",
+    [SQLT_BIT] = "varchar",
+    [SQLT_BIGNUM] = "varchar",
+    [SQLT_GEOMETRY] = "varchar",
+    [SQLT_UNION] = "varchar",
+    [SQLT_NULL] = "unknown",
+    [SQLT_OTHER] = "varchar",
 };
 
 static bool is_plain_name(const char *s)

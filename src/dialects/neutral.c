@@ -15,7 +15,10 @@
 
 #define FORMATS "csv, json, ndjson, arrow"
 
-static struct { void (*fn)(void *arg, struct json_write *w); void *arg; } status_hook;
+static struct {
+    void (*fn)(void *arg, struct json_write *w);
+    void *arg;
+} status_hook;
 static _Atomic bool is_draining;
 
 void neutral_status_set(void (*fn)(void *arg, struct json_write *w), void *arg)
@@ -120,7 +123,8 @@ static int parse_bool(struct request *rq, const char *name, bool def, bool *ret,
     return 0;
 }
 
-static int parse_options(struct request *rq, const struct encoder **ret_encoder, struct encode_options *o, struct err *e)
+static int parse_options(struct request *rq, const struct encoder **ret_encoder, struct encode_options *o,
+                         struct err *e)
 {
     const char *format = request_query(rq, "format", 0);
     if (!format)
@@ -141,7 +145,8 @@ static int parse_options(struct request *rq, const struct encoder **ret_encoder,
     if (separator) {
         size_t n = strlen(separator);
         if (n == 0 || n > 8 || strpbrk(separator, "\"\r\n"))
-            return err_set(e, ERR_INVALID, "22023", "parameter separator must be 1 to 8 bytes without quotes and line ends");
+            return err_set(e, ERR_INVALID, "22023",
+                           "parameter separator must be 1 to 8 bytes without quotes and line ends");
         o->separator = separator;
     }
     *ret_encoder = encoder_find(format);
@@ -172,7 +177,8 @@ static enum handled download(struct request *rq)
         return fail(rq, &e);
     query_view(q, &v);
     if (!query_state_ended(v.state))
-        return refuse(rq, 409, ERR_CONFLICT, "55000", "the query has not ended yet; there is no result to download");
+        return refuse(rq, 409, ERR_CONFLICT, "55000",
+                      "the query has not ended yet; there is no result to download");
     if (v.state != QUERY_FINISHED) {
         if (v.error.code == ERR_NONE)
             err_set(&v.error, ERR_CANCELED, "57014", "the query was canceled");
@@ -226,5 +232,10 @@ static const struct route routes[] = {
 };
 
 const struct dialect dialect_neutral = {
-    .id = DIALECT_NEUTRAL, .name = "neutral", .credential = CREDENTIAL_ANY, .routes = routes, .error = write_error, .metadata = NULL,
+    .id = DIALECT_NEUTRAL,
+    .name = "neutral",
+    .credential = CREDENTIAL_ANY,
+    .routes = routes,
+    .error = write_error,
+    .metadata = NULL,
 };

@@ -13,16 +13,16 @@
 
 enum sql_token {
     SQL_END,
-    SQL_WORD,      /* identifier or keyword, not quoted */
-    SQL_QUOTED,    /* "..." */
-    SQL_STRING,    /* '...', E'...', $tag$...$tag$ */
+    SQL_WORD,   /* identifier or keyword, not quoted */
+    SQL_QUOTED, /* "..." */
+    SQL_STRING, /* '...', E'...', $tag$...$tag$ */
     SQL_NUMBER,
-    SQL_QMARK,     /* ? */
-    SQL_NAMED,     /* :name */
-    SQL_NUMBERED,  /* $1 */
-    SQL_DOLLAR,    /* $name */
+    SQL_QMARK,    /* ? */
+    SQL_NAMED,    /* :name */
+    SQL_NUMBERED, /* $1 */
+    SQL_DOLLAR,   /* $name */
     SQL_SEMICOLON,
-    SQL_OTHER      /* one operator character; "::" and ":=" are one token */
+    SQL_OTHER /* one operator character; "::" and ":=" are one token */
 };
 
 #define SQL_SCAN_DEPTH 64 /* brackets deeper than this are not told apart */
@@ -37,7 +37,10 @@ struct sql_scan {
     bool subscript[SQL_SCAN_DEPTH];
 };
 
-struct sql_piece { enum sql_token token; size_t at, n; };
+struct sql_piece {
+    enum sql_token token;
+    size_t at, n;
+};
 
 void sql_scan_init(struct sql_scan *s, const char *p, size_t n);
 /* Next token; comments and white space are skipped. SQL_END at the end, again and again. */

@@ -17,15 +17,21 @@ const char *compat_schema(uint8_t profile)
     return profile == WIRE_PROFILE_TRINO ? "quern_trino" : profile == WIRE_PROFILE_PG ? "quern_pg" : NULL;
 }
 
-static int no_memory(struct err *e) { return err_set(e, ERR_NOMEM, "53200", "out of memory"); }
+static int no_memory(struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "53200", "out of memory");
+}
 
 /* Takes over text and spans; both move into the job's arena. */
-static int adopt(struct compat *x, struct arena *a, struct buf *text, const struct cspan *spans, uint32_t n, struct err *e)
+static int adopt(struct compat *x, struct arena *a, struct buf *text, const struct cspan *spans, uint32_t n,
+                 struct err *e)
 {
     char *sql = text->failed ? NULL : arena_strndup(a, text->p ? text->p : "", text->len);
     struct cspan *copy = arena_alloc(a, n * sizeof *copy + 1);
-    if (!sql || !copy) return no_memory(e);
-    if (n) memcpy(copy, spans, n * sizeof *copy);
+    if (!sql || !copy)
+        return no_memory(e);
+    if (n)
+        memcpy(copy, spans, n * sizeof *copy);
     x->user = x->job.sql;
     x->user_len = x->job.sql_len;
     x->job.sql = sql;
@@ -36,7 +42,8 @@ static int adopt(struct compat *x, struct arena *a, struct buf *text, const stru
 }
 
 /* EXPLAIN (TYPE VALIDATE): everything but the running; then one row that says so. */
-static int validate(struct duck *d, duckdb_connection c, struct arena *a, struct compat *x, struct err *e, uint32_t *kind)
+static int validate(struct duck *d, duckdb_connection c, struct arena *a, struct compat *x, struct err *e,
+                    uint32_t *kind)
 {
     struct plan p = {0};
     int r = duck__plan(d, c, &x->job, a, &p, e, kind);
@@ -53,7 +60,8 @@ static int validate(struct duck *d, duckdb_connection c, struct arena *a, struct
     return 0;
 }
 
-static int explain(struct duck *d, duckdb_connection c, const struct clex *l, struct arena *a, struct compat *x, struct err *e, uint32_t *kind)
+static int explain(struct duck *d, duckdb_connection c, const struct clex *l, struct arena *a,
+                   struct compat *x, struct err *e, uint32_t *kind)
 {
     struct crewrite w = {.l = l, .out = BUF_INIT((size_t)x->job.sql_len * 4 + 65536)};
     CLEANUP_BUF struct buf head = BUF_INIT(4096);
@@ -65,17 +73,21 @@ static int explain(struct duck *d, duckdb_connection c, const struct clex *l, st
         compat_put(&w, text ? text : "EXPLAIN ", l->t[0].at);
         compat_range(&w, inner, l->count);
         r = w.failed ? no_memory(e) : adopt(x, a, &w.out, w.spans, w.nspans, e);
-        if (!r) r = only_check ? validate(d, c, a, x, e, kind) : FORM_EXPLAIN;
-        if (!r) r = FORM_EXPLAIN;
+        if (!r)
+            r = only_check ? validate(d, c, a, x, e, kind) : FORM_EXPLAIN;
+        if (!r)
+            r = FORM_EXPLAIN;
     }
     compat_end(&w);
     return r;
 }
 
-int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct compat *ret, struct err *e, uint32_t *kind)
+int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+               struct compat *ret, struct err *e, uint32_t *kind)
 {
     *ret = (struct compat){.job = *job};
-    if (job->profile != WIRE_PROFILE_TRINO) return 0;
+    if (job->profile != WIRE_PROFILE_TRINO)
+        return 0;
     struct arena *scratch = arena_new(SCRATCH);
     struct clex l;
     struct crewrite w = {0};
@@ -90,13 +102,15 @@ int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     if (r > 0) {
         struct cspan whole = {0, (uint32_t)text.len, l.t[0].at, false};
         r = adopt(ret, a, &text, &whole, 1, e);
-        if (!r) r = FORM_DONE;
+        if (!r)
+            r = FORM_DONE;
     } else if (!r) {
         r = explain(d, c, &l, a, ret, e, kind);
     }
     if (!r && compat_rewrite(scratch, job->sql, job->sql_len, &w)) {
         bool same = w.out.len == job->sql_len && memcmp(w.out.p, job->sql, job->sql_len) == 0;
-        if (!same) r = adopt(ret, a, &w.out, w.spans, w.nspans, e);
+        if (!same)
+            r = adopt(ret, a, &w.out, w.spans, w.nspans, e);
         compat_end(&w);
     }
     arena_free(scratch);
@@ -116,7 +130,8 @@ static size_t byte_of(const char *p, size_t n, int64_t code_points)
 
 void compat_place(const struct compat *x, struct err *e)
 {
-    if (!x->user || e->position < 0) return;
+    if (!x->user || e->position < 0)
+        return;
     size_t at = compat_origin(x->spans, x->nspans, byte_of(x->job.sql, x->job.sql_len, e->position));
     duck__position(e, x->user, x->user_len, at > x->user_len ? x->user_len : at);
 }

@@ -24,19 +24,24 @@
 #include "base/err.h"
 
 #define COMPAT_TOKENS_MAX (1u << 20) /* longer texts are left alone */
-#define COMPAT_DEPTH 64              /* rewritten calls inside rewritten calls */
+#define COMPAT_DEPTH      64         /* rewritten calls inside rewritten calls */
 
 enum compat_kind { CT_END, CT_WORD, CT_QUOTED, CT_STRING, CT_NUMBER, CT_OP };
 
 struct ctoken {
     enum compat_kind kind;
-    char op;           /* CT_OP: its character */
-    char prefix;       /* CT_STRING: 'x', 'e', 'u', '$' or 0 */
-    uint32_t at, n;    /* bytes of the text */
-    uint32_t match;    /* of a bracket: the token of its partner; else 0 */
+    char op;        /* CT_OP: its character */
+    char prefix;    /* CT_STRING: 'x', 'e', 'u', '$' or 0 */
+    uint32_t at, n; /* bytes of the text */
+    uint32_t match; /* of a bracket: the token of its partner; else 0 */
 };
 
-struct clex { const char *p; size_t n; struct ctoken *t; uint32_t count; /* without the CT_END at t[count] */ };
+struct clex {
+    const char *p;
+    size_t n;
+    struct ctoken *t;
+    uint32_t count; /* without the CT_END at t[count] */
+};
 
 /* False: something is unclear (a NUL, unclosed or nested comment, unclosed string, brackets that do not match, too long) and nothing must be rewritten. */
 bool compat_lex(struct arena *a, const char *p, size_t n, struct clex *ret);
@@ -46,7 +51,10 @@ bool compat_is_any(const struct clex *l, uint32_t i, const char *const *words);
 bool compat_op(const struct clex *l, uint32_t i, char op);
 
 /* What stands where: out[out_at, out_at + n) came from in_at on; `same` says byte by byte, else all of it stands for in_at. */
-struct cspan { uint32_t out_at, n, in_at; bool same; };
+struct cspan {
+    uint32_t out_at, n, in_at;
+    bool same;
+};
 
 struct crewrite {
     const struct clex *l;

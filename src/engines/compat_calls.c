@@ -11,7 +11,11 @@
 #include "engines/compat.h"
 #include "engines/compat_patterns.h"
 
-struct call { const char *name; uint32_t min, max; const char *template; };
+struct call {
+    const char *name;
+    uint32_t min, max;
+    const char *template;
+};
 
 static const struct call calls[] = {
     {"all_match", 2, 2, "(list_aggregate(list_transform($1,$2),'bool_and') IS NOT FALSE)"},
@@ -45,14 +49,16 @@ static const struct call calls[] = {
 /* A name before "(" that is being declared, not called. */
 static bool declares(const struct clex *l, uint32_t i)
 {
-    static const char *const words[] = {"table", "into", "view", "exists", "as", "with", "recursive", "update", "from", "join", "references", "only", "schema", NULL};
+    static const char *const words[] = {"table",  "into", "view", "exists",     "as",   "with",   "recursive",
+                                        "update", "from", "join", "references", "only", "schema", NULL};
     return i > 0 && (compat_op(l, i - 1, '.') || compat_is_any(l, i - 1, words));
 }
 
 static const struct call *find(const struct clex *l, uint32_t i, uint32_t nargs)
 {
     for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
-        if (compat_is(l, i, calls[k].name) && nargs >= calls[k].min && nargs <= calls[k].max) return &calls[k];
+        if (compat_is(l, i, calls[k].name) && nargs >= calls[k].min && nargs <= calls[k].max)
+            return &calls[k];
     }
     return NULL;
 }
@@ -60,19 +66,22 @@ static const struct call *find(const struct clex *l, uint32_t i, uint32_t nargs)
 static bool known_name(const struct clex *l, uint32_t i)
 {
     for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
-        if (compat_is(l, i, calls[k].name)) return true;
+        if (compat_is(l, i, calls[k].name))
+            return true;
     }
     return false;
 }
 
-static void expand(struct crewrite *w, const char *t, uint32_t (*args)[2], uint32_t nargs, uint32_t i, uint32_t close)
+static void expand(struct crewrite *w, const char *t, uint32_t (*args)[2], uint32_t nargs, uint32_t i,
+                   uint32_t close)
 {
     uint32_t at = w->l->t[i].at;
     char piece[64];
     while (*t) {
         size_t n = strcspn(t, "$");
         if (n) {
-            if (n >= sizeof piece) n = sizeof piece - 1;
+            if (n >= sizeof piece)
+                n = sizeof piece - 1;
             memcpy(piece, t, n);
             piece[n] = 0;
             compat_put(w, piece, at);
@@ -103,7 +112,8 @@ static uint32_t listagg(struct crewrite *w, uint32_t i)
     uint32_t args[2][2], close = l->t[i + 1].match, n = compat_args(l, i + 1, args, 2);
     uint32_t g = close + 1;
     bool group = compat_is(l, g, "within") && compat_is(l, g + 1, "group") && compat_op(l, g + 2, '(');
-    if (n < 1 || n > 2) return 0;
+    if (n < 1 || n > 2)
+        return 0;
     compat_put(w, "string_agg(", l->t[i].at);
     compat_range(w, args[0][0], args[0][1]);
     compat_put(w, ",", l->t[i].at);
@@ -125,16 +135,20 @@ static uint32_t cast(struct crewrite *w, uint32_t i)
     const struct clex *l = w->l;
     uint32_t close = l->t[i + 1].match, as = 0;
     for (uint32_t k = i + 2; k < close; k++) {
-        if (compat_is(l, k, "as")) as = k;
-        if (l->t[k].match > k) k = l->t[k].match;
+        if (compat_is(l, k, "as"))
+            as = k;
+        if (l->t[k].match > k)
+            k = l->t[k].match;
     }
-    if (!as || as == i + 2 || as + 1 >= close) return 0;
+    if (!as || as == i + 2 || as + 1 >= close)
+        return 0;
     uint32_t at = l->t[i].at, type = as + 1;
     if (compat_is(l, type, "json") && type + 1 == close) {
         compat_put(w, "to_json(", at);
         compat_range(w, i + 2, as);
         compat_put(w, ")", l->t[close].at);
-    } else if (compat_is(l, type, "varchar") && compat_op(l, type + 1, '(') && l->t[type + 1].match + 1 == close && l->t[type + 1].match == type + 3) {
+    } else if (compat_is(l, type, "varchar") && compat_op(l, type + 1, '(') &&
+               l->t[type + 1].match + 1 == close && l->t[type + 1].match == type + 3) {
         compat_put(w, "left(", at);
         compat_copy(w, at, l->t[i].at + l->t[i].n);
         compat_put(w, "(", l->t[i + 1].at);
@@ -142,7 +156,9 @@ static uint32_t cast(struct crewrite *w, uint32_t i)
         compat_put(w, " AS VARCHAR),", l->t[type].at);
         compat_range(w, type + 2, type + 3);
         compat_put(w, ")", l->t[close].at);
-    } else if ((compat_is(l, type, "decimal") || compat_is(l, type, "dec") || compat_is(l, type, "numeric")) && type + 1 == close) {
+    } else if ((compat_is(l, type, "decimal") || compat_is(l, type, "dec") ||
+                compat_is(l, type, "numeric")) &&
+               type + 1 == close) {
         compat_copy(w, at, l->t[i].at + l->t[i].n);
         compat_put(w, "(", l->t[i + 1].at);
         compat_range(w, i + 2, as);
@@ -156,11 +172,15 @@ static uint32_t cast(struct crewrite *w, uint32_t i)
 /* EXTRACT(DOW FROM x): the week begins with Monday, 1. */
 static uint32_t extract(struct crewrite *w, uint32_t i)
 {
-    static const char *const fields[][2] = {{"dow", "isodow"}, {"day_of_week", "isodow"}, {"day_of_year", "doy"}, {"day_of_month", "day"}, {"year_of_week", "isoyear"}, {"yow", "isoyear"}};
+    static const char *const fields[][2] = {{"dow", "isodow"},           {"day_of_week", "isodow"},
+                                            {"day_of_year", "doy"},      {"day_of_month", "day"},
+                                            {"year_of_week", "isoyear"}, {"yow", "isoyear"}};
     const struct clex *l = w->l;
-    if (!compat_is(l, i + 3, "from")) return 0;
+    if (!compat_is(l, i + 3, "from"))
+        return 0;
     for (size_t k = 0; k < sizeof fields / sizeof *fields; k++) {
-        if (!compat_is(l, i + 2, fields[k][0])) continue;
+        if (!compat_is(l, i + 2, fields[k][0]))
+            continue;
         compat_copy(w, l->t[i].at, l->t[i + 2].at);
         compat_put(w, fields[k][1], l->t[i + 2].at);
         compat_put(w, " ", l->t[i + 3].at);
@@ -173,14 +193,20 @@ static uint32_t extract(struct crewrite *w, uint32_t i)
 uint32_t compat_call(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
-    if (declares(l, i) || w->depth >= COMPAT_DEPTH) return 0;
-    if (compat_is(l, i, "cast") || compat_is(l, i, "try_cast")) return cast(w, i);
-    if (compat_is(l, i, "extract")) return extract(w, i);
-    if (compat_is(l, i, "listagg")) return listagg(w, i);
-    if (!known_name(l, i) || compat_is(l, i + 2, "where")) return 0;
+    if (declares(l, i) || w->depth >= COMPAT_DEPTH)
+        return 0;
+    if (compat_is(l, i, "cast") || compat_is(l, i, "try_cast"))
+        return cast(w, i);
+    if (compat_is(l, i, "extract"))
+        return extract(w, i);
+    if (compat_is(l, i, "listagg"))
+        return listagg(w, i);
+    if (!known_name(l, i) || compat_is(l, i + 2, "where"))
+        return 0;
     uint32_t args[64][2], n = compat_args(l, i + 1, args, 64);
     const struct call *c = n == UINT32_MAX ? NULL : find(l, i, n);
-    if (!c) return 0;
+    if (!c)
+        return 0;
     expand(w, c->template, args, n, i, l->t[i + 1].match);
     return l->t[i + 1].match + 1 - i;
 }

@@ -8,8 +8,14 @@
 
 #include "engines/compat.h"
 
-static bool word_start(char c) { return isalpha((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80; }
-static bool word_char(char c) { return word_start(c) || isdigit((unsigned char)c) || c == '$'; }
+static bool word_start(char c)
+{
+    return isalpha((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
+}
+static bool word_char(char c)
+{
+    return word_start(c) || isdigit((unsigned char)c) || c == '$';
+}
 
 /* Past blanks and comments; SIZE_MAX when a comment is unclear. */
 static size_t skip_blank(const char *p, size_t n, size_t i)
@@ -18,11 +24,14 @@ static size_t skip_blank(const char *p, size_t n, size_t i)
         if (isspace((unsigned char)p[i])) {
             i++;
         } else if (p[i] == '-' && i + 1 < n && p[i + 1] == '-') {
-            while (i < n && p[i] != '\n' && p[i] != '\r') i++;
+            while (i < n && p[i] != '\n' && p[i] != '\r')
+                i++;
         } else if (p[i] == '/' && i + 1 < n && p[i + 1] == '*') {
             for (i += 2;; i++) {
-                if (i + 1 >= n || (p[i] == '/' && p[i + 1] == '*')) return SIZE_MAX;
-                if (p[i] == '*' && p[i + 1] == '/') break;
+                if (i + 1 >= n || (p[i] == '/' && p[i + 1] == '*'))
+                    return SIZE_MAX;
+                if (p[i] == '*' && p[i + 1] == '/')
+                    break;
             }
             i += 2;
         } else {
@@ -39,7 +48,8 @@ static size_t skip_quoted(const char *p, size_t n, size_t i, char quote, bool es
         if (escapes && p[i] == '\\') {
             i++;
         } else if (p[i] == quote) {
-            if (i + 1 >= n || p[i + 1] != quote) return i + 1;
+            if (i + 1 >= n || p[i + 1] != quote)
+                return i + 1;
             i++;
         }
     }
@@ -50,9 +60,12 @@ static size_t skip_quoted(const char *p, size_t n, size_t i, char quote, bool es
 static size_t skip_dollar(const char *p, size_t n, size_t i)
 {
     size_t j = i + 1;
-    if (j < n && isdigit((unsigned char)p[j])) return i;
-    while (j < n && word_char(p[j]) && p[j] != '$') j++;
-    if (j >= n || p[j] != '$') return i;
+    if (j < n && isdigit((unsigned char)p[j]))
+        return i;
+    while (j < n && word_char(p[j]) && p[j] != '$')
+        j++;
+    if (j >= n || p[j] != '$')
+        return i;
     size_t tag = j + 1 - i;
     const char *end = memmem(p + j + 1, n - j - 1, p + i, tag);
     return end ? (size_t)(end - p) + tag : SIZE_MAX;
@@ -61,7 +74,8 @@ static size_t skip_dollar(const char *p, size_t n, size_t i)
 static size_t number_end(const char *p, size_t n, size_t i)
 {
     while (i < n && (isalnum((unsigned char)p[i]) || p[i] == '_' || p[i] == '.')) {
-        if ((p[i] == 'e' || p[i] == 'E') && i + 1 < n && (p[i + 1] == '+' || p[i + 1] == '-')) i++;
+        if ((p[i] == 'e' || p[i] == 'E') && i + 1 < n && (p[i + 1] == '+' || p[i + 1] == '-'))
+            i++;
         i++;
     }
     return i < n ? i : n;
@@ -72,7 +86,8 @@ static size_t one(const char *p, size_t n, size_t i, struct ctoken *t)
     char c = p[i];
     bool quote_next = i + 1 < n && p[i + 1] == '\'';
     t->kind = CT_STRING;
-    if (c == '\'') return skip_quoted(p, n, i + 1, '\'', false);
+    if (c == '\'')
+        return skip_quoted(p, n, i + 1, '\'', false);
     if (c == '"') {
         t->kind = CT_QUOTED;
         return skip_quoted(p, n, i + 1, '"', false);
@@ -88,12 +103,14 @@ static size_t one(const char *p, size_t n, size_t i, struct ctoken *t)
     if (c == '$') {
         size_t end = skip_dollar(p, n, i);
         t->prefix = '$';
-        if (end != i) return end;
+        if (end != i)
+            return end;
     }
     t->prefix = 0;
     if (word_start(c)) {
         t->kind = CT_WORD;
-        while (i < n && word_char(p[i])) i++;
+        while (i < n && word_char(p[i]))
+            i++;
         return i;
     }
     if (isdigit((unsigned char)c) || (c == '.' && i + 1 < n && isdigit((unsigned char)p[i + 1]))) {
@@ -105,26 +122,36 @@ static size_t one(const char *p, size_t n, size_t i, struct ctoken *t)
     return i + 1;
 }
 
-static char partner(char c) { return c == ')' ? '(' : c == ']' ? '[' : c == '}' ? '{' : 0; }
+static char partner(char c)
+{
+    return c == ')' ? '(' : c == ']' ? '[' : c == '}' ? '{' : 0;
+}
 
 bool compat_lex(struct arena *a, const char *p, size_t n, struct clex *ret)
 {
     size_t cap = n / 2 + 64;
-    if (n > UINT32_MAX / 2 || memchr(p, 0, n)) return false;
-    if (cap > COMPAT_TOKENS_MAX) cap = COMPAT_TOKENS_MAX;
+    if (n > UINT32_MAX / 2 || memchr(p, 0, n))
+        return false;
+    if (cap > COMPAT_TOKENS_MAX)
+        cap = COMPAT_TOKENS_MAX;
     struct ctoken *t = arena_alloc(a, cap * sizeof *t);
     uint32_t *open = arena_alloc(a, cap * sizeof *open), depth = 0, k = 0;
-    if (!t || !open) return false;
+    if (!t || !open)
+        return false;
     for (size_t i = 0;;) {
         i = skip_blank(p, n, i);
-        if (i == SIZE_MAX) return false;
-        if (i >= n) break;
+        if (i == SIZE_MAX)
+            return false;
+        if (i >= n)
+            break;
         if (k + 2 >= cap) { /* denser than expected */
             size_t more = cap * 2;
-            if (more > COMPAT_TOKENS_MAX) return false;
+            if (more > COMPAT_TOKENS_MAX)
+                return false;
             struct ctoken *bigger = arena_alloc(a, more * sizeof *t);
             uint32_t *bigger_open = arena_alloc(a, more * sizeof *open);
-            if (!bigger || !bigger_open) return false;
+            if (!bigger || !bigger_open)
+                return false;
             memcpy(bigger, t, k * sizeof *t);
             memcpy(bigger_open, open, depth * sizeof *open);
             t = bigger;
@@ -133,19 +160,23 @@ bool compat_lex(struct arena *a, const char *p, size_t n, struct clex *ret)
         }
         t[k] = (struct ctoken){.at = (uint32_t)i};
         size_t end = one(p, n, i, &t[k]);
-        if (end == SIZE_MAX || end > n) return false;
+        if (end == SIZE_MAX || end > n)
+            return false;
         t[k].n = (uint32_t)(end - i);
         char c = t[k].kind == CT_OP ? t[k].op : 0;
-        if (c == '(' || c == '[' || c == '{') open[depth++] = k;
+        if (c == '(' || c == '[' || c == '{')
+            open[depth++] = k;
         if (partner(c)) {
-            if (!depth || t[open[depth - 1]].op != partner(c)) return false;
+            if (!depth || t[open[depth - 1]].op != partner(c))
+                return false;
             t[k].match = open[--depth];
             t[t[k].match].match = k;
         }
         k++;
         i = end;
     }
-    if (depth) return false;
+    if (depth)
+        return false;
     t[k] = (struct ctoken){.kind = CT_END, .at = (uint32_t)n};
     *ret = (struct clex){p, n, t, k};
     return true;
@@ -153,7 +184,8 @@ bool compat_lex(struct arena *a, const char *p, size_t n, struct clex *ret)
 
 bool compat_is(const struct clex *l, uint32_t i, const char *word)
 {
-    if (i >= l->count || l->t[i].kind != CT_WORD) return false;
+    if (i >= l->count || l->t[i].kind != CT_WORD)
+        return false;
     size_t n = strlen(word);
     return l->t[i].n == n && strncasecmp(l->p + l->t[i].at, word, n) == 0;
 }
@@ -161,7 +193,8 @@ bool compat_is(const struct clex *l, uint32_t i, const char *word)
 bool compat_is_any(const struct clex *l, uint32_t i, const char *const *words)
 {
     for (; *words; words++) {
-        if (compat_is(l, i, *words)) return true;
+        if (compat_is(l, i, *words))
+            return true;
     }
     return false;
 }
@@ -174,10 +207,12 @@ bool compat_op(const struct clex *l, uint32_t i, char op)
 uint32_t compat_args(const struct clex *l, uint32_t open, uint32_t (*args)[2], uint32_t max)
 {
     uint32_t close = l->t[open].match, n = 0, from = open + 1;
-    if (from == close) return 0;
+    if (from == close)
+        return 0;
     for (uint32_t i = from; i <= close; i++) {
         if (i == close || compat_op(l, i, ',')) {
-            if (n == max || i == from) return UINT32_MAX;
+            if (n == max || i == from)
+                return UINT32_MAX;
             args[n][0] = from;
             args[n++][1] = i;
             from = i + 1;

@@ -7,16 +7,21 @@
  */
 #include "engines/compat.h"
 
-static uint32_t skip(const struct clex *l, uint32_t i) { return l->t[i].match > i ? l->t[i].match + 1 : i + 1; }
+static uint32_t skip(const struct clex *l, uint32_t i)
+{
+    return l->t[i].match > i ? l->t[i].match + 1 : i + 1;
+}
 
 /* The first SELECT outside of brackets, when the text is a query; count when it is none. */
 static uint32_t first_select(const struct clex *l)
 {
     uint32_t i = 0;
     if (compat_is(l, 0, "with")) {
-        static const char *const other[] = {"insert", "update", "delete", "merge", "values", "from", "table", NULL};
+        static const char *const other[] = {"insert", "update", "delete", "merge",
+                                            "values", "from",   "table",  NULL};
         while (i < l->count && !compat_is(l, i, "select")) {
-            if (compat_is_any(l, i, other)) return l->count;
+            if (compat_is_any(l, i, other))
+                return l->count;
             i = skip(l, i);
         }
     }
@@ -25,23 +30,42 @@ static uint32_t first_select(const struct clex *l)
 
 static bool ends_list(const struct clex *l, uint32_t i)
 {
-    static const char *const words[] = {"from", "where", "group", "having", "order", "limit", "offset", "fetch", "union", "except", "intersect", "window", "qualify", "into", "using", NULL};
-    return i >= l->count || compat_op(l, i, ';') || compat_op(l, i, ')') || compat_op(l, i, ']') || compat_op(l, i, '}') || compat_is_any(l, i, words);
+    static const char *const words[] = {"from",    "where", "group", "having", "order",     "limit",
+                                        "offset",  "fetch", "union", "except", "intersect", "window",
+                                        "qualify", "into",  "using", NULL};
+    return i >= l->count || compat_op(l, i, ';') || compat_op(l, i, ')') || compat_op(l, i, ']') ||
+           compat_op(l, i, '}') || compat_is_any(l, i, words);
 }
 
 /* A word that ends an expression without being a name. */
 static bool is_value_word(const struct clex *l, uint32_t i)
 {
-    static const char *const words[] = {"null", "true", "false", "end", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "current_user",
-                                        "current_catalog", "current_schema", "session_user", "user", "unknown", NULL};
+    static const char *const words[] = {"null",
+                                        "true",
+                                        "false",
+                                        "end",
+                                        "current_date",
+                                        "current_time",
+                                        "current_timestamp",
+                                        "localtime",
+                                        "localtimestamp",
+                                        "current_user",
+                                        "current_catalog",
+                                        "current_schema",
+                                        "session_user",
+                                        "user",
+                                        "unknown",
+                                        NULL};
     return compat_is_any(l, i, words);
 }
 
 /* A word after which a name cannot be an alias. */
 static bool is_operator_word(const struct clex *l, uint32_t i)
 {
-    static const char *const words[] = {"and", "or", "not", "is", "in", "like", "ilike", "between", "escape", "from", "to", "when", "then", "else", "case", "similar", "distinct",
-                                        "all", "any", "some", "collate", "zone", "interval", "select", NULL};
+    static const char *const words[] = {"and",     "or",       "not",      "is",  "in",   "like", "ilike",
+                                        "between", "escape",   "from",     "to",  "when", "then", "else",
+                                        "case",    "similar",  "distinct", "all", "any",  "some", "collate",
+                                        "zone",    "interval", "select",   NULL};
     return compat_is_any(l, i, words);
 }
 
@@ -54,53 +78,72 @@ static bool is_unit(const struct clex *l, uint32_t i)
 static bool has_name(const struct clex *l, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i = skip(l, i)) {
-        if (compat_is(l, i, "as")) return true;
+        if (compat_is(l, i, "as"))
+            return true;
     }
     uint32_t last = to - 1;
     enum compat_kind kind = l->t[last].kind;
-    if (compat_op(l, last, '*') || compat_op(l, from, '*')) return true;
-    if (kind != CT_WORD && kind != CT_QUOTED) return false;
-    if (kind == CT_WORD && is_value_word(l, last)) return false;
-    if (last == from) return true;
+    if (compat_op(l, last, '*') || compat_op(l, from, '*'))
+        return true;
+    if (kind != CT_WORD && kind != CT_QUOTED)
+        return false;
+    if (kind == CT_WORD && is_value_word(l, last))
+        return false;
+    if (last == from)
+        return true;
     uint32_t before = last - 1;
-    if (kind == CT_WORD && is_unit(l, last) && l->t[before].kind == CT_STRING) return false; /* INTERVAL '1' day */
+    if (kind == CT_WORD && is_unit(l, last) && l->t[before].kind == CT_STRING)
+        return false;                /* INTERVAL '1' day */
     if (compat_op(l, before, '.')) { /* a.b.c alone */
         uint32_t i = from;
-        while (i < last && (l->t[i].kind == CT_WORD || l->t[i].kind == CT_QUOTED) && compat_op(l, i + 1, '.')) i += 2;
+        while (i < last && (l->t[i].kind == CT_WORD || l->t[i].kind == CT_QUOTED) && compat_op(l, i + 1, '.'))
+            i += 2;
         return i == last;
     }
-    if (l->t[before].kind == CT_OP) return compat_op(l, before, ')') || compat_op(l, before, ']') || compat_op(l, before, '}') || compat_op(l, before, '?');
+    if (l->t[before].kind == CT_OP)
+        return compat_op(l, before, ')') || compat_op(l, before, ']') || compat_op(l, before, '}') ||
+               compat_op(l, before, '?');
     return !is_operator_word(l, before);
 }
 
 uint32_t compat_unnamed(struct arena *a, const struct clex *l, uint32_t **ret_after, uint32_t **ret_number)
 {
     uint32_t i = first_select(l), n = 0, number = 0;
-    if (i >= l->count) return 0;
+    if (i >= l->count)
+        return 0;
     i++;
-    if (compat_is(l, i, "all")) i++;
+    if (compat_is(l, i, "all"))
+        i++;
     if (compat_is(l, i, "distinct")) {
         i++;
-        if (compat_is(l, i, "on") && compat_op(l, i + 1, '(')) i = l->t[i + 1].match + 1;
+        if (compat_is(l, i, "on") && compat_op(l, i + 1, '('))
+            i = l->t[i + 1].match + 1;
     }
     uint32_t items = 1;
-    for (uint32_t k = i; !ends_list(l, k); k = skip(l, k)) items += compat_op(l, k, ',');
-    uint32_t *after = arena_alloc(a, items * sizeof *after), *numbers = arena_alloc(a, items * sizeof *numbers);
-    if (!after || !numbers) return 0;
+    for (uint32_t k = i; !ends_list(l, k); k = skip(l, k))
+        items += compat_op(l, k, ',');
+    uint32_t *after = arena_alloc(a, items * sizeof *after),
+             *numbers = arena_alloc(a, items * sizeof *numbers);
+    if (!after || !numbers)
+        return 0;
     *ret_after = after;
     *ret_number = numbers;
     for (uint32_t from = i;; from = i + 1, number++) {
         for (i = from; !ends_list(l, i) && !compat_op(l, i, ',');) {
-            bool distinct = compat_is(l, i, "distinct") && compat_is(l, i + 1, "from"); /* a IS DISTINCT FROM b */
+            bool distinct =
+                compat_is(l, i, "distinct") && compat_is(l, i + 1, "from"); /* a IS DISTINCT FROM b */
             i = distinct ? i + 2 : skip(l, i);
         }
-        if (i == from) break;
-        if (compat_op(l, from, '*') || (compat_op(l, i - 1, '*') && i - 1 > from && compat_op(l, i - 2, '.'))) break;
+        if (i == from)
+            break;
+        if (compat_op(l, from, '*') || (compat_op(l, i - 1, '*') && i - 1 > from && compat_op(l, i - 2, '.')))
+            break;
         if (!has_name(l, from, i)) {
             after[n] = i;
             numbers[n++] = number;
         }
-        if (!compat_op(l, i, ',')) break;
+        if (!compat_op(l, i, ','))
+            break;
     }
     return n;
 }

@@ -16,7 +16,8 @@
 
 static void span(struct crewrite *w, size_t out_at, size_t n, uint32_t in_at, bool same)
 {
-    if (w->failed || !n) return;
+    if (w->failed || !n)
+        return;
     if (w->nspans && same) { /* goes on where the last one ended */
         struct cspan *last = &w->spans[w->nspans - 1];
         if (last->same && last->out_at + last->n == out_at && last->in_at + last->n == in_at) {
@@ -39,16 +40,19 @@ static void span(struct crewrite *w, size_t out_at, size_t n, uint32_t in_at, bo
 
 void compat_copy(struct crewrite *w, uint32_t from, uint32_t to)
 {
-    if (to <= from) return;
+    if (to <= from)
+        return;
     size_t at = w->out.len;
-    if (buf_add(&w->out, w->l->p + from, to - from) < 0) w->failed = true;
+    if (buf_add(&w->out, w->l->p + from, to - from) < 0)
+        w->failed = true;
     span(w, at, to - from, from, true);
 }
 
 void compat_put(struct crewrite *w, const char *text, uint32_t in_at)
 {
     size_t at = w->out.len;
-    if (buf_str_add(&w->out, text) < 0) w->failed = true;
+    if (buf_str_add(&w->out, text) < 0)
+        w->failed = true;
     span(w, at, strlen(text), in_at, false);
 }
 
@@ -69,13 +73,18 @@ size_t compat_origin(const struct cspan *s, uint32_t n, size_t at)
         else
             hi = mid;
     }
-    if (!n) return at;
+    if (!n)
+        return at;
     size_t off = at > s[lo].out_at ? at - s[lo].out_at : 0;
-    if (off > s[lo].n) off = s[lo].n;
+    if (off > s[lo].n)
+        off = s[lo].n;
     return s[lo].in_at + (s[lo].same ? off : 0);
 }
 
-static uint32_t end_of(const struct clex *l, uint32_t i) { return l->t[i].at + l->t[i].n; }
+static uint32_t end_of(const struct clex *l, uint32_t i)
+{
+    return l->t[i].at + l->t[i].n;
+}
 
 /* ---- types ---- */
 
@@ -83,9 +92,12 @@ static uint32_t rule_array(struct crewrite *w, uint32_t i)
 {
     static const char *const query[] = {"select", "with", "values", "from", "table", NULL};
     const struct clex *l = w->l;
-    if (!compat_op(l, i + 1, '(') || compat_is_any(l, i + 2, query) || compat_op(l, i + 2, '(') || w->depth >= COMPAT_DEPTH) return 0;
+    if (!compat_op(l, i + 1, '(') || compat_is_any(l, i + 2, query) || compat_op(l, i + 2, '(') ||
+        w->depth >= COMPAT_DEPTH)
+        return 0;
     uint32_t close = l->t[i + 1].match;
-    if (close == i + 2 || l->t[i + 2].kind != CT_WORD) return 0;
+    if (close == i + 2 || l->t[i + 2].kind != CT_WORD)
+        return 0;
     compat_range(w, i + 2, close);
     compat_put(w, "[]", l->t[i].at);
     return close + 1 - i;
@@ -94,7 +106,8 @@ static uint32_t rule_array(struct crewrite *w, uint32_t i)
 static uint32_t rule_timestamp_type(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
-    if (!compat_op(l, i + 1, '(') || l->t[i + 2].kind != CT_NUMBER || l->t[i + 1].match != i + 3) return 0;
+    if (!compat_op(l, i + 1, '(') || l->t[i + 2].kind != CT_NUMBER || l->t[i + 1].match != i + 3)
+        return 0;
     bool zone = compat_is(l, i + 4, "with") && compat_is(l, i + 5, "time") && compat_is(l, i + 6, "zone");
     compat_copy(w, l->t[i].at, end_of(l, i));
     if (!zone && compat_is(l, i, "timestamp")) { /* the next precision that there is */
@@ -108,7 +121,8 @@ static uint32_t rule_timestamp_type(struct crewrite *w, uint32_t i)
 
 static bool string_text(const struct clex *l, uint32_t i, char *out, size_t cap)
 {
-    if (i >= l->count || l->t[i].kind != CT_STRING || l->t[i].prefix || l->t[i].n - 2 >= cap) return false;
+    if (i >= l->count || l->t[i].kind != CT_STRING || l->t[i].prefix || l->t[i].n - 2 >= cap)
+        return false;
     memcpy(out, l->p + l->t[i].at + 1, l->t[i].n - 2);
     out[l->t[i].n - 2] = 0;
     return true;
@@ -131,7 +145,8 @@ static void put_utf8(struct buf *b, uint32_t cp)
     }
     unsigned more = cp < 0x800 ? 1 : cp < 0x10000 ? 2 : 3;
     (void)buf_char(b, (char)((more == 1 ? 0xC0u : more == 2 ? 0xE0u : 0xF0u) | cp >> 6 * more));
-    while (more--) (void)buf_char(b, (char)(0x80 | (cp >> 6 * more & 0x3F)));
+    while (more--)
+        (void)buf_char(b, (char)(0x80 | (cp >> 6 * more & 0x3F)));
 }
 
 /* U&'\AC00': code points in the text. Left alone when it has another escape character or is no such text. */
@@ -139,7 +154,8 @@ static uint32_t rule_unicode(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     const char *p = l->p + l->t[i].at + 3, *end = p + l->t[i].n - 4;
-    if (compat_is(l, i + 1, "uescape")) return 0;
+    if (compat_is(l, i + 1, "uescape"))
+        return 0;
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)l->t[i].n + 16);
     (void)buf_char(&b, '\'');
     while (p < end) {
@@ -154,17 +170,21 @@ static uint32_t rule_unicode(struct crewrite *w, uint32_t i)
         }
         size_t digits = p + 1 < end && p[1] == '+' ? 6 : 4, skip = digits == 6 ? 2 : 1;
         char hex[8] = "";
-        if ((size_t)(end - p) < skip + digits) return 0;
+        if ((size_t)(end - p) < skip + digits)
+            return 0;
         memcpy(hex, p + skip, digits);
-        if (strspn(hex, "0123456789abcdefABCDEF") != digits) return 0;
+        if (strspn(hex, "0123456789abcdefABCDEF") != digits)
+            return 0;
         uint32_t cp = (uint32_t)strtoul(hex, NULL, 16);
-        if (cp == 0 || cp > 0x10FFFF || (cp >= 0xD800 && cp <= 0xDFFF) || cp == '\'') return 0;
+        if (cp == 0 || cp > 0x10FFFF || (cp >= 0xD800 && cp <= 0xDFFF) || cp == '\'')
+            return 0;
         put_utf8(&b, cp);
         p += skip + digits;
     }
     (void)buf_char(&b, '\'');
     const char *text = buf_str(&b);
-    if (!text) return 0;
+    if (!text)
+        return 0;
     compat_put(w, text, l->t[i].at);
     return 1;
 }
@@ -173,10 +193,12 @@ static uint32_t rule_decimal_literal(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     char text[48], type[48];
-    if (!string_text(l, i + 1, text, sizeof text)) return 0;
+    if (!string_text(l, i + 1, text, sizeof text))
+        return 0;
     const char *p = text + (*text == '-' || *text == '+');
     size_t whole = strspn(p, "0123456789"), scale = p[whole] == '.' ? strspn(p + whole + 1, "0123456789") : 0;
-    if (whole + scale == 0 || whole + scale > 38 || p[whole + (p[whole] == '.') + scale]) return 0;
+    if (whole + scale == 0 || whole + scale > 38 || p[whole + (p[whole] == '.') + scale])
+        return 0;
     snprintf(type, sizeof type, " AS DECIMAL(%zu,%zu))", whole + scale, scale);
     compat_put(w, "CAST(", l->t[i].at);
     compat_copy(w, l->t[i + 1].at, end_of(l, i + 1));
@@ -189,18 +211,25 @@ static uint32_t rule_timestamp_literal(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     char text[128];
-    if (!string_text(l, i + 1, text, sizeof text)) return 0;
+    if (!string_text(l, i + 1, text, sizeof text))
+        return 0;
     const char *colon = strchr(text, ':');
     const char *zone = colon ? colon + strspn(colon, "0123456789:. ") : NULL;
-    if (!zone || !*zone) return 0;
+    if (!zone || !*zone)
+        return 0;
     bool offset = *zone == '+' || *zone == '-';
     size_t clock = (size_t)(zone - text);
-    while (clock && text[clock - 1] == ' ') clock--;
+    while (clock && text[clock - 1] == ' ')
+        clock--;
     bool seconds = strchr(colon + 1, ':') && strchr(colon + 1, ':') < zone;
     compat_put(w, "TIMESTAMPTZ '", l->t[i].at);
     compat_copy(w, l->t[i + 1].at + 1, l->t[i + 1].at + 1 + (uint32_t)clock);
-    if (!seconds) compat_put(w, ":00", l->t[i].at); /* the engine wants seconds, a blank before a name and none before an offset */
-    if (!offset) compat_put(w, " ", l->t[i].at);
+    if (!seconds)
+        compat_put(
+            w, ":00",
+            l->t[i].at); /* the engine wants seconds, a blank before a name and none before an offset */
+    if (!offset)
+        compat_put(w, " ", l->t[i].at);
     compat_copy(w, l->t[i + 1].at + 1 + (uint32_t)(zone - text), end_of(l, i + 1));
     return 2;
 }
@@ -218,9 +247,11 @@ static uint32_t rule_interval(struct crewrite *w, uint32_t i)
     char text[96], made[192];
     bool sign = compat_op(l, i + 1, '-') || compat_op(l, i + 1, '+'), minus = compat_op(l, i + 1, '-');
     uint32_t s = i + 1 + sign;
-    if (!string_text(l, s, text, sizeof text) || !is_unit(l, s + 1)) return 0;
+    if (!string_text(l, s, text, sizeof text) || !is_unit(l, s + 1))
+        return 0;
     bool to = compat_is(l, s + 2, "to") && is_unit(l, s + 3);
-    if (!to && !sign) return 0;
+    if (!to && !sign)
+        return 0;
     if (!to) {
         compat_put(w, minus ? "(- INTERVAL " : "(INTERVAL ", l->t[i].at);
         compat_copy(w, l->t[s].at, end_of(l, s + 1));
@@ -228,19 +259,23 @@ static uint32_t rule_interval(struct crewrite *w, uint32_t i)
         return s + 2 - i;
     }
     const char *p = text;
-    if (*p == '-' || *p == '+') minus ^= *p++ == '-';
+    if (*p == '-' || *p == '+')
+        minus ^= *p++ == '-';
     if (compat_is(l, s + 1, "year")) {
         char *end;
         long years = strtol(p, &end, 10), months = *end == '-' ? strtol(end + 1, &end, 10) : 0;
-        if (*end || !isdigit((unsigned char)*p) || years > 100000 || months > 11 || months < 0) return 0;
+        if (*end || !isdigit((unsigned char)*p) || years > 100000 || months > 11 || months < 0)
+            return 0;
         snprintf(made, sizeof made, "to_months(%s%ld)", minus ? "-" : "", years * 12 + months);
     } else { /* the engine reads 'd days h:m:s' */
         bool day = compat_is(l, s + 1, "day");
         size_t days = strspn(p, "0123456789");
         const char *clock = day ? p + days + strspn(p + days, " ") : p;
-        if (!days || clock[strspn(clock, "0123456789:.")] || strlen(clock) > 40 || days > 9) return 0;
+        if (!days || clock[strspn(clock, "0123456789:.")] || strlen(clock) > 40 || days > 9)
+            return 0;
         bool only_hour = !strchr(clock, ':'), minutes = compat_is(l, s + 1, "minute");
-        snprintf(made, sizeof made, "(%sINTERVAL '%.*s days %s%s%s')", minus ? "- " : "", day ? (int)days : 1, day ? p : "0", minutes ? "0:" : "", clock, only_hour ? ":00" : "");
+        snprintf(made, sizeof made, "(%sINTERVAL '%.*s days %s%s%s')", minus ? "- " : "", day ? (int)days : 1,
+                 day ? p : "0", minutes ? "0:" : "", clock, only_hour ? ":00" : "");
     }
     compat_put(w, made, l->t[i].at);
     return s + 4 - i;
@@ -253,12 +288,15 @@ static uint32_t rule_date_and_days(struct crewrite *w, uint32_t i)
     const struct clex *l = w->l;
     bool literal = compat_is(l, i, "date") && l->t[i + 1].kind == CT_STRING;
     uint32_t k = i + (literal ? 2 : 1);
-    if (!literal && !compat_is(l, i, "current_date")) return 0;
+    if (!literal && !compat_is(l, i, "current_date"))
+        return 0;
     uint32_t from = k;
-    while ((compat_op(l, k, '+') || compat_op(l, k, '-')) && compat_is(l, k + 1, "interval") && l->t[k + 2].kind == CT_STRING && compat_is_any(l, k + 3, units) &&
-           !compat_is(l, k + 4, "to") && !compat_op(l, k + 4, '*') && !compat_op(l, k + 4, '/'))
+    while ((compat_op(l, k, '+') || compat_op(l, k, '-')) && compat_is(l, k + 1, "interval") &&
+           l->t[k + 2].kind == CT_STRING && compat_is_any(l, k + 3, units) && !compat_is(l, k + 4, "to") &&
+           !compat_op(l, k + 4, '*') && !compat_op(l, k + 4, '/'))
         k += 4;
-    if (k == from) return 0;
+    if (k == from)
+        return 0;
     compat_put(w, "CAST(", l->t[i].at);
     compat_copy(w, l->t[i].at, end_of(l, k - 1));
     compat_put(w, " AS DATE)", l->t[i].at);
@@ -267,47 +305,64 @@ static uint32_t rule_date_and_days(struct crewrite *w, uint32_t i)
 
 /* ---- clauses ---- */
 
-static const char *const after_values[] = {"order", "limit", "offset", "fetch", "union", "except", "intersect", "on", "returning", NULL};
+static const char *const after_values[] = {"order",  "limit",     "offset", "fetch",     "union",
+                                           "except", "intersect", "on",     "returning", NULL};
 
-static bool closes(const struct clex *l, uint32_t i) { return compat_op(l, i, ')') || compat_op(l, i, ']') || compat_op(l, i, '}'); }
+static bool closes(const struct clex *l, uint32_t i)
+{
+    return compat_op(l, i, ')') || compat_op(l, i, ']') || compat_op(l, i, '}');
+}
 
 /* VALUES 1, 2 -> VALUES (1), (2); VALUES ROW(1, 2) -> VALUES (1, 2) */
 static uint32_t rule_values(struct crewrite *w, uint32_t i)
 {
-    static const char *const before[] = {"as", "union", "all", "distinct", "except", "intersect", "explain", "default", NULL};
+    static const char *const before[] = {"as",        "union",   "all",     "distinct", "except",
+                                         "intersect", "explain", "default", NULL};
     const struct clex *l = w->l;
-    bool statement = i == 0 || compat_op(l, i - 1, '(') || compat_op(l, i - 1, ')') || compat_op(l, i - 1, ';') || compat_is_any(l, i - 1, before);
+    bool statement = i == 0 || compat_op(l, i - 1, '(') || compat_op(l, i - 1, ')') ||
+                     compat_op(l, i - 1, ';') || compat_is_any(l, i - 1, before);
     bool insert = i > 1 && (l->t[i - 1].kind == CT_WORD || l->t[i - 1].kind == CT_QUOTED);
-    if ((!statement && !insert) || w->depth >= COMPAT_DEPTH) return 0;
-    uint32_t k = i + 1, at = l->t[i].at;
-    if (k >= l->count || (l->t[k].kind == CT_OP && !compat_op(l, k, '(') && !compat_op(l, k, '-') && !compat_op(l, k, '[') && !compat_op(l, k, '?') && !compat_op(l, k, '$')))
+    if ((!statement && !insert) || w->depth >= COMPAT_DEPTH)
         return 0;
-    if (!statement && !compat_op(l, k, '(') && l->t[k].kind != CT_STRING && l->t[k].kind != CT_NUMBER) return 0;
+    uint32_t k = i + 1, at = l->t[i].at;
+    if (k >= l->count || (l->t[k].kind == CT_OP && !compat_op(l, k, '(') && !compat_op(l, k, '-') &&
+                          !compat_op(l, k, '[') && !compat_op(l, k, '?') && !compat_op(l, k, '$')))
+        return 0;
+    if (!statement && !compat_op(l, k, '(') && l->t[k].kind != CT_STRING && l->t[k].kind != CT_NUMBER)
+        return 0;
     compat_copy(w, at, end_of(l, i));
     while (k < l->count) {
         uint32_t from = k;
-        while (k < l->count && !compat_op(l, k, ',') && !closes(l, k) && !compat_op(l, k, ';') && !compat_is_any(l, k, after_values))
+        while (k < l->count && !compat_op(l, k, ',') && !closes(l, k) && !compat_op(l, k, ';') &&
+               !compat_is_any(l, k, after_values))
             k = l->t[k].match > k ? l->t[k].match + 1 : k + 1;
-        if (k == from) break;
+        if (k == from)
+            break;
         bool row = compat_is(l, from, "row") && compat_op(l, from + 1, '(') && l->t[from + 1].match == k - 1;
         bool bare = !row && !(compat_op(l, from, '(') && l->t[from].match == k - 1);
-        if (row) from++;
+        if (row)
+            from++;
         compat_put(w, bare ? " (" : " ", l->t[from].at);
         compat_range(w, from, k);
-        if (bare) compat_put(w, ")", l->t[k - 1].at);
-        if (!compat_op(l, k, ',')) break;
+        if (bare)
+            compat_put(w, ")", l->t[k - 1].at);
+        if (!compat_op(l, k, ','))
+            break;
         compat_copy(w, l->t[k].at, end_of(l, k));
         k++;
     }
-    if (k < l->count) compat_put(w, " ", l->t[k].at);
+    if (k < l->count)
+        compat_put(w, " ", l->t[k].at);
     return k - i;
 }
 
 static uint32_t rule_sample(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
-    if (!(compat_is(l, i + 1, "bernoulli") || compat_is(l, i + 1, "system")) || !compat_op(l, i + 2, '(')) return 0;
-    if (l->t[i + 3].kind != CT_NUMBER || l->t[i + 2].match != i + 4) return 0;
+    if (!(compat_is(l, i + 1, "bernoulli") || compat_is(l, i + 1, "system")) || !compat_op(l, i + 2, '('))
+        return 0;
+    if (l->t[i + 3].kind != CT_NUMBER || l->t[i + 2].match != i + 4)
+        return 0;
     compat_copy(w, l->t[i].at, end_of(l, i + 3));
     compat_put(w, " PERCENT)", l->t[i + 4].at);
     return 5;
@@ -318,16 +373,23 @@ static uint32_t rule_unnest(struct crewrite *w, uint32_t i)
 {
     static const char *const before[] = {"from", "join", "lateral", NULL};
     const struct clex *l = w->l;
-    if (i == 0 || !(compat_is_any(l, i - 1, before) || compat_op(l, i - 1, ',')) || !compat_op(l, i + 1, '(') || w->depth >= COMPAT_DEPTH) return 0;
-    uint32_t args[16][2], n = compat_args(l, i + 1, args, 16), close = l->t[i + 1].match, k = close + 1, columns = 0;
+    if (i == 0 || !(compat_is_any(l, i - 1, before) || compat_op(l, i - 1, ',')) ||
+        !compat_op(l, i + 1, '(') || w->depth >= COMPAT_DEPTH)
+        return 0;
+    uint32_t args[16][2], n = compat_args(l, i + 1, args, 16), close = l->t[i + 1].match, k = close + 1,
+                          columns = 0;
     bool ordinal = compat_is(l, k, "with") && compat_is(l, k + 1, "ordinality");
-    if (n == 0 || n == UINT32_MAX || (compat_op(l, i - 1, ',') && !compat_is(l, k, "as"))) return 0;
+    if (n == 0 || n == UINT32_MAX || (compat_op(l, i - 1, ',') && !compat_is(l, k, "as")))
+        return 0;
     uint32_t after = ordinal ? k + 2 : k, name = compat_is(l, after, "as") ? after + 1 : after;
-    if (name < l->count && (l->t[name].kind == CT_WORD || l->t[name].kind == CT_QUOTED) && compat_op(l, name + 1, '(')) {
-        for (uint32_t c = name + 2; c < l->t[name + 1].match; c++) columns += !compat_op(l, c, ',');
+    if (name < l->count && (l->t[name].kind == CT_WORD || l->t[name].kind == CT_QUOTED) &&
+        compat_op(l, name + 1, '(')) {
+        for (uint32_t c = name + 2; c < l->t[name + 1].match; c++)
+            columns += !compat_op(l, c, ',');
     }
     bool map = n == 1 && columns == 2 + (uint32_t)ordinal;
-    if (n == 1 && !map) return 0;
+    if (n == 1 && !map)
+        return 0;
     compat_put(w, "(SELECT ", l->t[i].at);
     for (uint32_t a = 0; a < n; a++) {
         compat_put(w, a ? ",unnest(" : map ? "unnest(map_keys(" : "unnest(", l->t[i].at);
@@ -356,12 +418,14 @@ static uint32_t rule_unnest(struct crewrite *w, uint32_t i)
 static uint32_t rule_properties(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
-    if (!compat_is(l, 0, "create") || i < 3) return 0;
+    if (!compat_is(l, 0, "create") || i < 3)
+        return 0;
     if (compat_is(l, i, "comment") && l->t[i + 1].kind == CT_STRING) {
         compat_put(w, " ", l->t[i].at);
         return 2;
     }
-    if (!compat_is(l, i, "with") || !compat_op(l, i + 1, '(') || !compat_op(l, i + 3, '=')) return 0;
+    if (!compat_is(l, i, "with") || !compat_op(l, i + 1, '(') || !compat_op(l, i + 3, '='))
+        return 0;
     compat_put(w, " ", l->t[i].at);
     return l->t[i + 1].match + 1 - i;
 }
@@ -372,38 +436,53 @@ static uint32_t rule(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     const struct ctoken *t = &l->t[i];
-    if (t->kind == CT_STRING) return t->prefix == 'x' ? rule_hex(w, i) : t->prefix == 'u' ? rule_unicode(w, i) : 0;
-    if (t->kind != CT_WORD) return 0;
+    if (t->kind == CT_STRING)
+        return t->prefix == 'x' ? rule_hex(w, i) : t->prefix == 'u' ? rule_unicode(w, i) : 0;
+    if (t->kind != CT_WORD)
+        return 0;
     uint32_t used = 0;
     switch (tolower((unsigned char)l->p[t->at])) {
     case 'a':
-        if (compat_is(l, i, "array")) return rule_array(w, i);
+        if (compat_is(l, i, "array"))
+            return rule_array(w, i);
         break;
     case 'c':
-        if (compat_is(l, i, "current_date")) return rule_date_and_days(w, i);
-        if (compat_is(l, i, "comment")) return rule_properties(w, i);
+        if (compat_is(l, i, "current_date"))
+            return rule_date_and_days(w, i);
+        if (compat_is(l, i, "comment"))
+            return rule_properties(w, i);
         break;
     case 'd':
-        if (compat_is(l, i, "date")) return rule_date_and_days(w, i);
-        if (compat_is(l, i, "decimal") && l->t[i + 1].kind == CT_STRING) return rule_decimal_literal(w, i);
+        if (compat_is(l, i, "date"))
+            return rule_date_and_days(w, i);
+        if (compat_is(l, i, "decimal") && l->t[i + 1].kind == CT_STRING)
+            return rule_decimal_literal(w, i);
         break;
     case 'i':
-        if (compat_is(l, i, "interval")) return rule_interval(w, i);
+        if (compat_is(l, i, "interval"))
+            return rule_interval(w, i);
         break;
     case 't':
-        if (compat_is(l, i, "timestamp")) used = l->t[i + 1].kind == CT_STRING ? rule_timestamp_literal(w, i) : rule_timestamp_type(w, i);
-        if (compat_is(l, i, "time")) used = rule_timestamp_type(w, i);
-        if (compat_is(l, i, "tablesample")) used = rule_sample(w, i);
-        if (used) return used;
+        if (compat_is(l, i, "timestamp"))
+            used = l->t[i + 1].kind == CT_STRING ? rule_timestamp_literal(w, i) : rule_timestamp_type(w, i);
+        if (compat_is(l, i, "time"))
+            used = rule_timestamp_type(w, i);
+        if (compat_is(l, i, "tablesample"))
+            used = rule_sample(w, i);
+        if (used)
+            return used;
         break;
     case 'u':
-        if (compat_is(l, i, "unnest")) return rule_unnest(w, i);
+        if (compat_is(l, i, "unnest"))
+            return rule_unnest(w, i);
         break;
     case 'v':
-        if (compat_is(l, i, "values")) return rule_values(w, i);
+        if (compat_is(l, i, "values"))
+            return rule_values(w, i);
         break;
     case 'w':
-        if (compat_is(l, i, "with")) return rule_properties(w, i);
+        if (compat_is(l, i, "with"))
+            return rule_properties(w, i);
         break;
     default:
         break;
@@ -414,7 +493,8 @@ static uint32_t rule(struct crewrite *w, uint32_t i)
 void compat_range(struct crewrite *w, uint32_t from, uint32_t to)
 {
     const struct clex *l = w->l;
-    if (from >= to || to > l->count) return;
+    if (from >= to || to > l->count)
+        return;
     w->depth++;
     uint32_t copied = l->t[from].at;
     for (uint32_t i = from; i < to && !w->failed;) {
@@ -431,9 +511,11 @@ void compat_range(struct crewrite *w, uint32_t from, uint32_t to)
             i += used;
             copied = end_of(l, i - 1);
         } else { /* nothing, or more than belongs to this range: as it was */
-            if (!w->failed) w->out.len = len;
+            if (!w->failed)
+                w->out.len = len;
             w->nspans = spans;
-            if (spans && w->spans[spans - 1].out_at + w->spans[spans - 1].n > len) /* the rule's copy was joined to it */
+            if (spans && w->spans[spans - 1].out_at + w->spans[spans - 1].n >
+                             len) /* the rule's copy was joined to it */
                 w->spans[spans - 1].n = (uint32_t)(len - w->spans[spans - 1].out_at);
             i++;
         }
@@ -445,19 +527,23 @@ void compat_range(struct crewrite *w, uint32_t from, uint32_t to)
 bool compat_rewrite(struct arena *a, const char *p, size_t n, struct crewrite *ret)
 {
     struct clex *l = arena_alloc(a, sizeof *l);
-    if (!l || !compat_lex(a, p, n, l) || !l->count) return false;
+    if (!l || !compat_lex(a, p, n, l) || !l->count)
+        return false;
     *ret = (struct crewrite){.l = l, .out = BUF_INIT(n * 4 + 65536)};
     uint32_t *after, *number, names = compat_unnamed(a, l, &after, &number), from = 0;
     for (uint32_t k = 0; k < names; k++) {
         char text[32];
         snprintf(text, sizeof text, " AS \"_col%u\"", number[k]);
-        if (from) compat_copy(ret, l->t[from - 1].at + l->t[from - 1].n, l->t[from].at);
+        if (from)
+            compat_copy(ret, l->t[from - 1].at + l->t[from - 1].n, l->t[from].at);
         compat_range(ret, from, after[k]);
         compat_put(ret, text, l->t[after[k] - 1].at);
         from = after[k];
     }
-    if (from && from < l->count) compat_copy(ret, l->t[from - 1].at + l->t[from - 1].n, l->t[from].at);
+    if (from && from < l->count)
+        compat_copy(ret, l->t[from - 1].at + l->t[from - 1].n, l->t[from].at);
     compat_range(ret, from, l->count);
-    if (ret->failed) compat_end(ret);
+    if (ret->failed)
+        compat_end(ret);
     return !ret->failed;
 }

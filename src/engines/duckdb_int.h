@@ -25,8 +25,8 @@
 
 /* Numbers that the pinned header does not know yet. */
 #define DUCK_STATEMENT_MERGE 30
-#define DUCK_TYPE_GEOMETRY 40
-#define DUCK_TYPE_VARIANT 41
+#define DUCK_TYPE_GEOMETRY   40
+#define DUCK_TYPE_VARIANT    41
 
 /* A connection with its session settings applied; made ahead of time with those of the last job. */
 struct session {
@@ -39,10 +39,10 @@ struct session {
 struct duck {
     const struct wire_setup *setup;
     duckdb_database db;
-    struct session next;       /* conn NULL: none made */
-    bool attached;             /* the catalog's file is open */
-    bool broken;               /* the instance may be invalid */
-    bool heavy;                /* job thread: the last job took long enough to be worth a malloc_trim */
+    struct session next; /* conn NULL: none made */
+    bool attached;       /* the catalog's file is open */
+    bool broken;         /* the instance may be invalid */
+    bool heavy;          /* job thread: the last job took long enough to be worth a malloc_trim */
     pthread_mutex_t mu;
     duckdb_connection current; /* of the running job, for interrupt and progress */
 };
@@ -62,23 +62,25 @@ const char *duck__view_marker(void);
 
 /* ---- duckdb_error.c ---- */
 /* Fills *e from the engine's message (JSON or plain); sql gives positions (NULL: none). Returns e->code; *ret_kind is a wire_failure. */
-int duck__error(const struct duck *d, const char *message, int type, const char *sql, size_t sql_len, struct err *e, uint32_t *ret_kind);
+int duck__error(const struct duck *d, const char *message, int type, const char *sql, size_t sql_len,
+                struct err *e, uint32_t *ret_kind);
 /* Takes absolute paths out of a text. */
 void duck__scrub(const struct duck *d, char *text);
 void duck__position(struct err *e, const char *sql, size_t sql_len, size_t byte);
 
 /* ---- duckdb_policy.c ---- */
 struct statement {
-    int type;                /* duckdb_statement_type */
-    uint8_t kind;            /* enum wire_kind */
-    bool writes;             /* changes data_catalog */
+    int type;     /* duckdb_statement_type */
+    uint8_t kind; /* enum wire_kind */
+    bool writes;  /* changes data_catalog */
     bool returning;
-    bool unreliable_schema;  /* types known only after binding */
+    bool unreliable_schema; /* types known only after binding */
 };
 /* What can be said before preparing: first word. ERR_DENIED. */
 int duck__policy_text(const char *sql, size_t n, struct err *e) MUST_USE;
 /* What may run, after preparing. ERR_DENIED; *ret is filled on success. */
-int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job, duckdb_prepared_statement ps, struct statement *ret, struct err *e) MUST_USE;
+int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job,
+                 duckdb_prepared_statement ps, struct statement *ret, struct err *e) MUST_USE;
 /* Whether the first of several extracted statements is the engine's own (PIVOT makes an enum first). */
 bool duck__policy_pivot(const char *sql, size_t n);
 /* The name occurs as an identifier. */
@@ -87,10 +89,10 @@ bool duck__policy_mentions(const char *sql, size_t n, const char *name);
 /* ---- duckdb_types.c ---- */
 struct node {
     const struct column *column;
-    duckdb_type id, internal;   /* internal: of DECIMAL and ENUM */
+    duckdb_type id, internal; /* internal: of DECIMAL and ENUM */
     uint64_t array_size;
     uint32_t dict_len;
-    const char *const *dict;    /* ENUM */
+    const char *const *dict; /* ENUM */
     const uint32_t *dict_bytes;
     uint32_t nchildren;
     struct node *children;
@@ -102,9 +104,13 @@ struct node {
     uint64_t row, byte;
 };
 struct rows;
-struct rows_plan { struct schema *schema; struct node *nodes; bool needs_cast; /* a column must be cast to VARCHAR first */ };
-int duck__column(struct arena *a, duckdb_logical_type type, const char *name, unsigned depth, struct column *c, struct node *n, bool *needs_cast,
-                 struct err *e) MUST_USE;
+struct rows_plan {
+    struct schema *schema;
+    struct node *nodes;
+    bool needs_cast; /* a column must be cast to VARCHAR first */
+};
+int duck__column(struct arena *a, duckdb_logical_type type, const char *name, unsigned depth,
+                 struct column *c, struct node *n, bool *needs_cast, struct err *e) MUST_USE;
 /* Appends the cast target of a type whose unsupported parts are text. */
 void duck__cast_type(struct buf *b, duckdb_logical_type type);
 
@@ -120,7 +126,11 @@ char *duck__bignum_text(const duckdb_string_t *s, size_t *ret_len);
 
 /* ---- duckdb_rows.c ---- */
 #define ROWS_CHUNKS 64
-struct kept { duckdb_data_chunk chunk; idx_t from, to; bool owned; };
+struct kept {
+    duckdb_data_chunk chunk;
+    idx_t from, to;
+    bool owned;
+};
 struct rows {
     const struct schema *schema;
     struct node *nodes;
@@ -128,10 +138,11 @@ struct rows {
     struct kept kept[ROWS_CHUNKS];
     uint32_t nkept;
     uint64_t nrows;
-    uint64_t *saved;      /* counters of all nodes, to take a measurement back */
+    uint64_t *saved; /* counters of all nodes, to take a measurement back */
     struct arena *arena;
 };
-int duck__rows_init(struct rows *r, struct arena *a, const struct schema *s, struct node *nodes, struct err *e) MUST_USE;
+int duck__rows_init(struct rows *r, struct arena *a, const struct schema *s, struct node *nodes,
+                    struct err *e) MUST_USE;
 /* Measures rows [from, to) of a chunk on top of what is kept. */
 int duck__rows_measure(struct rows *r, duckdb_data_chunk chunk, idx_t from, idx_t to, struct err *e) MUST_USE;
 void duck__rows_save(struct rows *r);
@@ -152,10 +163,12 @@ struct plan {
     const char *text_column; /* name of the only column of WIRE_KIND_TEXT; NULL: "Query Plan" */
     int8_t kind;             /* 1 + enum wire_kind instead of what the type says; 0: none */
 };
-int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *ret, struct err *e, uint32_t *ret_kind) MUST_USE;
+int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+               struct plan *ret, struct err *e, uint32_t *ret_kind) MUST_USE;
 void duck__plan_free(struct plan *p);
 /* Types that hang on parameters, when nothing is to be run: asks with LIMIT 0; parameters not given are NULL. */
-int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *p, struct err *e, uint32_t *ret_kind) MUST_USE;
+int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+                       struct plan *p, struct err *e, uint32_t *ret_kind) MUST_USE;
 /* Columns of a prepared statement or, with result, of a result. */
 int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, struct err *e) MUST_USE;
 

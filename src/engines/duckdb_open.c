@@ -15,16 +15,20 @@
 #include "engines/compat_int.h"
 #include "engines/duckdb_int.h"
 
-#define MARKER "quern dataset"
+#define MARKER  "quern dataset"
 #define NOWHERE "quern_nowhere"
-#define MIB (1024u * 1024u)
+#define MIB     (1024u * 1024u)
 
-const char *duck__view_marker(void) { return MARKER; }
+const char *duck__view_marker(void)
+{
+    return MARKER;
+}
 
 const char *duck_library(void)
 {
     static char text[64];
-    if (!text[0]) snprintf(text, sizeof text, "duckdb %s", duckdb_library_version());
+    if (!text[0])
+        snprintf(text, sizeof text, "duckdb %s", duckdb_library_version());
     return text;
 }
 
@@ -32,7 +36,8 @@ void duck__quote(struct buf *b, char quote, const char *text)
 {
     (void)buf_char(b, quote);
     for (; *text; text++) {
-        if (*text == quote) (void)buf_char(b, quote);
+        if (*text == quote)
+            (void)buf_char(b, quote);
         (void)buf_char(b, *text);
     }
     (void)buf_char(b, quote);
@@ -40,7 +45,8 @@ void duck__quote(struct buf *b, char quote, const char *text)
 
 int duck__exec(duckdb_connection c, const char *sql, struct err *e)
 {
-    if (!sql) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!sql)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     duckdb_result r;
     memset(&r, 0, sizeof r);
     int rc = 0;
@@ -64,7 +70,8 @@ static void reader_call(struct buf *b, const struct wire_dataset *d)
         else
             (void)buf_char(&path, *p);
     }
-    if (d->folder) (void)buf_str_add(&path, csv ? "/**/*.csv*" : json ? "/**/*.json*" : "/**/*.parquet");
+    if (d->folder)
+        (void)buf_str_add(&path, csv ? "/**/*.csv*" : json ? "/**/*.json*" : "/**/*.parquet");
     const char *text = buf_str(&path);
     (void)buf_str_add(b, csv ? "read_csv(" : json ? "read_json(" : "read_parquet(");
     duck__quote(b, '\'', text ? text : "");
@@ -79,7 +86,8 @@ static int make_view(duckdb_connection c, const struct wire_dataset *d)
     duck__quote(&b, '"', d->name);
     (void)buf_str_add(&b, " AS SELECT * FROM ");
     reader_call(&b, d);
-    if (duck__exec(c, buf_str(&b), NULL) < 0) return ERR_NOTFOUND;
+    if (duck__exec(c, buf_str(&b), NULL) < 0)
+        return ERR_NOTFOUND;
     buf_reset(&b);
     (void)buf_str_add(&b, "COMMENT ON VIEW data_catalog.main.");
     duck__quote(&b, '"', d->name);
@@ -92,7 +100,8 @@ static int each_marked(duckdb_connection c, int (*fn)(void *ctx, const char *nam
 {
     duckdb_result r;
     memset(&r, 0, sizeof r);
-    static const char sql[] = "SELECT view_name FROM duckdb_views() WHERE database_name='data_catalog' AND schema_name='main' AND comment='" MARKER "'";
+    static const char sql[] = "SELECT view_name FROM duckdb_views() WHERE database_name='data_catalog' AND "
+                              "schema_name='main' AND comment='" MARKER "'";
     int rc = 0;
     if (duckdb_query(c, sql, &r) != DuckDBSuccess) {
         rc = err_set(e, ERR_INTERNAL, "XX000", "the catalog's views cannot be listed");
@@ -112,12 +121,17 @@ static int each_marked(duckdb_connection c, int (*fn)(void *ctx, const char *nam
     return rc;
 }
 
-struct views { struct duck *d; duckdb_connection c; uint32_t found; };
+struct views {
+    struct duck *d;
+    duckdb_connection c;
+    uint32_t found;
+};
 
 static const struct wire_dataset *dataset(const struct duck *d, const char *name)
 {
     for (uint32_t i = 0; i < d->setup->ndatasets; i++) {
-        if (strcmp(d->setup->datasets[i].name, name) == 0) return &d->setup->datasets[i];
+        if (strcmp(d->setup->datasets[i].name, name) == 0)
+            return &d->setup->datasets[i];
     }
     return NULL;
 }
@@ -125,7 +139,8 @@ static const struct wire_dataset *dataset(const struct duck *d, const char *name
 static int drop_unlisted(void *ctx, const char *name)
 {
     struct views *v = ctx;
-    if (dataset(v->d, name)) return 0;
+    if (dataset(v->d, name))
+        return 0;
     CLEANUP_BUF struct buf b = BUF_INIT(64 * 1024);
     (void)buf_str_add(&b, "DROP VIEW data_catalog.main.");
     duck__quote(&b, '"', name);
@@ -137,7 +152,8 @@ static int drop_unlisted(void *ctx, const char *name)
 static int count_listed(void *ctx, const char *name)
 {
     struct views *v = ctx;
-    if (dataset(v->d, name)) v->found++;
+    if (dataset(v->d, name))
+        v->found++;
     return 0;
 }
 
@@ -151,7 +167,8 @@ static uint32_t views_at_open;
 
 int duck__datasets_intact(struct duck *d, duckdb_connection c, struct err *e)
 {
-    if (count_views(d, c) == views_at_open) return 0;
+    if (count_views(d, c) == views_at_open)
+        return 0;
     return err_set(e, ERR_DENIED, "42501", "a dataset's view cannot be changed or dropped by SQL");
 }
 
@@ -163,22 +180,30 @@ static int open_catalog(struct duck *d, duckdb_connection c, struct err *e)
     (void)buf_str_add(&b, "ATTACH ");
     duck__quote(&b, '\'', file ? s->catalog_path : ":memory:");
     (void)buf_str_add(&b, " AS data_catalog");
-    if (file && !s->catalog_write) (void)buf_str_add(&b, " (READ_ONLY)");
+    if (file && !s->catalog_write)
+        (void)buf_str_add(&b, " (READ_ONLY)");
     int r = duck__exec(c, buf_str(&b), e);
-    if (r < 0) return r;
+    if (r < 0)
+        return r;
     d->attached = file;
-    if (file && !s->catalog_write) return 0;
+    if (file && !s->catalog_write)
+        return 0;
     struct views v = {d, c, 0};
     r = each_marked(c, drop_unlisted, &v, e);
-    if (r < 0) return r;
+    if (r < 0)
+        return r;
     for (uint32_t i = 0; i < s->ndatasets; i++) {
-        if (make_view(c, &s->datasets[i]) < 0) { /* unreadable now, or a table has the name: the query will say that it does not exist */
+        if (make_view(c, &s->datasets[i]) <
+            0) { /* unreadable now, or a table has the name: the query will say that it does not exist */
         }
     }
     views_at_open = count_views(d, c);
     /* The catalog's own row that a writing job touches first, so that its transaction can change no other database. */
     if (s->catalog_write) {
-        r = duck__exec(c, "CREATE SCHEMA IF NOT EXISTS data_catalog.quern_internal; CREATE TABLE IF NOT EXISTS data_catalog.quern_internal.writer(a TINYINT)", e);
+        r = duck__exec(c,
+                       "CREATE SCHEMA IF NOT EXISTS data_catalog.quern_internal; CREATE TABLE IF NOT EXISTS "
+                       "data_catalog.quern_internal.writer(a TINYINT)",
+                       e);
     }
     return r;
 }
@@ -187,12 +212,14 @@ static void allow_paths(struct buf *b, const struct wire_setup *s, bool folders)
 {
     bool any = false;
     for (uint32_t i = 0; i < s->ndatasets; i++) {
-        if (s->datasets[i].folder != folders) continue;
+        if (s->datasets[i].folder != folders)
+            continue;
         (void)buf_str_add(b, any ? "," : folders ? "SET allowed_directories=[" : "SET allowed_paths=[");
         duck__quote(b, '\'', s->datasets[i].path);
         any = true;
     }
-    if (any) (void)buf_str_add(b, "];");
+    if (any)
+        (void)buf_str_add(b, "];");
 }
 
 static int lock_down(struct duck *d, duckdb_connection c, struct err *e)
@@ -205,7 +232,9 @@ static int lock_down(struct duck *d, duckdb_connection c, struct err *e)
                           "SET autoinstall_known_extensions=false;"
                           "SET autoload_known_extensions=false;"
                           "SET allow_persistent_secrets=false;"
-                          "SET allowed_configs=['TimeZone','integer_division','enable_progress_bar','enable_progress_bar_print','progress_bar_time'];"
+                          "SET "
+                          "allowed_configs=['TimeZone','integer_division','enable_progress_bar','enable_"
+                          "progress_bar_print','progress_bar_time'];"
                           "SET lock_configuration=true;");
     return duck__exec(c, buf_str(&b), e);
 }
@@ -214,20 +243,27 @@ static int open_instance(struct duck *d, struct err *e)
 {
     const struct wire_setup *s = d->setup;
     duckdb_config config;
-    if (duckdb_create_config(&config) != DuckDBSuccess) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (duckdb_create_config(&config) != DuckDBSuccess)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     char memory[32], threads[16];
     uint64_t wall = s->memory_wall ? s->memory_wall : 1024ull * MIB;
     snprintf(memory, sizeof memory, "%" PRIu64 "KiB", wall / 10 * 7 / 1024);
     snprintf(threads, sizeof threads, "%u", s->threads ? s->threads : 1);
-    const char *const settings[][2] = {{"threads", threads}, {"memory_limit", memory}, {"temp_directory", "."},
-                                       {"extension_directory", "."}, {"secret_directory", "."},
-                                       {"allow_unsigned_extensions", "false"}, {"errors_as_json", "true"}};
+    const char *const settings[][2] = {{"threads", threads},      {"memory_limit", memory},
+                                       {"temp_directory", "."},   {"extension_directory", "."},
+                                       {"secret_directory", "."}, {"allow_unsigned_extensions", "false"},
+                                       {"errors_as_json", "true"}};
     bool ok = true;
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) ok &= duckdb_set_config(config, settings[i][0], settings[i][1]) == DuckDBSuccess;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        ok &= duckdb_set_config(config, settings[i][0], settings[i][1]) == DuckDBSuccess;
     char *message = NULL;
-    if (ok) ok = duckdb_open_ext(NULL, &d->db, config, &message) == DuckDBSuccess;
-    int r = ok ? 0 : err_set(e, ERR_ENGINE, "XX000", "%s", message ? message : "the engine's settings were not accepted");
-    if (message) duckdb_free(message);
+    if (ok)
+        ok = duckdb_open_ext(NULL, &d->db, config, &message) == DuckDBSuccess;
+    int r = ok ? 0
+               : err_set(e, ERR_ENGINE, "XX000", "%s",
+                         message ? message : "the engine's settings were not accepted");
+    if (message)
+        duckdb_free(message);
     duckdb_destroy_config(&config);
     return r;
 }
@@ -235,32 +271,42 @@ static int open_instance(struct duck *d, struct err *e)
 static int set_up(struct duck *d, duckdb_connection c, struct err *e)
 {
     char sql[256];
-    snprintf(sql, sizeof sql, "SET max_temp_directory_size='%" PRIu64 "KiB'; SET GLOBAL TimeZone='UTC'; CREATE SCHEMA memory." NOWHERE,
+    snprintf(sql, sizeof sql,
+             "SET max_temp_directory_size='%" PRIu64
+             "KiB'; SET GLOBAL TimeZone='UTC'; CREATE SCHEMA memory." NOWHERE,
              d->setup->spill_max / 1024);
     int r = duck__exec(c, sql, e);
-    if (!r) r = open_catalog(d, c, e);
-    if (!r) r = lock_down(d, c, e);
+    if (!r)
+        r = open_catalog(d, c, e);
+    if (!r)
+        r = lock_down(d, c, e);
     return r;
 }
 
 int duck_open(const struct wire_setup *setup, struct duck **ret, struct err *e)
 {
     struct duck *d = calloc(1, sizeof *d);
-    if (!d) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!d)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     d->setup = setup;
     pthread_mutex_init(&d->mu, NULL);
     int r = open_instance(d, e);
     duckdb_connection c = NULL;
-    if (!r && duckdb_connect(d->db, &c) != DuckDBSuccess) r = err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
-    if (!r) r = set_up(d, c, e);
-    if (c) duckdb_disconnect(&c);
+    if (!r && duckdb_connect(d->db, &c) != DuckDBSuccess)
+        r = err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
+    if (!r)
+        r = set_up(d, c, e);
+    if (c)
+        duckdb_disconnect(&c);
     if (r < 0) {
         duck__scrub(d, e ? e->text : (char[1]){0});
-        if (d->db) duckdb_close(&d->db);
+        if (d->db)
+            duckdb_close(&d->db);
         free(d);
         return r;
     }
-    struct session like = {.profile = WIRE_PROFILE_PLAIN, .timezone = "UTC", .catalog = "data_catalog", .schema = "main"};
+    struct session like = {
+        .profile = WIRE_PROFILE_PLAIN, .timezone = "UTC", .catalog = "data_catalog", .schema = "main"};
     duck__session_ahead(d, &like);
     *ret = d;
     return 0;
@@ -274,7 +320,8 @@ static int apply(struct session *s, struct err *e)
     if (strcmp(s->timezone, "UTC") != 0) {
         (void)buf_str_add(&b, "SET SESSION TimeZone=");
         duck__quote(&b, '\'', s->timezone);
-        if (duck__exec(s->conn, buf_str(&b), NULL) < 0) return err_set(e, ERR_INVALID, "22023", "unknown time zone \"%s\"", s->timezone);
+        if (duck__exec(s->conn, buf_str(&b), NULL) < 0)
+            return err_set(e, ERR_INVALID, "22023", "unknown time zone \"%s\"", s->timezone);
         buf_reset(&b);
     }
     CLEANUP_BUF struct buf path = BUF_INIT(16 * 1024);
@@ -283,35 +330,42 @@ static int apply(struct session *s, struct err *e)
     (void)buf_char(&path, '.');
     duck__quote(&path, '"', none ? NOWHERE : s->schema[0] ? s->schema : "main");
     const char *macros = compat_schema(s->profile); /* after the user's own, before the engine's functions */
-    if (macros) (void)buf_printf(&path, ",memory.%s", macros);
+    if (macros)
+        (void)buf_printf(&path, ",memory.%s", macros);
     const char *p = buf_str(&path);
     /* Progress is drawn on standard output, which is closed to the world; counting starts after two seconds (the library's default). */
     (void)buf_str_add(&b, "SET search_path=");
     duck__quote(&b, '\'', p ? p : "");
     (void)buf_str_add(&b, ";SET enable_progress_bar=true");
     if (duck__exec(s->conn, buf_str(&b), NULL) < 0)
-        return err_set(e, ERR_INVALID, "3F000", "default catalog and schema \"%s\".\"%s\" do not exist", s->catalog, s->schema);
+        return err_set(e, ERR_INVALID, "3F000", "default catalog and schema \"%s\".\"%s\" do not exist",
+                       s->catalog, s->schema);
     return 0;
 }
 
 static int make(struct duck *d, struct session *s, struct err *e)
 {
-    if (duckdb_connect(d->db, &s->conn) != DuckDBSuccess) return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
+    if (duckdb_connect(d->db, &s->conn) != DuckDBSuccess)
+        return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
     int r = compat_install(s->conn, s->profile, e);
-    if (!r) r = apply(s, e);
-    if (r < 0) duckdb_disconnect(&s->conn);
+    if (!r)
+        r = apply(s, e);
+    if (r < 0)
+        duckdb_disconnect(&s->conn);
     return r;
 }
 
 static bool same(const struct session *a, const struct session *b)
 {
-    return a->profile == b->profile && strcmp(a->timezone, b->timezone) == 0 && strcmp(a->catalog, b->catalog) == 0 && strcmp(a->schema, b->schema) == 0;
+    return a->profile == b->profile && strcmp(a->timezone, b->timezone) == 0 &&
+           strcmp(a->catalog, b->catalog) == 0 && strcmp(a->schema, b->schema) == 0;
 }
 
 int duck__session(struct duck *d, const struct wire_job *job, struct session *ret, struct err *e)
 {
     struct session want = {.profile = job->profile};
-    if (snprintf(want.timezone, sizeof want.timezone, "%s", job->timezone[0] ? job->timezone : "UTC") >= (int)sizeof want.timezone ||
+    if (snprintf(want.timezone, sizeof want.timezone, "%s", job->timezone[0] ? job->timezone : "UTC") >=
+            (int)sizeof want.timezone ||
         snprintf(want.catalog, sizeof want.catalog, "%s", job->default_catalog) >= (int)sizeof want.catalog ||
         snprintf(want.schema, sizeof want.schema, "%s", job->default_schema) >= (int)sizeof want.schema)
         return err_set(e, ERR_INVALID, "22023", "time zone, default catalog or default schema is too long");
@@ -320,39 +374,49 @@ int duck__session(struct duck *d, const struct wire_job *job, struct session *re
         d->next.conn = NULL;
         return 0;
     }
-    if (d->next.conn) duckdb_disconnect(&d->next.conn);
+    if (d->next.conn)
+        duckdb_disconnect(&d->next.conn);
     d->next = want; /* without a connection: what the one made ahead for the next job shall be like */
     int r = make(d, &want, e);
-    if (r < 0) return r;
+    if (r < 0)
+        return r;
     *ret = want;
     return 0;
 }
 
 void duck__session_ahead(struct duck *d, const struct session *like)
 {
-    if (d->next.conn || d->broken) return;
+    if (d->next.conn || d->broken)
+        return;
     d->next = *like;
     d->next.conn = NULL;
-    if (make(d, &d->next, NULL) < 0) d->next.conn = NULL;
+    if (make(d, &d->next, NULL) < 0)
+        d->next.conn = NULL;
 }
 
 int duck__close_catalog(struct duck *d, struct err *e)
 {
-    if (!d->attached) return 0;
-    if (d->next.conn) duckdb_disconnect(&d->next.conn);
+    if (!d->attached)
+        return 0;
+    if (d->next.conn)
+        duckdb_disconnect(&d->next.conn);
     duckdb_connection c = NULL;
-    if (duckdb_connect(d->db, &c) != DuckDBSuccess) return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
+    if (duckdb_connect(d->db, &c) != DuckDBSuccess)
+        return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
     int r = d->setup->catalog_write ? duck__exec(c, "CHECKPOINT data_catalog", e) : 0;
-    if (!r) r = duck__exec(c, "DETACH data_catalog", e);
+    if (!r)
+        r = duck__exec(c, "DETACH data_catalog", e);
     duckdb_disconnect(&c);
-    if (!r) d->attached = false;
+    if (!r)
+        d->attached = false;
     return r;
 }
 
 int duck_raw(struct duck *d, const char *sql, struct err *e)
 {
     duckdb_connection c = NULL;
-    if (duckdb_connect(d->db, &c) != DuckDBSuccess) return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
+    if (duckdb_connect(d->db, &c) != DuckDBSuccess)
+        return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
     int r = duck__exec(c, sql, e);
     duckdb_disconnect(&c);
     return r;

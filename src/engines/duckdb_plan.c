@@ -11,7 +11,8 @@
 
 #include "engines/duckdb_int.h"
 
-static int engine_error(struct duck *d, const struct wire_job *job, const char *message, struct err *e, uint32_t *kind)
+static int engine_error(struct duck *d, const struct wire_job *job, const char *message, struct err *e,
+                        uint32_t *kind)
 {
     return duck__error(d, message ? message : "unknown error", 0, job->sql, job->sql_len, e, kind);
 }
@@ -21,13 +22,18 @@ static int engine_error(struct duck *d, const struct wire_job *job, const char *
 static bool plain_type_name(const char *t)
 {
     size_t n = strlen(t);
-    if (n == 0 || n > 200 || !isalpha((unsigned char)t[0])) return false;
+    if (n == 0 || n > 200 || !isalpha((unsigned char)t[0]))
+        return false;
     int depth = 0;
     for (const char *p = t; *p; p++) {
-        if (*p == '(' && depth++ == 1) return false;
-        if (*p == ')' && depth-- == 0) return false;
-        if (*p == ',' && depth == 0) return false;
-        if (!isalnum((unsigned char)*p) && !strchr("_ (),[]", *p)) return false;
+        if (*p == '(' && depth++ == 1)
+            return false;
+        if (*p == ')' && depth-- == 0)
+            return false;
+        if (*p == ',' && depth == 0)
+            return false;
+        if (!isalnum((unsigned char)*p) && !strchr("_ (),[]", *p))
+            return false;
     }
     return depth == 0;
 }
@@ -36,52 +42,83 @@ static duckdb_value scalar_value(duckdb_logical_type type, duckdb_vector v)
 {
     void *p = duckdb_vector_get_data(v);
     switch (duckdb_get_type_id(type)) {
-    case DUCKDB_TYPE_BOOLEAN: return duckdb_create_bool(*(bool *)p);
-    case DUCKDB_TYPE_TINYINT: return duckdb_create_int8(*(int8_t *)p);
-    case DUCKDB_TYPE_SMALLINT: return duckdb_create_int16(*(int16_t *)p);
-    case DUCKDB_TYPE_INTEGER: return duckdb_create_int32(*(int32_t *)p);
-    case DUCKDB_TYPE_BIGINT: return duckdb_create_int64(*(int64_t *)p);
-    case DUCKDB_TYPE_UTINYINT: return duckdb_create_uint8(*(uint8_t *)p);
-    case DUCKDB_TYPE_USMALLINT: return duckdb_create_uint16(*(uint16_t *)p);
-    case DUCKDB_TYPE_UINTEGER: return duckdb_create_uint32(*(uint32_t *)p);
-    case DUCKDB_TYPE_UBIGINT: return duckdb_create_uint64(*(uint64_t *)p);
-    case DUCKDB_TYPE_HUGEINT: return duckdb_create_hugeint(*(duckdb_hugeint *)p);
-    case DUCKDB_TYPE_FLOAT: return duckdb_create_float(*(float *)p);
-    case DUCKDB_TYPE_DOUBLE: return duckdb_create_double(*(double *)p);
-    case DUCKDB_TYPE_DATE: return duckdb_create_date(*(duckdb_date *)p);
-    case DUCKDB_TYPE_TIME: return duckdb_create_time(*(duckdb_time *)p);
-    case DUCKDB_TYPE_TIME_TZ: return duckdb_create_time_tz_value(*(duckdb_time_tz *)p);
-    case DUCKDB_TYPE_TIMESTAMP: return duckdb_create_timestamp(*(duckdb_timestamp *)p);
-    case DUCKDB_TYPE_TIMESTAMP_TZ: return duckdb_create_timestamp_tz(*(duckdb_timestamp *)p);
-    case DUCKDB_TYPE_INTERVAL: return duckdb_create_interval(*(duckdb_interval *)p);
+    case DUCKDB_TYPE_BOOLEAN:
+        return duckdb_create_bool(*(bool *)p);
+    case DUCKDB_TYPE_TINYINT:
+        return duckdb_create_int8(*(int8_t *)p);
+    case DUCKDB_TYPE_SMALLINT:
+        return duckdb_create_int16(*(int16_t *)p);
+    case DUCKDB_TYPE_INTEGER:
+        return duckdb_create_int32(*(int32_t *)p);
+    case DUCKDB_TYPE_BIGINT:
+        return duckdb_create_int64(*(int64_t *)p);
+    case DUCKDB_TYPE_UTINYINT:
+        return duckdb_create_uint8(*(uint8_t *)p);
+    case DUCKDB_TYPE_USMALLINT:
+        return duckdb_create_uint16(*(uint16_t *)p);
+    case DUCKDB_TYPE_UINTEGER:
+        return duckdb_create_uint32(*(uint32_t *)p);
+    case DUCKDB_TYPE_UBIGINT:
+        return duckdb_create_uint64(*(uint64_t *)p);
+    case DUCKDB_TYPE_HUGEINT:
+        return duckdb_create_hugeint(*(duckdb_hugeint *)p);
+    case DUCKDB_TYPE_FLOAT:
+        return duckdb_create_float(*(float *)p);
+    case DUCKDB_TYPE_DOUBLE:
+        return duckdb_create_double(*(double *)p);
+    case DUCKDB_TYPE_DATE:
+        return duckdb_create_date(*(duckdb_date *)p);
+    case DUCKDB_TYPE_TIME:
+        return duckdb_create_time(*(duckdb_time *)p);
+    case DUCKDB_TYPE_TIME_TZ:
+        return duckdb_create_time_tz_value(*(duckdb_time_tz *)p);
+    case DUCKDB_TYPE_TIMESTAMP:
+        return duckdb_create_timestamp(*(duckdb_timestamp *)p);
+    case DUCKDB_TYPE_TIMESTAMP_TZ:
+        return duckdb_create_timestamp_tz(*(duckdb_timestamp *)p);
+    case DUCKDB_TYPE_INTERVAL:
+        return duckdb_create_interval(*(duckdb_interval *)p);
     case DUCKDB_TYPE_UUID: {
         duckdb_hugeint h = *(duckdb_hugeint *)p;
         duckdb_uhugeint u = {h.lower, (uint64_t)h.upper ^ (UINT64_C(1) << 63)};
         return duckdb_create_uuid(u);
     }
-    case DUCKDB_TYPE_BLOB: return duckdb_create_blob((const uint8_t *)duckdb_string_t_data(p), duckdb_string_t_length(*(duckdb_string_t *)p));
+    case DUCKDB_TYPE_BLOB:
+        return duckdb_create_blob((const uint8_t *)duckdb_string_t_data(p),
+                                  duckdb_string_t_length(*(duckdb_string_t *)p));
     case DUCKDB_TYPE_DECIMAL: {
         duckdb_decimal dec = {duckdb_decimal_width(type), duckdb_decimal_scale(type), {0, 0}};
         __int128 x;
         switch (duckdb_decimal_internal_type(type)) {
-        case DUCKDB_TYPE_SMALLINT: x = *(int16_t *)p; break;
-        case DUCKDB_TYPE_INTEGER: x = *(int32_t *)p; break;
-        case DUCKDB_TYPE_BIGINT: x = *(int64_t *)p; break;
-        default: memcpy(&x, p, sizeof x);
+        case DUCKDB_TYPE_SMALLINT:
+            x = *(int16_t *)p;
+            break;
+        case DUCKDB_TYPE_INTEGER:
+            x = *(int32_t *)p;
+            break;
+        case DUCKDB_TYPE_BIGINT:
+            x = *(int64_t *)p;
+            break;
+        default:
+            memcpy(&x, p, sizeof x);
         }
         dec.value.lower = (uint64_t)x;
         dec.value.upper = (int64_t)(x >> 64);
         return duckdb_create_decimal(dec);
     }
-    default: return NULL;
+    default:
+        return NULL;
     }
 }
 
 /* The value of a parameter by the engine's own cast. */
-static int cast_value(struct duck *d, duckdb_connection c, const struct wire_param *p, uint32_t number, duckdb_value *ret, struct err *e, uint32_t *kind)
+static int cast_value(struct duck *d, duckdb_connection c, const struct wire_param *p, uint32_t number,
+                      duckdb_value *ret, struct err *e, uint32_t *kind)
 {
-    if (!plain_type_name(p->type)) return err_set(e, ERR_INVALID, "42704", "parameter %u has an unknown type", number);
-    bool blob = strcasecmp(p->type, "BLOB") == 0 || strcasecmp(p->type, "BYTEA") == 0 || strcasecmp(p->type, "VARBINARY") == 0;
+    if (!plain_type_name(p->type))
+        return err_set(e, ERR_INVALID, "42704", "parameter %u has an unknown type", number);
+    bool blob = strcasecmp(p->type, "BLOB") == 0 || strcasecmp(p->type, "BYTEA") == 0 ||
+                strcasecmp(p->type, "VARBINARY") == 0;
     CLEANUP_BUF struct buf b = BUF_INIT(1024);
     if (blob)
         (void)buf_str_add(&b, "SELECT unhex($1)");
@@ -98,7 +135,8 @@ static int cast_value(struct duck *d, duckdb_connection c, const struct wire_par
     } else if (duckdb_bind_varchar_length(ps, 1, p->value, p->value_len) != DuckDBSuccess) {
         rc = err_set(e, ERR_INVALID, "22021", "parameter %u is not valid text", number);
     } else if (duckdb_execute_prepared(ps, &r) != DuckDBSuccess) {
-        rc = duck__error(d, duckdb_result_error(&r), (int)duckdb_result_error_type(&r), NULL, 0, &inner, kind);
+        rc =
+            duck__error(d, duckdb_result_error(&r), (int)duckdb_result_error_type(&r), NULL, 0, &inner, kind);
         err_set(e, rc, inner.sqlstate, "parameter %u: %s", number, inner.text);
     }
     if (!rc) {
@@ -110,7 +148,8 @@ static int cast_value(struct duck *d, duckdb_connection c, const struct wire_par
         else
             *ret = v;
         duckdb_destroy_logical_type(&type);
-        if (chunk) duckdb_destroy_data_chunk(&chunk);
+        if (chunk)
+            duckdb_destroy_data_chunk(&chunk);
     }
     duckdb_destroy_result(&r);
     duckdb_destroy_prepare(&ps);
@@ -122,26 +161,37 @@ static bool is_text_type(const char *t)
     return strcasecmp(t, "VARCHAR") == 0 || strcasecmp(t, "TEXT") == 0 || strcasecmp(t, "STRING") == 0 || !*t;
 }
 
-static int bind_one(struct duck *d, duckdb_connection c, duckdb_prepared_statement ps, const struct wire_param *p, idx_t at, uint32_t number, struct err *e, uint32_t *kind)
+static int bind_one(struct duck *d, duckdb_connection c, duckdb_prepared_statement ps,
+                    const struct wire_param *p, idx_t at, uint32_t number, struct err *e, uint32_t *kind)
 {
-    if (p->is_null) return duckdb_bind_null(ps, at) == DuckDBSuccess ? 0 : err_set(e, ERR_INVALID, "42P02", "there is no parameter %u", number);
+    if (p->is_null)
+        return duckdb_bind_null(ps, at) == DuckDBSuccess
+                   ? 0
+                   : err_set(e, ERR_INVALID, "42P02", "there is no parameter %u", number);
     if (is_text_type(p->type))
-        return duckdb_bind_varchar_length(ps, at, p->value, p->value_len) == DuckDBSuccess ? 0 : err_set(e, ERR_INVALID, "22021", "parameter %u is not valid text", number);
+        return duckdb_bind_varchar_length(ps, at, p->value, p->value_len) == DuckDBSuccess
+                   ? 0
+                   : err_set(e, ERR_INVALID, "22021", "parameter %u is not valid text", number);
     duckdb_value v = NULL;
     int r = cast_value(d, c, p, number, &v, e, kind);
-    if (r < 0) return r;
-    if (duckdb_bind_value(ps, at, v) != DuckDBSuccess) r = err_set(e, ERR_INVALID, "42P02", "there is no parameter %u", number);
+    if (r < 0)
+        return r;
+    if (duckdb_bind_value(ps, at, v) != DuckDBSuccess)
+        r = err_set(e, ERR_INVALID, "42P02", "there is no parameter %u", number);
     duckdb_destroy_value(&v);
     return r;
 }
 
-static int bind_all(struct duck *d, duckdb_connection c, const struct wire_job *job, duckdb_prepared_statement ps, uint32_t *ret_n, struct err *e, uint32_t *kind)
+static int bind_all(struct duck *d, duckdb_connection c, const struct wire_job *job,
+                    duckdb_prepared_statement ps, uint32_t *ret_n, struct err *e, uint32_t *kind)
 {
     uint32_t n = (uint32_t)duckdb_nparams(ps);
     *ret_n = n;
     if (n != job->nparams) {
-        if (job->plan_only && job->nparams == 0) return 0; /* a plan may leave them open */
-        return err_set(e, ERR_INVALID, "42P02", "the statement has %u parameters, %u were given", n, job->nparams);
+        if (job->plan_only && job->nparams == 0)
+            return 0; /* a plan may leave them open */
+        return err_set(e, ERR_INVALID, "42P02", "the statement has %u parameters, %u were given", n,
+                       job->nparams);
     }
     for (uint32_t i = 0; i < n; i++) {
         const struct wire_param *p = &job->params[i];
@@ -149,7 +199,8 @@ static int bind_all(struct duck *d, duckdb_connection c, const struct wire_job *
         if (p->name[0] && duckdb_bind_parameter_index(ps, &at, p->name) != DuckDBSuccess)
             return err_set(e, ERR_INVALID, "42P02", "the statement has no parameter \"%.100s\"", p->name);
         int r = bind_one(d, c, ps, p, at, i + 1, e, kind);
-        if (r < 0) return r;
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -165,36 +216,52 @@ static bool unresolved(duckdb_logical_type t)
 int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, struct err *e)
 {
     bool rows = p->st.kind == WIRE_KIND_ROWS || p->st.kind == WIRE_KIND_SHOW;
-    idx_t n = !rows ? 0 : result ? duckdb_column_count(result) : duckdb_prepared_statement_column_count(p->ps);
-    if (p->st.kind == WIRE_KIND_TEXT) n = 1;
-    if (n > SCHEMA_NODES_MAX) return err_set(e, ERR_LIMIT, "54000", "the result has too many columns");
+    idx_t n = !rows    ? 0
+              : result ? duckdb_column_count(result)
+                       : duckdb_prepared_statement_column_count(p->ps);
+    if (p->st.kind == WIRE_KIND_TEXT)
+        n = 1;
+    if (n > SCHEMA_NODES_MAX)
+        return err_set(e, ERR_LIMIT, "54000", "the result has too many columns");
     struct schema *s = arena_alloc(a, sizeof *s);
     struct node *nodes = arena_alloc(a, sizeof *nodes * (n + 1));
-    if (!s || !nodes || !(s->columns = arena_alloc(a, sizeof *s->columns * (n + 1)))) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!s || !nodes || !(s->columns = arena_alloc(a, sizeof *s->columns * (n + 1))))
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     s->ncolumns = (uint32_t)n;
     p->out = (struct rows_plan){s, nodes, false};
     if (p->st.kind == WIRE_KIND_TEXT) {
-        s->columns[0] = (struct column){.name = p->text_column ? p->text_column : "Query Plan", .detail = "VARCHAR", .phys = PHYS_UTF8, .sql = SQLT_VARCHAR, .nullable = true};
+        s->columns[0] = (struct column){.name = p->text_column ? p->text_column : "Query Plan",
+                                        .detail = "VARCHAR",
+                                        .phys = PHYS_UTF8,
+                                        .sql = SQLT_VARCHAR,
+                                        .nullable = true};
         nodes[0] = (struct node){.column = &s->columns[0], .id = DUCKDB_TYPE_VARCHAR};
         return schema_number(s, e);
     }
     for (idx_t i = 0; i < n; i++) {
-        duckdb_logical_type t = result ? duckdb_column_logical_type(result, i) : duckdb_prepared_statement_column_logical_type(p->ps, i);
-        const char *name = result ? duckdb_column_name(result, i) : duckdb_prepared_statement_column_name(p->ps, i);
-        if (unresolved(t)) p->st.unreliable_schema = true;
+        duckdb_logical_type t = result ? duckdb_column_logical_type(result, i)
+                                       : duckdb_prepared_statement_column_logical_type(p->ps, i);
+        const char *name =
+            result ? duckdb_column_name(result, i) : duckdb_prepared_statement_column_name(p->ps, i);
+        if (unresolved(t))
+            p->st.unreliable_schema = true;
         int r = duck__column(a, t, name ? name : "", 0, &s->columns[i], &nodes[i], &p->out.needs_cast, e);
-        if (!result && name) duckdb_free((void *)(uintptr_t)name);
+        if (!result && name)
+            duckdb_free((void *)(uintptr_t)name);
         duckdb_destroy_logical_type(&t);
-        if (r < 0) return r;
+        if (r < 0)
+            return r;
     }
     return schema_number(s, e);
 }
 
 /* SELECT "a" :: type ... FROM (statement): the engine prints what we cannot. */
-static int wrap(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *p, struct err *e, uint32_t *kind)
+static int wrap(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+                struct plan *p, struct err *e, uint32_t *kind)
 {
     idx_t n = p->out.schema->ncolumns;
-    if (p->st.type != DUCKDB_STATEMENT_TYPE_SELECT || p->st.kind != WIRE_KIND_ROWS) return err_set(e, ERR_INVALID, "0A000", "a column's type cannot be returned by this statement");
+    if (p->st.type != DUCKDB_STATEMENT_TYPE_SELECT || p->st.kind != WIRE_KIND_ROWS)
+        return err_set(e, ERR_INVALID, "0A000", "a column's type cannot be returned by this statement");
     CLEANUP_BUF struct buf b = BUF_INIT(256u * 1024 * 1024);
     (void)buf_str_add(&b, "SELECT ");
     for (idx_t i = 0; i < n; i++) {
@@ -203,9 +270,11 @@ static int wrap(struct duck *d, duckdb_connection c, const struct wire_job *job,
         struct column column;
         struct node node = {0};
         int r = duck__column(a, t, "", 0, &column, &node, &cast, e);
-        if (r < 0) return r;
+        if (r < 0)
+            return r;
         (void)buf_printf(&b, "%s", i ? "," : "");
-        if (cast) (void)buf_str_add(&b, "CAST(");
+        if (cast)
+            (void)buf_str_add(&b, "CAST(");
         (void)buf_printf(&b, "quern_c%u", (unsigned)i);
         if (cast) {
             (void)buf_str_add(&b, " AS ");
@@ -217,14 +286,17 @@ static int wrap(struct duck *d, duckdb_connection c, const struct wire_job *job,
         duckdb_destroy_logical_type(&t);
     }
     size_t len = job->sql_len; /* the text without what ends a statement */
-    while (len && (isspace((unsigned char)job->sql[len - 1]) || job->sql[len - 1] == ';')) len--;
+    while (len && (isspace((unsigned char)job->sql[len - 1]) || job->sql[len - 1] == ';'))
+        len--;
     (void)buf_str_add(&b, " FROM (");
     (void)buf_add(&b, job->sql, len);
     (void)buf_str_add(&b, "\n) AS quern_t(");
-    for (idx_t i = 0; i < n; i++) (void)buf_printf(&b, "%squern_c%u", i ? "," : "", (unsigned)i);
+    for (idx_t i = 0; i < n; i++)
+        (void)buf_printf(&b, "%squern_c%u", i ? "," : "", (unsigned)i);
     (void)buf_char(&b, ')');
     const char *text = buf_str(&b);
-    if (!text) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!text)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     duckdb_prepared_statement ps = NULL;
     if (duckdb_prepare(c, text, &ps) != DuckDBSuccess) {
         int r = duck__error(d, duckdb_prepare_error(ps), 0, NULL, 0, e, kind);
@@ -235,9 +307,11 @@ static int wrap(struct duck *d, duckdb_connection c, const struct wire_job *job,
     p->ps = ps;
     struct schema *before = p->out.schema;
     int r = duck__plan_columns(a, p, NULL, e);
-    if (r < 0) return r;
+    if (r < 0)
+        return r;
     for (idx_t i = 0; i < n; i++) { /* what the engine called them */
-        if (before->columns[i].phys != PHYS_UTF8) continue;
+        if (before->columns[i].phys != PHYS_UTF8)
+            continue;
         p->out.schema->columns[i].sql = before->columns[i].sql;
         p->out.schema->columns[i].detail = before->columns[i].detail;
     }
@@ -246,35 +320,47 @@ static int wrap(struct duck *d, duckdb_connection c, const struct wire_job *job,
 
 /* ---- the whole ---- */
 
-static int extract(struct duck *d, duckdb_connection c, const struct wire_job *job, struct plan *p, idx_t *ret_last, struct err *e, uint32_t *kind)
+static int extract(struct duck *d, duckdb_connection c, const struct wire_job *job, struct plan *p,
+                   idx_t *ret_last, struct err *e, uint32_t *kind)
 {
     idx_t n = duckdb_extract_statements(c, job->sql, &p->extracted);
     const char *message = p->extracted ? duckdb_extract_statements_error(p->extracted) : NULL;
-    if (n == 0 && message) return engine_error(d, job, message, e, kind);
-    if (n == 0) return err_set(e, ERR_INVALID, "42601", "there is no statement in the text");
+    if (n == 0 && message)
+        return engine_error(d, job, message, e, kind);
+    if (n == 0)
+        return err_set(e, ERR_INVALID, "42601", "there is no statement in the text");
     if (n == 2 && duck__policy_pivot(job->sql, job->sql_len)) { /* the engine's own first half of a PIVOT */
         duckdb_prepared_statement ps = NULL;
-        bool enum_first = duckdb_prepare_extracted_statement(c, p->extracted, 0, &ps) == DuckDBSuccess && duckdb_prepared_statement_type(ps) == DUCKDB_STATEMENT_TYPE_CREATE;
+        bool enum_first = duckdb_prepare_extracted_statement(c, p->extracted, 0, &ps) == DuckDBSuccess &&
+                          duckdb_prepared_statement_type(ps) == DUCKDB_STATEMENT_TYPE_CREATE;
         duckdb_result r;
         memset(&r, 0, sizeof r);
         int rc = 0;
-        if (enum_first && duckdb_execute_prepared(ps, &r) != DuckDBSuccess) rc = engine_error(d, job, duckdb_result_error(&r), e, kind);
+        if (enum_first && duckdb_execute_prepared(ps, &r) != DuckDBSuccess)
+            rc = engine_error(d, job, duckdb_result_error(&r), e, kind);
         duckdb_destroy_result(&r);
         duckdb_destroy_prepare(&ps);
-        if (rc < 0) return rc;
-        if (enum_first) n = 1;
+        if (rc < 0)
+            return rc;
+        if (enum_first)
+            n = 1;
         *ret_last = 1;
-        if (enum_first) return 0;
+        if (enum_first)
+            return 0;
     }
-    if (n != 1) return err_set(e, ERR_INVALID, "42601", "only one statement is allowed, the text has %u", (unsigned)n);
+    if (n != 1)
+        return err_set(e, ERR_INVALID, "42601", "only one statement is allowed, the text has %u",
+                       (unsigned)n);
     *ret_last = 0;
     return 0;
 }
 
-int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *p, struct err *e, uint32_t *kind)
+int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+               struct plan *p, struct err *e, uint32_t *kind)
 {
     *kind = WIRE_FAIL_SQL;
-    if (memchr(job->sql, 0, job->sql_len)) return err_set(e, ERR_INVALID, "22021", "the text holds a NUL character");
+    if (memchr(job->sql, 0, job->sql_len))
+        return err_set(e, ERR_INVALID, "22021", "the text holds a NUL character");
     int r = duck__policy_text(job->sql, job->sql_len, e);
     if (r < 0) {
         *kind = WIRE_FAIL_REFUSED;
@@ -282,28 +368,36 @@ int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     }
     idx_t at = 0;
     r = extract(d, c, job, p, &at, e, kind);
-    if (r < 0) return r;
-    if (duckdb_prepare_extracted_statement(c, p->extracted, at, &p->ps) != DuckDBSuccess) return engine_error(d, job, duckdb_prepare_error(p->ps), e, kind);
+    if (r < 0)
+        return r;
+    if (duckdb_prepare_extracted_statement(c, p->extracted, at, &p->ps) != DuckDBSuccess)
+        return engine_error(d, job, duckdb_prepare_error(p->ps), e, kind);
     r = duck__policy(d, c, job, p->ps, &p->st, e);
     if (r < 0) {
         *kind = WIRE_FAIL_REFUSED;
         return r;
     }
-    if (p->kind && p->st.kind == WIRE_KIND_ROWS) p->st.kind = (uint8_t)(p->kind - 1);
+    if (p->kind && p->st.kind == WIRE_KIND_ROWS)
+        p->st.kind = (uint8_t)(p->kind - 1);
     r = bind_all(d, c, job, p->ps, &p->nparams, e, kind);
-    if (!r) r = duck__plan_columns(a, p, NULL, e);
+    if (!r)
+        r = duck__plan_columns(a, p, NULL, e);
     if (!r && p->out.needs_cast && !p->st.unreliable_schema) {
         r = wrap(d, c, job, a, p, e, kind);
-        if (!r) r = bind_all(d, c, job, p->ps, &p->nparams, e, kind);
+        if (!r)
+            r = bind_all(d, c, job, p->ps, &p->nparams, e, kind);
     }
     return r;
 }
 
-int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a, struct plan *p, struct err *e, uint32_t *kind)
+int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+                       struct plan *p, struct err *e, uint32_t *kind)
 {
-    if (p->st.type != DUCKDB_STATEMENT_TYPE_SELECT) return 0;
+    if (p->st.type != DUCKDB_STATEMENT_TYPE_SELECT)
+        return 0;
     size_t len = job->sql_len;
-    while (len && (isspace((unsigned char)job->sql[len - 1]) || job->sql[len - 1] == ';')) len--;
+    while (len && (isspace((unsigned char)job->sql[len - 1]) || job->sql[len - 1] == ';'))
+        len--;
     CLEANUP_BUF struct buf b = BUF_INIT(256u * 1024 * 1024);
     (void)buf_str_add(&b, "SELECT * FROM (");
     (void)buf_add(&b, job->sql, len);
@@ -313,11 +407,16 @@ int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_jo
     memset(&r, 0, sizeof r);
     uint32_t n;
     int rc = 0;
-    if (duckdb_prepare(c, buf_str(&b), &ps) != DuckDBSuccess) rc = duck__error(d, duckdb_prepare_error(ps), 0, NULL, 0, e, kind);
-    if (!rc && job->nparams) rc = bind_all(d, c, job, ps, &n, e, kind);
-    for (idx_t i = 1; !rc && !job->nparams && i <= duckdb_nparams(ps); i++) (void)duckdb_bind_null(ps, i);
-    if (!rc && duckdb_execute_prepared(ps, &r) != DuckDBSuccess) rc = duck__error(d, duckdb_result_error(&r), (int)duckdb_result_error_type(&r), NULL, 0, e, kind);
-    if (!rc) rc = duck__plan_columns(a, p, &r, e);
+    if (duckdb_prepare(c, buf_str(&b), &ps) != DuckDBSuccess)
+        rc = duck__error(d, duckdb_prepare_error(ps), 0, NULL, 0, e, kind);
+    if (!rc && job->nparams)
+        rc = bind_all(d, c, job, ps, &n, e, kind);
+    for (idx_t i = 1; !rc && !job->nparams && i <= duckdb_nparams(ps); i++)
+        (void)duckdb_bind_null(ps, i);
+    if (!rc && duckdb_execute_prepared(ps, &r) != DuckDBSuccess)
+        rc = duck__error(d, duckdb_result_error(&r), (int)duckdb_result_error_type(&r), NULL, 0, e, kind);
+    if (!rc)
+        rc = duck__plan_columns(a, p, &r, e);
     duckdb_destroy_result(&r);
     duckdb_destroy_prepare(&ps);
     return rc;
@@ -325,6 +424,8 @@ int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_jo
 
 void duck__plan_free(struct plan *p)
 {
-    if (p->ps) duckdb_destroy_prepare(&p->ps);
-    if (p->extracted) duckdb_destroy_extracted(&p->extracted);
+    if (p->ps)
+        duckdb_destroy_prepare(&p->ps);
+    if (p->extracted)
+        duckdb_destroy_extracted(&p->extracted);
 }

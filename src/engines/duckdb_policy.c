@@ -18,17 +18,49 @@
 #include "engines/duckdb_int.h"
 
 enum token_kind { T_END, T_WORD, T_QUOTED, T_OTHER, T_UNSURE };
-struct token { enum token_kind kind; const char *p; size_t n; };
-struct scan { const char *p; size_t n, at; };
+struct token {
+    enum token_kind kind;
+    const char *p;
+    size_t n;
+};
+struct scan {
+    const char *p;
+    size_t n, at;
+};
 
 /* Functions that change the instance, reach outside, or hide other functions from this check. */
-static const char *const side_effects[] = {"query", "checkpoint", "force_checkpoint", "enable_logging", "disable_logging", "truncate_duckdb_logs",
-    "write_log", "enable_profiling", "disable_profiling", "enable_peg_parser", "disable_peg_parser", "json_execute_serialized_sql", "arrow_scan",
-    "arrow_scan_dumb", "seq_scan", "read_duckdb", "duckdb_secrets", "which_secret",
-    /* tell paths of the machine */ "duckdb_settings", "duckdb_databases", "duckdb_views", "duckdb_extensions", "pragma_database_list"};
+static const char *const side_effects[] = {"query",
+                                           "checkpoint",
+                                           "force_checkpoint",
+                                           "enable_logging",
+                                           "disable_logging",
+                                           "truncate_duckdb_logs",
+                                           "write_log",
+                                           "enable_profiling",
+                                           "disable_profiling",
+                                           "enable_peg_parser",
+                                           "disable_peg_parser",
+                                           "json_execute_serialized_sql",
+                                           "arrow_scan",
+                                           "arrow_scan_dumb",
+                                           "seq_scan",
+                                           "read_duckdb",
+                                           "duckdb_secrets",
+                                           "which_secret",
+                                           /* tell paths of the machine */ "duckdb_settings",
+                                           "duckdb_databases",
+                                           "duckdb_views",
+                                           "duckdb_extensions",
+                                           "pragma_database_list"};
 
-static bool word_start(unsigned char c) { return isalpha(c) || c == '_' || c >= 0x80; }
-static bool word_char(unsigned char c) { return word_start(c) || isdigit(c) || c == '$'; }
+static bool word_start(unsigned char c)
+{
+    return isalpha(c) || c == '_' || c >= 0x80;
+}
+static bool word_char(unsigned char c)
+{
+    return word_start(c) || isdigit(c) || c == '$';
+}
 
 /* Skips blanks and comments. False for a comment that our rules and the engine's might see differently. */
 static bool skip_blank(struct scan *s)
@@ -39,13 +71,17 @@ static bool skip_blank(struct scan *s)
         if (isspace((unsigned char)*p)) {
             s->at++;
         } else if (left >= 2 && p[0] == '-' && p[1] == '-') {
-            while (s->at < s->n && s->p[s->at] != '\n' && s->p[s->at] != '\r') s->at++;
+            while (s->at < s->n && s->p[s->at] != '\n' && s->p[s->at] != '\r')
+                s->at++;
         } else if (left >= 2 && p[0] == '/' && p[1] == '*') {
             s->at += 2;
             for (;; s->at++) {
-                if (s->at + 1 >= s->n) return false;
-                if (s->p[s->at] == '/' && s->p[s->at + 1] == '*') return false;
-                if (s->p[s->at] == '*' && s->p[s->at + 1] == '/') break;
+                if (s->at + 1 >= s->n)
+                    return false;
+                if (s->p[s->at] == '/' && s->p[s->at + 1] == '*')
+                    return false;
+                if (s->p[s->at] == '*' && s->p[s->at + 1] == '/')
+                    break;
             }
             s->at += 2;
         } else {
@@ -61,7 +97,8 @@ static size_t skip_quoted(const struct scan *s, size_t at, char quote, bool esca
         if (escapes && s->p[at] == '\\') {
             at += 2;
         } else if (s->p[at] == quote) {
-            if (at + 1 >= s->n || s->p[at + 1] != quote) return at + 1;
+            if (at + 1 >= s->n || s->p[at + 1] != quote)
+                return at + 1;
             at += 2;
         } else {
             at++;
@@ -74,8 +111,10 @@ static size_t skip_quoted(const struct scan *s, size_t at, char quote, bool esca
 static size_t skip_dollar(const struct scan *s, size_t at)
 {
     size_t tag = at + 1;
-    while (tag < s->n && word_char((unsigned char)s->p[tag]) && s->p[tag] != '$') tag++;
-    if (tag >= s->n || s->p[tag] != '$' || (tag > at + 1 && isdigit((unsigned char)s->p[at + 1]))) return at;
+    while (tag < s->n && word_char((unsigned char)s->p[tag]) && s->p[tag] != '$')
+        tag++;
+    if (tag >= s->n || s->p[tag] != '$' || (tag > at + 1 && isdigit((unsigned char)s->p[at + 1])))
+        return at;
     size_t n = tag + 1 - at;
     const char *end = memmem(s->p + tag + 1, s->n - tag - 1, s->p + at, n);
     return end ? (size_t)(end - s->p) + n : s->n;
@@ -83,8 +122,10 @@ static size_t skip_dollar(const struct scan *s, size_t at)
 
 static struct token next(struct scan *s)
 {
-    if (!skip_blank(s)) return (struct token){T_UNSURE, s->p, 0};
-    if (s->at >= s->n) return (struct token){T_END, s->p + s->n, 0};
+    if (!skip_blank(s))
+        return (struct token){T_UNSURE, s->p, 0};
+    if (s->at >= s->n)
+        return (struct token){T_END, s->p + s->n, 0};
     size_t from = s->at;
     unsigned char c = (unsigned char)s->p[from];
     enum token_kind kind = T_OTHER;
@@ -98,7 +139,8 @@ static struct token next(struct scan *s)
     } else if (c == '$' && skip_dollar(s, from) > from) {
         s->at = skip_dollar(s, from);
     } else if (word_start(c)) {
-        while (s->at < s->n && word_char((unsigned char)s->p[s->at])) s->at++;
+        while (s->at < s->n && word_char((unsigned char)s->p[s->at]))
+            s->at++;
         kind = T_WORD;
     } else {
         s->at++;
@@ -106,21 +148,28 @@ static struct token next(struct scan *s)
     return (struct token){kind, s->p + from, s->at - from};
 }
 
-static bool is(struct token t, const char *word) { return t.kind == T_WORD && t.n == strlen(word) && strncasecmp(t.p, word, t.n) == 0; }
+static bool is(struct token t, const char *word)
+{
+    return t.kind == T_WORD && t.n == strlen(word) && strncasecmp(t.p, word, t.n) == 0;
+}
 
 static bool is_any(struct token t, const char *const *words, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (is(t, words[i])) return true;
+        if (is(t, words[i]))
+            return true;
     }
     return false;
 }
-#define IS_ANY(t, ...) is_any((t), (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+#define IS_ANY(t, ...)                                                                                       \
+    is_any((t), (const char *const[]){__VA_ARGS__},                                                          \
+           sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
 static struct token first(struct scan *s)
 {
     struct token t = next(s);
-    while (t.kind == T_OTHER && (*t.p == ';' || *t.p == '(')) t = next(s);
+    while (t.kind == T_OTHER && (*t.p == ';' || *t.p == '('))
+        t = next(s);
     return t;
 }
 
@@ -143,12 +192,14 @@ static const char *suspicious(const char *sql, size_t n)
     const char *last = NULL;
     for (;;) {
         struct token t = next(&s);
-        if (t.kind == T_END) return NULL;
+        if (t.kind == T_END)
+            return NULL;
         if (t.kind == T_UNSURE) { /* a nested comment: look at what is inside it too */
             s.at += 2;
             continue;
         }
-        if (t.kind == T_OTHER && *t.p == '(' && last) return last;
+        if (t.kind == T_OTHER && *t.p == '(' && last)
+            return last;
         last = NULL;
         const char *p = t.p;
         size_t len = t.n;
@@ -159,7 +210,8 @@ static const char *suspicious(const char *sql, size_t n)
             continue;
         }
         for (size_t i = 0; i < sizeof side_effects / sizeof *side_effects; i++) {
-            if (len == strlen(side_effects[i]) && strncasecmp(p, side_effects[i], len) == 0) last = side_effects[i];
+            if (len == strlen(side_effects[i]) && strncasecmp(p, side_effects[i], len) == 0)
+                last = side_effects[i];
         }
     }
 }
@@ -171,7 +223,8 @@ static bool tree_calls_one(duckdb_connection c, const char *sql, size_t n)
     duckdb_prepared_statement ps = NULL;
     duckdb_result r;
     memset(&r, 0, sizeof r);
-    if (duckdb_prepare(c, "SELECT lower(json_serialize_sql($1::VARCHAR)::VARCHAR)", &ps) == DuckDBSuccess && duckdb_bind_varchar_length(ps, 1, sql, n) == DuckDBSuccess &&
+    if (duckdb_prepare(c, "SELECT lower(json_serialize_sql($1::VARCHAR)::VARCHAR)", &ps) == DuckDBSuccess &&
+        duckdb_bind_varchar_length(ps, 1, sql, n) == DuckDBSuccess &&
         duckdb_execute_prepared(ps, &r) == DuckDBSuccess) {
         duckdb_data_chunk chunk = duckdb_fetch_chunk(r);
         if (chunk && duckdb_data_chunk_get_size(chunk) == 1) {
@@ -185,14 +238,15 @@ static bool tree_calls_one(duckdb_connection c, const char *sql, size_t n)
                 hit = memmem(p, len, want, (size_t)w) != NULL;
             }
         }
-        if (chunk) duckdb_destroy_data_chunk(&chunk);
+        if (chunk)
+            duckdb_destroy_data_chunk(&chunk);
     }
     duckdb_destroy_result(&r);
     duckdb_destroy_prepare(&ps);
     return hit;
 }
 
-#define NO_DROP "DROP of anything but a table, a view or a schema"
+#define NO_DROP  "DROP of anything but a table, a view or a schema"
 #define NO_ALTER "ALTER of anything but a table or a view"
 
 static int check_create(struct scan *s, struct err *e)
@@ -200,18 +254,24 @@ static int check_create(struct scan *s, struct err *e)
     struct token t = next(s);
     if (is(t, "or")) {
         t = next(s);
-        if (!is(t, "replace")) return refuse(e, "this form of CREATE");
+        if (!is(t, "replace"))
+            return refuse(e, "this form of CREATE");
         t = next(s);
     }
-    if (is(t, "recursive")) t = next(s);
-    if (IS_ANY(t, "temp", "temporary", "local", "global", "unlogged")) return refuse(e, "CREATE TEMPORARY");
-    return IS_ANY(t, "table", "view", "schema") ? 0 : refuse(e, "CREATE of anything but a table, a view or a schema");
+    if (is(t, "recursive"))
+        t = next(s);
+    if (IS_ANY(t, "temp", "temporary", "local", "global", "unlogged"))
+        return refuse(e, "CREATE TEMPORARY");
+    return IS_ANY(t, "table", "view", "schema")
+               ? 0
+               : refuse(e, "CREATE of anything but a table, a view or a schema");
 }
 
 static int check_object(struct scan *s, const char *message, bool alter, struct err *e)
 {
     struct token t = next(s);
-    if (alter && is(t, "schema")) return refuse(e, message);
+    if (alter && is(t, "schema"))
+        return refuse(e, message);
     return IS_ANY(t, "table", "view", "schema") ? 0 : refuse(e, message);
 }
 
@@ -220,9 +280,12 @@ static int check_kind(int type, const char *sql, size_t n, struct err *e)
 {
     struct scan s = {sql, n, 0};
     struct token t = first(&s);
-    if (type == DUCKDB_STATEMENT_TYPE_CREATE && is(t, "create")) return check_create(&s, e);
-    if (type == DUCKDB_STATEMENT_TYPE_DROP && is(t, "drop")) return check_object(&s, NO_DROP, false, e);
-    if (type == DUCKDB_STATEMENT_TYPE_ALTER && is(t, "alter")) return check_object(&s, NO_ALTER, true, e);
+    if (type == DUCKDB_STATEMENT_TYPE_CREATE && is(t, "create"))
+        return check_create(&s, e);
+    if (type == DUCKDB_STATEMENT_TYPE_DROP && is(t, "drop"))
+        return check_object(&s, NO_DROP, false, e);
+    if (type == DUCKDB_STATEMENT_TYPE_ALTER && is(t, "alter"))
+        return check_object(&s, NO_ALTER, true, e);
     return refuse(e, "this form of the statement");
 }
 
@@ -230,24 +293,32 @@ int duck__policy_text(const char *sql, size_t n, struct err *e)
 {
     struct scan s = {sql, n, 0};
     struct token t = first(&s);
-    if (t.kind == T_UNSURE) return refuse(e, "a nested comment before the statement");
-    if (IS_ANY(t, "pragma", "set", "reset", "attach", "detach", "copy", "export", "import", "install", "load", "call", "use", "checkpoint", "vacuum",
-               "analyze", "begin", "start", "commit", "rollback", "abort", "prepare", "execute", "deallocate", "comment", "force", "grant", "revoke",
+    if (t.kind == T_UNSURE)
+        return refuse(e, "a nested comment before the statement");
+    if (IS_ANY(t, "pragma", "set", "reset", "attach", "detach", "copy", "export", "import", "install", "load",
+               "call", "use", "checkpoint", "vacuum", "analyze", "begin", "start", "commit", "rollback",
+               "abort", "prepare", "execute", "deallocate", "comment", "force", "grant", "revoke",
                "truncate")) {
         char word[32];
         size_t len = t.n < sizeof word ? t.n : sizeof word - 1;
-        for (size_t i = 0; i < len; i++) word[i] = (char)toupper((unsigned char)t.p[i]);
+        for (size_t i = 0; i < len; i++)
+            word[i] = (char)toupper((unsigned char)t.p[i]);
         word[len] = 0;
-        if (strcmp(word, "TRUNCATE") == 0) return 0; /* the engine calls it DELETE */
+        if (strcmp(word, "TRUNCATE") == 0)
+            return 0; /* the engine calls it DELETE */
         return refuse(e, word);
     }
-    if (is(t, "create")) return check_create(&s, e);
-    if (is(t, "drop")) return check_object(&s, NO_DROP, false, e);
-    if (is(t, "alter")) return check_object(&s, NO_ALTER, true, e);
+    if (is(t, "create"))
+        return check_create(&s, e);
+    if (is(t, "drop"))
+        return check_object(&s, NO_DROP, false, e);
+    if (is(t, "alter"))
+        return check_object(&s, NO_ALTER, true, e);
     return 0;
 }
 
-static int check_type(int type, const char *sql, size_t n, bool allow_write, struct statement *ret, struct err *e)
+static int check_type(int type, const char *sql, size_t n, bool allow_write, struct statement *ret,
+                      struct err *e)
 {
     bool write = true;
     switch (type) {
@@ -258,29 +329,36 @@ static int check_type(int type, const char *sql, size_t n, bool allow_write, str
     case DUCKDB_STATEMENT_TYPE_INSERT:
     case DUCKDB_STATEMENT_TYPE_UPDATE:
     case DUCKDB_STATEMENT_TYPE_DELETE:
-    case DUCK_STATEMENT_MERGE: ret->kind = WIRE_KIND_UPDATE; break;
+    case DUCK_STATEMENT_MERGE:
+        ret->kind = WIRE_KIND_UPDATE;
+        break;
     case DUCKDB_STATEMENT_TYPE_CREATE:
     case DUCKDB_STATEMENT_TYPE_DROP:
     case DUCKDB_STATEMENT_TYPE_ALTER: {
         int r = check_kind(type, sql, n, e);
-        if (r < 0) return r;
+        if (r < 0)
+            return r;
         ret->kind = WIRE_KIND_DDL;
         break;
     }
-    default: return refuse(e, "this kind of statement");
+    default:
+        return refuse(e, "this kind of statement");
     }
-    if (write && !allow_write) return err_set(e, ERR_DENIED, "0A000", "a statement that changes data is not allowed here");
+    if (write && !allow_write)
+        return err_set(e, ERR_DENIED, "0A000", "a statement that changes data is not allowed here");
     ret->type = type;
     ret->writes = write;
     return 0;
 }
 
 /* EXPLAIN [ANALYZE] [(options)] inner: the inner statement must be allowed by itself. */
-static int check_explain(duckdb_connection c, const struct wire_job *job, struct statement *ret, struct err *e)
+static int check_explain(duckdb_connection c, const struct wire_job *job, struct statement *ret,
+                         struct err *e)
 {
     struct scan s = {job->sql, job->sql_len, 0};
     struct token t = first(&s);
-    if (!is(t, "explain")) return refuse(e, "this form of EXPLAIN");
+    if (!is(t, "explain"))
+        return refuse(e, "this form of EXPLAIN");
     size_t at = s.at;
     bool analyze = false;
     for (;;) {
@@ -293,7 +371,8 @@ static int check_explain(duckdb_connection c, const struct wire_job *job, struct
         if (t.kind == T_OTHER && *t.p == '(') { /* options, or a SELECT in parentheses */
             struct scan inside = s;
             struct token w = next(&inside);
-            if (IS_ANY(w, "select", "with", "from", "values", "table") || (w.kind == T_OTHER && *w.p == '(')) break;
+            if (IS_ANY(w, "select", "with", "from", "values", "table") || (w.kind == T_OTHER && *w.p == '('))
+                break;
             analyze |= IS_ANY(w, "analyze", "analyse");
             while (w.kind != T_END && w.kind != T_UNSURE && !(w.kind == T_OTHER && *w.p == ')')) {
                 w = next(&inside);
@@ -306,21 +385,26 @@ static int check_explain(duckdb_connection c, const struct wire_job *job, struct
         break;
     }
     char *inner = strndup(job->sql + at, job->sql_len - at);
-    if (!inner) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!inner)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     duckdb_extracted_statements ex = NULL;
     duckdb_prepared_statement ps = NULL;
     int type = 0;
-    if (duckdb_extract_statements(c, inner, &ex) == 1 && duckdb_prepare_extracted_statement(c, ex, 0, &ps) == DuckDBSuccess)
+    if (duckdb_extract_statements(c, inner, &ex) == 1 &&
+        duckdb_prepare_extracted_statement(c, ex, 0, &ps) == DuckDBSuccess)
         type = (int)duckdb_prepared_statement_type(ps);
     duckdb_destroy_prepare(&ps);
     duckdb_destroy_extracted(&ex);
     struct statement in = {0};
     /* An EXPLAIN that does not run may show what a write would do. */
     int r = type ? duck__policy_text(inner, strlen(inner), e) : refuse(e, "EXPLAIN of this statement");
-    if (!r) r = check_type(type, inner, strlen(inner), job->allow_write || !analyze, &in, e);
+    if (!r)
+        r = check_type(type, inner, strlen(inner), job->allow_write || !analyze, &in, e);
     free(inner);
-    if (r < 0) return r;
-    *ret = (struct statement){.type = DUCKDB_STATEMENT_TYPE_EXPLAIN, .kind = WIRE_KIND_TEXT, .writes = analyze && in.writes};
+    if (r < 0)
+        return r;
+    *ret = (struct statement){
+        .type = DUCKDB_STATEMENT_TYPE_EXPLAIN, .kind = WIRE_KIND_TEXT, .writes = analyze && in.writes};
     return 0;
 }
 
@@ -328,8 +412,10 @@ static bool has_word(const char *sql, size_t n, const char *word)
 {
     struct scan s = {sql, n, 0};
     for (struct token t = next(&s); t.kind != T_END; t = next(&s)) {
-        if (t.kind == T_UNSURE) s.at += 2;
-        if (is(t, word)) return true;
+        if (t.kind == T_UNSURE)
+            s.at += 2;
+        if (is(t, word))
+            return true;
     }
     return false;
 }
@@ -339,26 +425,34 @@ bool duck__policy_mentions(const char *sql, size_t n, const char *name)
     struct scan s = {sql, n, 0};
     size_t len = strlen(name);
     for (struct token t = next(&s); t.kind != T_END; t = next(&s)) {
-        if (t.kind == T_UNSURE) s.at += 2;
+        if (t.kind == T_UNSURE)
+            s.at += 2;
         bool quoted = t.kind == T_QUOTED && t.n >= 2;
-        if ((quoted || t.kind == T_WORD) && t.n - (quoted ? 2 : 0) == len && strncasecmp(t.p + (quoted ? 1 : 0), name, len) == 0) return true;
+        if ((quoted || t.kind == T_WORD) && t.n - (quoted ? 2 : 0) == len &&
+            strncasecmp(t.p + (quoted ? 1 : 0), name, len) == 0)
+            return true;
     }
     return false;
 }
 
-int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job, duckdb_prepared_statement ps, struct statement *ret, struct err *e)
+int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job,
+                 duckdb_prepared_statement ps, struct statement *ret, struct err *e)
 {
     (void)d;
     struct statement st = {0};
     int type = (int)duckdb_prepared_statement_type(ps);
-    int r = type == DUCKDB_STATEMENT_TYPE_EXPLAIN ? check_explain(c, job, &st, e) : check_type(type, job->sql, job->sql_len, job->allow_write, &st, e);
-    if (r < 0) return r;
+    int r = type == DUCKDB_STATEMENT_TYPE_EXPLAIN
+                ? check_explain(c, job, &st, e)
+                : check_type(type, job->sql, job->sql_len, job->allow_write, &st, e);
+    if (r < 0)
+        return r;
     const char *name = suspicious(job->sql, job->sql_len);
     if (name && (type != DUCKDB_STATEMENT_TYPE_SELECT || tree_calls_one(c, job->sql, job->sql_len)))
         return err_set(e, ERR_DENIED, "42501", "the function %s is not allowed here", name);
     struct scan s = {job->sql, job->sql_len, 0};
     struct token t = first(&s);
-    if (st.kind == WIRE_KIND_ROWS && IS_ANY(t, "show", "describe", "desc", "summarize")) st.kind = WIRE_KIND_SHOW;
+    if (st.kind == WIRE_KIND_ROWS && IS_ANY(t, "show", "describe", "desc", "summarize"))
+        st.kind = WIRE_KIND_SHOW;
     if (st.kind == WIRE_KIND_UPDATE && has_word(job->sql, job->sql_len, "returning")) {
         st.returning = true;
         st.kind = WIRE_KIND_ROWS;

@@ -17,7 +17,10 @@
 
 #define PAD8(n) (((n) + 7) & ~UINT64_C(7))
 
-static bool valid(const uint64_t *mask, idx_t i) { return !mask || (mask[i >> 6] >> (i & 63) & 1); }
+static bool valid(const uint64_t *mask, idx_t i)
+{
+    return !mask || (mask[i >> 6] >> (i & 63) & 1);
+}
 
 static int range_error(struct err *e, const char *state, const char *what, const struct node *n)
 {
@@ -28,22 +31,27 @@ static int range_error(struct err *e, const char *state, const char *what, const
 
 typedef int (*range_fn)(struct node *n, duckdb_vector v, idx_t from, idx_t count, struct err *e);
 
-static int list_ranges(struct node *n, duckdb_vector v, const uint64_t *mask, idx_t from, idx_t count, range_fn fn, struct err *e)
+static int list_ranges(struct node *n, duckdb_vector v, const uint64_t *mask, idx_t from, idx_t count,
+                       range_fn fn, struct err *e)
 {
     bool array = n->id == DUCKDB_TYPE_ARRAY;
     duckdb_vector cv = array ? duckdb_array_vector_get_child(v) : duckdb_list_vector_get_child(v);
     const duckdb_list_entry *entries = array ? NULL : duckdb_vector_get_data(v);
     idx_t start = 0, length = 0;
     for (idx_t i = from; i < from + count; i++) {
-        if (!valid(mask, i)) continue;
-        idx_t off = array ? i * n->array_size : entries[i].offset, len = array ? n->array_size : entries[i].length;
-        if (!len) continue;
+        if (!valid(mask, i))
+            continue;
+        idx_t off = array ? i * n->array_size : entries[i].offset,
+              len = array ? n->array_size : entries[i].length;
+        if (!len)
+            continue;
         if (length && off == start + length) {
             length += len;
             continue;
         }
         int r = length ? fn(n->children, cv, start, length, e) : 0;
-        if (r < 0) return r;
+        if (r < 0)
+            return r;
         start = off;
         length = len;
     }
@@ -54,21 +62,27 @@ static int struct_ranges(struct node *n, duckdb_vector v, idx_t from, idx_t coun
 {
     for (uint32_t i = 0; i < n->nchildren; i++) {
         int r = fn(&n->children[i], duckdb_struct_vector_get_child(v, i), from, count, e);
-        if (r < 0) return r;
+        if (r < 0)
+            return r;
     }
     return 0;
 }
 
-static int descend(struct node *n, duckdb_vector v, const uint64_t *mask, idx_t from, idx_t count, range_fn fn, struct err *e)
+static int descend(struct node *n, duckdb_vector v, const uint64_t *mask, idx_t from, idx_t count,
+                   range_fn fn, struct err *e)
 {
-    if (n->column->phys == PHYS_STRUCT) return struct_ranges(n, v, from, count, fn, e);
-    if (n->nchildren) return list_ranges(n, v, mask, from, count, fn, e);
+    if (n->column->phys == PHYS_STRUCT)
+        return struct_ranges(n, v, from, count, fn, e);
+    if (n->nchildren)
+        return list_ranges(n, v, mask, from, count, fn, e);
     return 0;
 }
 
 static uint32_t enum_code(const struct node *n, const void *data, idx_t i)
 {
-    uint32_t code = n->internal == DUCKDB_TYPE_UTINYINT ? ((const uint8_t *)data)[i] : n->internal == DUCKDB_TYPE_USMALLINT ? ((const uint16_t *)data)[i] : ((const uint32_t *)data)[i];
+    uint32_t code = n->internal == DUCKDB_TYPE_UTINYINT    ? ((const uint8_t *)data)[i]
+                    : n->internal == DUCKDB_TYPE_USMALLINT ? ((const uint16_t *)data)[i]
+                                                           : ((const uint32_t *)data)[i];
     return code < n->dict_len ? code : 0;
 }
 
@@ -84,30 +98,37 @@ static bool text_ok(const char *p, size_t n)
         memcpy(&w, p + i, 8);
         seen |= w;
     }
-    for (; i < n; i++) seen |= (uint64_t)(uint8_t)p[i];
+    for (; i < n; i++)
+        seen |= (uint64_t)(uint8_t)p[i];
     return !(seen & high) || utf8_valid(p, n);
 }
 
-static int measure_strings(struct node *n, duckdb_string_t *s, const uint64_t *mask, idx_t from, idx_t count, struct err *e)
+static int measure_strings(struct node *n, duckdb_string_t *s, const uint64_t *mask, idx_t from, idx_t count,
+                           struct err *e)
 {
     bool text = n->column->phys == PHYS_UTF8;
     uint64_t bytes = 0;
     for (idx_t i = from; i < from + count; i++) {
-        if (!valid(mask, i)) continue;
+        if (!valid(mask, i))
+            continue;
         uint32_t len = s[i].value.inlined.length;
         bytes += len;
-        if (text && !text_ok(len <= 12 ? s[i].value.inlined.inlined : s[i].value.pointer.ptr, len)) return range_error(e, "22021", "text that is not UTF-8", n);
+        if (text && !text_ok(len <= 12 ? s[i].value.inlined.inlined : s[i].value.pointer.ptr, len))
+            return range_error(e, "22021", "text that is not UTF-8", n);
     }
     n->bytes += bytes;
     return 0;
 }
 
-static int measure_text(struct node *n, void *data, const uint64_t *mask, idx_t from, idx_t count, struct err *e)
+static int measure_text(struct node *n, void *data, const uint64_t *mask, idx_t from, idx_t count,
+                        struct err *e)
 {
-    if (n->id == DUCKDB_TYPE_VARCHAR || n->id == DUCKDB_TYPE_BLOB) return measure_strings(n, data, mask, from, count, e);
+    if (n->id == DUCKDB_TYPE_VARCHAR || n->id == DUCKDB_TYPE_BLOB)
+        return measure_strings(n, data, mask, from, count, e);
     char text[DUCK_TEXT_MAX];
     for (idx_t i = from; i < from + count; i++) {
-        if (!valid(mask, i)) continue;
+        if (!valid(mask, i))
+            continue;
         if (n->id == DUCKDB_TYPE_ENUM) {
             n->bytes += n->dict_len ? n->dict_bytes[enum_code(n, data, i)] : 0;
         } else if (n->id == DUCKDB_TYPE_BIT) {
@@ -115,7 +136,8 @@ static int measure_text(struct node *n, void *data, const uint64_t *mask, idx_t 
         } else if (n->id == DUCKDB_TYPE_BIGNUM) {
             size_t len = 0;
             char *t = duck__bignum_text((duckdb_string_t *)data + i, &len);
-            if (!t) return err_set(e, ERR_NOMEM, "53200", "out of memory");
+            if (!t)
+                return err_set(e, ERR_NOMEM, "53200", "out of memory");
             free(t);
             n->bytes += len;
         } else if (duck__is_short_text(n->id)) {
@@ -127,30 +149,38 @@ static int measure_text(struct node *n, void *data, const uint64_t *mask, idx_t 
 
 static bool hugeint_fits(duckdb_hugeint v)
 {
-    const __int128 limit = (__int128)INT64_C(10000000000000000) * (__int128)INT64_C(10000000000000000) * 1000000; /* 10^38 */
+    const __int128 limit =
+        (__int128)INT64_C(10000000000000000) * (__int128)INT64_C(10000000000000000) * 1000000; /* 10^38 */
     __int128 x = (__int128)((unsigned __int128)(uint64_t)v.upper << 64 | v.lower);
     return x < limit && x > -limit;
 }
 
-static int measure_fixed(const struct node *n, const void *data, const uint64_t *mask, idx_t from, idx_t count, struct err *e)
+static int measure_fixed(const struct node *n, const void *data, const uint64_t *mask, idx_t from,
+                         idx_t count, struct err *e)
 {
     for (idx_t i = from; i < from + count; i++) {
-        if (!valid(mask, i)) continue;
+        if (!valid(mask, i))
+            continue;
         int64_t v, scaled;
         switch (n->id) {
         case DUCKDB_TYPE_HUGEINT:
-            if (!hugeint_fits(((const duckdb_hugeint *)data)[i])) return range_error(e, "22003", "an integer with more than 38 digits", n);
+            if (!hugeint_fits(((const duckdb_hugeint *)data)[i]))
+                return range_error(e, "22003", "an integer with more than 38 digits", n);
             break;
         case DUCKDB_TYPE_INTERVAL:
-            if (__builtin_mul_overflow(((const duckdb_interval *)data)[i].micros, INT64_C(1000), &scaled)) return range_error(e, "22008", "an interval longer than 292 years of seconds", n);
+            if (__builtin_mul_overflow(((const duckdb_interval *)data)[i].micros, INT64_C(1000), &scaled))
+                return range_error(e, "22008", "an interval longer than 292 years of seconds", n);
             break;
         case DUCKDB_TYPE_TIMESTAMP_S:
         case DUCKDB_TYPE_TIMESTAMP_MS:
             v = ((const int64_t *)data)[i];
-            if (v != INT64_MAX && v != -INT64_MAX && __builtin_mul_overflow(v, n->id == DUCKDB_TYPE_TIMESTAMP_S ? INT64_C(1000000) : INT64_C(1000), &scaled))
+            if (v != INT64_MAX && v != -INT64_MAX &&
+                __builtin_mul_overflow(v, n->id == DUCKDB_TYPE_TIMESTAMP_S ? INT64_C(1000000) : INT64_C(1000),
+                                       &scaled))
                 return range_error(e, "22008", "a timestamp out of range", n);
             break;
-        default: return 0;
+        default:
+            return 0;
         }
     }
     return 0;
@@ -161,11 +191,14 @@ static int measure(struct node *n, duckdb_vector v, idx_t from, idx_t count, str
     uint64_t *mask = duckdb_vector_get_validity(v);
     void *data = duckdb_vector_get_data(v);
     uint64_t nulls = 0;
-    for (idx_t i = from; mask && i < from + count; i++) nulls += !valid(mask, i);
+    for (idx_t i = from; mask && i < from + count; i++)
+        nulls += !valid(mask, i);
     n->rows += count;
     n->nulls += nulls;
-    if (n->nchildren) return descend(n, v, nulls ? mask : NULL, from, count, measure, e);
-    if (n->column->phys == PHYS_UTF8 || n->column->phys == PHYS_BINARY) return measure_text(n, data, nulls ? mask : NULL, from, count, e);
+    if (n->nchildren)
+        return descend(n, v, nulls ? mask : NULL, from, count, measure, e);
+    if (n->column->phys == PHYS_UTF8 || n->column->phys == PHYS_BINARY)
+        return measure_text(n, data, nulls ? mask : NULL, from, count, e);
     return measure_fixed(n, data, nulls ? mask : NULL, from, count, e);
 }
 
@@ -173,7 +206,8 @@ int duck__rows_measure(struct rows *r, duckdb_data_chunk chunk, idx_t from, idx_
 {
     for (uint32_t i = 0; i < r->ncolumns; i++) {
         int rc = measure(&r->nodes[i], duckdb_data_chunk_get_vector(chunk, i), from, to - from, e);
-        if (rc < 0) return rc;
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }
@@ -190,23 +224,27 @@ static uint64_t *counters(struct node *n, uint64_t *at, bool save)
             *mine[i] = at[i];
     }
     at += 3;
-    for (uint32_t i = 0; i < n->nchildren; i++) at = counters(&n->children[i], at, save);
+    for (uint32_t i = 0; i < n->nchildren; i++)
+        at = counters(&n->children[i], at, save);
     return at;
 }
 
 void duck__rows_save(struct rows *r)
 {
     uint64_t *at = r->saved;
-    for (uint32_t i = 0; i < r->ncolumns; i++) at = counters(&r->nodes[i], at, true);
+    for (uint32_t i = 0; i < r->ncolumns; i++)
+        at = counters(&r->nodes[i], at, true);
 }
 
 void duck__rows_restore(struct rows *r)
 {
     uint64_t *at = r->saved;
-    for (uint32_t i = 0; i < r->ncolumns; i++) at = counters(&r->nodes[i], at, false);
+    for (uint32_t i = 0; i < r->ncolumns; i++)
+        at = counters(&r->nodes[i], at, false);
 }
 
-int duck__rows_init(struct rows *r, struct arena *a, const struct schema *s, struct node *nodes, struct err *e)
+int duck__rows_init(struct rows *r, struct arena *a, const struct schema *s, struct node *nodes,
+                    struct err *e)
 {
     *r = (struct rows){.schema = s, .nodes = nodes, .ncolumns = s->ncolumns, .arena = a};
     r->saved = arena_alloc(a, sizeof *r->saved * 3 * (s->nnodes + 1));
@@ -216,7 +254,8 @@ int duck__rows_init(struct rows *r, struct arena *a, const struct schema *s, str
 void duck__rows_reset(struct rows *r)
 {
     for (uint32_t i = 0; i < r->nkept; i++) {
-        if (r->kept[i].owned) duckdb_destroy_data_chunk(&r->kept[i].chunk);
+        if (r->kept[i].owned)
+            duckdb_destroy_data_chunk(&r->kept[i].chunk);
     }
     r->nkept = 0;
     r->nrows = 0;
@@ -231,13 +270,23 @@ static unsigned lengths(const struct node *n, uint64_t out[3])
 {
     out[0] = n->nulls ? (n->rows + 7) / 8 : 0;
     switch (n->column->phys) {
-    case PHYS_STRUCT: return 1;
-    case PHYS_BOOL: out[1] = (n->rows + 7) / 8; return 2;
+    case PHYS_STRUCT:
+        return 1;
+    case PHYS_BOOL:
+        out[1] = (n->rows + 7) / 8;
+        return 2;
     case PHYS_UTF8:
-    case PHYS_BINARY: out[1] = (n->rows + 1) * 4; out[2] = n->bytes; return 3;
+    case PHYS_BINARY:
+        out[1] = (n->rows + 1) * 4;
+        out[2] = n->bytes;
+        return 3;
     case PHYS_LIST:
-    case PHYS_MAP: out[1] = (n->rows + 1) * 4; return 2;
-    default: out[1] = n->rows * phys_width(n->column->phys); return 2;
+    case PHYS_MAP:
+        out[1] = (n->rows + 1) * 4;
+        return 2;
+    default:
+        out[1] = n->rows * phys_width(n->column->phys);
+        return 2;
     }
 }
 
@@ -245,19 +294,26 @@ static uint64_t body_of(const struct node *n)
 {
     uint64_t len[3], sum = 0;
     unsigned count = lengths(n, len);
-    for (unsigned i = 0; i < count; i++) sum += PAD8(len[i]);
-    for (uint32_t i = 0; i < n->nchildren; i++) sum += body_of(&n->children[i]);
+    for (unsigned i = 0; i < count; i++)
+        sum += PAD8(len[i]);
+    for (uint32_t i = 0; i < n->nchildren; i++)
+        sum += body_of(&n->children[i]);
     return sum;
 }
 
 uint64_t duck__rows_body(const struct rows *r)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < r->ncolumns; i++) sum += body_of(&r->nodes[i]);
+    for (uint32_t i = 0; i < r->ncolumns; i++)
+        sum += body_of(&r->nodes[i]);
     return sum;
 }
 
-struct layout { struct batch_node *nodes; struct batch_buffer *buffers; uint64_t at; };
+struct layout {
+    struct batch_node *nodes;
+    struct batch_buffer *buffers;
+    uint64_t at;
+};
 
 static void lay_out(const struct node *n, struct layout *l)
 {
@@ -268,7 +324,8 @@ static void lay_out(const struct node *n, struct layout *l)
         *l->buffers++ = (struct batch_buffer){l->at, len[i]};
         l->at += PAD8(len[i]);
     }
-    for (uint32_t i = 0; i < n->nchildren; i++) lay_out(&n->children[i], l);
+    for (uint32_t i = 0; i < n->nchildren; i++)
+        lay_out(&n->children[i], l);
 }
 
 int duck__rows_index(struct rows *r, struct buf *out, uint64_t *ret_body)
@@ -279,7 +336,8 @@ int duck__rows_index(struct rows *r, struct buf *out, uint64_t *ret_body)
     int rc = ERR_NOMEM;
     if (ix.nodes && ix.buffers) {
         struct layout l = {ix.nodes, ix.buffers, 0};
-        for (uint32_t i = 0; i < r->ncolumns; i++) lay_out(&r->nodes[i], &l);
+        for (uint32_t i = 0; i < r->ncolumns; i++)
+            lay_out(&r->nodes[i], &l);
         ix.body_len = l.at;
         *ret_body = l.at;
         rc = batch_index_write(&ix, out);
@@ -302,25 +360,30 @@ static uint8_t *place(struct node *n, uint8_t *at)
         at += PAD8(len[i]);
     }
     n->validity = len[0] ? p[0] : NULL;
-    bool has_offsets = n->column->phys == PHYS_UTF8 || n->column->phys == PHYS_BINARY || n->column->phys == PHYS_LIST || n->column->phys == PHYS_MAP;
+    bool has_offsets = n->column->phys == PHYS_UTF8 || n->column->phys == PHYS_BINARY ||
+                       n->column->phys == PHYS_LIST || n->column->phys == PHYS_MAP;
     n->offsets = has_offsets ? (int32_t *)(void *)p[1] : NULL;
     n->values = has_offsets ? NULL : p[1];
     n->data = p[2];
     n->row = n->byte = 0;
-    for (uint32_t i = 0; i < n->nchildren; i++) at = place(&n->children[i], at);
+    for (uint32_t i = 0; i < n->nchildren; i++)
+        at = place(&n->children[i], at);
     return at;
 }
 
 static void fill_validity(struct node *n, const uint64_t *mask, idx_t from, idx_t count)
 {
-    if (!n->validity) return;
+    if (!n->validity)
+        return;
     uint64_t row = n->row;
     for (idx_t i = from; i < from + count; i++, row++) {
-        if (valid(mask, i)) n->validity[row >> 3] = (uint8_t)(n->validity[row >> 3] | 1u << (row & 7));
+        if (valid(mask, i))
+            n->validity[row >> 3] = (uint8_t)(n->validity[row >> 3] | 1u << (row & 7));
     }
 }
 
-static void fill_strings(struct node *n, const duckdb_string_t *s, const uint64_t *mask, idx_t from, idx_t count)
+static void fill_strings(struct node *n, const duckdb_string_t *s, const uint64_t *mask, idx_t from,
+                         idx_t count)
 {
     int32_t *off = n->offsets + n->row + 1;
     uint8_t *to = n->data;
@@ -329,7 +392,8 @@ static void fill_strings(struct node *n, const duckdb_string_t *s, const uint64_
         if (valid(mask, i)) {
             uint32_t len = s[i].value.inlined.length;
             if (len <= 12) { /* the value's own bytes; never past the buffer's end */
-                for (uint32_t k = 0; k < len; k++) to[at + k] = (uint8_t)s[i].value.inlined.inlined[k];
+                for (uint32_t k = 0; k < len; k++)
+                    to[at + k] = (uint8_t)s[i].value.inlined.inlined[k];
             } else {
                 memcpy(to + at, s[i].value.pointer.ptr, len);
             }
@@ -372,15 +436,22 @@ static void fill_text(struct node *n, void *data, const uint64_t *mask, idx_t fr
     }
 }
 
-static void put64(uint8_t *at, int64_t v) { memcpy(at, &v, 8); }
+static void put64(uint8_t *at, int64_t v)
+{
+    memcpy(at, &v, 8);
+}
 
-static void put128(uint8_t *at, __int128 v) { memcpy(at, &v, 16); }
+static void put128(uint8_t *at, __int128 v)
+{
+    memcpy(at, &v, 16);
+}
 
 static void fill_one(const struct node *n, const void *data, idx_t i, uint8_t *to, uint64_t k)
 {
     switch (n->id) {
     case DUCKDB_TYPE_BOOLEAN:
-        if (((const uint8_t *)data)[i]) n->values[k >> 3] = (uint8_t)(n->values[k >> 3] | 1u << (k & 7));
+        if (((const uint8_t *)data)[i])
+            n->values[k >> 3] = (uint8_t)(n->values[k >> 3] | 1u << (k & 7));
         return;
     case DUCKDB_TYPE_TINYINT: {
         int16_t v = ((const int8_t *)data)[i];
@@ -397,8 +468,12 @@ static void fill_one(const struct node *n, const void *data, idx_t i, uint8_t *t
         memcpy(to, &v, sizeof v);
         return;
     }
-    case DUCKDB_TYPE_UINTEGER: put64(to, ((const uint32_t *)data)[i]); return;
-    case DUCKDB_TYPE_UBIGINT: put128(to, (__int128)((const uint64_t *)data)[i]); return;
+    case DUCKDB_TYPE_UINTEGER:
+        put64(to, ((const uint32_t *)data)[i]);
+        return;
+    case DUCKDB_TYPE_UBIGINT:
+        put128(to, (__int128)((const uint64_t *)data)[i]);
+        return;
     case DUCKDB_TYPE_DATE: {
         int32_t d = ((const int32_t *)data)[i];
         put64(to, d == INT32_MAX ? INT64_MAX : d == -INT32_MAX ? -INT64_MAX : (int64_t)d * 86400000);
@@ -407,7 +482,8 @@ static void fill_one(const struct node *n, const void *data, idx_t i, uint8_t *t
     case DUCKDB_TYPE_TIMESTAMP_S:
     case DUCKDB_TYPE_TIMESTAMP_MS: {
         int64_t v = ((const int64_t *)data)[i];
-        if (v != INT64_MAX && v != -INT64_MAX) v *= n->id == DUCKDB_TYPE_TIMESTAMP_S ? 1000000 : 1000;
+        if (v != INT64_MAX && v != -INT64_MAX)
+            v *= n->id == DUCKDB_TYPE_TIMESTAMP_S ? 1000000 : 1000;
         put64(to, v);
         return;
     }
@@ -420,10 +496,18 @@ static void fill_one(const struct node *n, const void *data, idx_t i, uint8_t *t
     }
     case DUCKDB_TYPE_DECIMAL:
         switch (n->internal) {
-        case DUCKDB_TYPE_SMALLINT: put128(to, ((const int16_t *)data)[i]); return;
-        case DUCKDB_TYPE_INTEGER: put128(to, ((const int32_t *)data)[i]); return;
-        case DUCKDB_TYPE_BIGINT: put128(to, ((const int64_t *)data)[i]); return;
-        default: memcpy(to, (const uint8_t *)data + 16 * i, 16); return;
+        case DUCKDB_TYPE_SMALLINT:
+            put128(to, ((const int16_t *)data)[i]);
+            return;
+        case DUCKDB_TYPE_INTEGER:
+            put128(to, ((const int32_t *)data)[i]);
+            return;
+        case DUCKDB_TYPE_BIGINT:
+            put128(to, ((const int64_t *)data)[i]);
+            return;
+        default:
+            memcpy(to, (const uint8_t *)data + 16 * i, 16);
+            return;
         }
     default: { /* the same form on both sides */
         uint32_t w = phys_width(n->column->phys);
@@ -443,8 +527,10 @@ static bool same_form(duckdb_type id)
     case DUCKDB_TYPE_DOUBLE:
     case DUCKDB_TYPE_TIME:
     case DUCKDB_TYPE_TIMESTAMP:
-    case DUCKDB_TYPE_TIMESTAMP_TZ: return true;
-    default: return false;
+    case DUCKDB_TYPE_TIMESTAMP_TZ:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -457,7 +543,8 @@ static void fill_fixed(struct node *n, const void *data, const uint64_t *mask, i
         return;
     }
     for (idx_t i = 0; i < count; i++) {
-        if (valid(mask, from + i)) fill_one(n, data, from + i, to + i * w, n->row + i);
+        if (valid(mask, from + i))
+            fill_one(n, data, from + i, to + i * w, n->row + i);
     }
 }
 
@@ -470,7 +557,8 @@ static int fill(struct node *n, duckdb_vector v, idx_t from, idx_t count, struct
     if (p == PHYS_LIST || p == PHYS_MAP) {
         const duckdb_list_entry *entries = data;
         for (idx_t i = 0; i < count; i++) {
-            if (valid(mask, from + i)) n->byte += n->id == DUCKDB_TYPE_ARRAY ? n->array_size : entries[from + i].length;
+            if (valid(mask, from + i))
+                n->byte += n->id == DUCKDB_TYPE_ARRAY ? n->array_size : entries[from + i].length;
             n->offsets[n->row + i + 1] = (int32_t)n->byte;
         }
     } else if (p == PHYS_UTF8 || p == PHYS_BINARY) {
@@ -484,11 +572,13 @@ static int fill(struct node *n, duckdb_vector v, idx_t from, idx_t count, struct
 
 void duck__rows_fill(struct rows *r, uint8_t *body)
 {
-    for (uint32_t i = 0; i < r->ncolumns; i++) body = place(&r->nodes[i], body);
+    for (uint32_t i = 0; i < r->ncolumns; i++)
+        body = place(&r->nodes[i], body);
     for (uint32_t i = 0; i < r->ncolumns; i++) {
         for (uint32_t k = 0; k < r->nkept; k++) {
             const struct kept *c = &r->kept[k];
-            int rc = fill(&r->nodes[i], duckdb_data_chunk_get_vector(c->chunk, i), c->from, c->to - c->from, NULL);
+            int rc =
+                fill(&r->nodes[i], duckdb_data_chunk_get_vector(c->chunk, i), c->from, c->to - c->from, NULL);
             ASSERT(rc == 0);
         }
     }

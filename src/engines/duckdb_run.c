@@ -22,11 +22,11 @@
 #include "engines/compat_int.h"
 #include "engines/duckdb_int.h"
 
-#define BATCH_ROWS 65536u
-#define BATCH_BYTES (4u << 20)
-#define BATCH_NS INT64_C(250000000)
-#define FRAME_CEILING (WIRE_INLINE_MAX + (40u << 20))
-#define TOUCH_WRITER "DELETE FROM data_catalog.quern_internal.writer WHERE false"
+#define BATCH_ROWS         65536u
+#define BATCH_BYTES        (4u << 20)
+#define BATCH_NS           INT64_C(250000000)
+#define FRAME_CEILING      (WIRE_INLINE_MAX + (40u << 20))
+#define TOUCH_WRITER       "DELETE FROM data_catalog.quern_internal.writer WHERE false"
 #define BODY_AT(index_len) (((uint64_t)(index_len) + 63) & ~UINT64_C(63))
 
 #define HEAVY_NS 20000000
@@ -34,7 +34,7 @@
 struct run {
     struct duck *d;
     const struct wire_job *job;
-    struct compat compat;    /* holds the job once its text went through the room */
+    struct compat compat; /* holds the job once its text went through the room */
     struct arena *arena;
     struct port *port;
     struct session session;
@@ -44,10 +44,10 @@ struct run {
     duckdb_result result;
     bool has_result, in_transaction, sent_batch, cut, rewritten;
     struct wire_done done;
-    uint64_t bytes;          /* of batches sent */
+    uint64_t bytes; /* of batches sent */
     int64_t began, first_kept;
     struct err e;
-    uint32_t fail;           /* enum wire_failure */
+    uint32_t fail; /* enum wire_failure */
     struct buf inline_index;
     uint8_t *inline_body;
 };
@@ -65,11 +65,15 @@ static int failed(struct run *x, uint32_t kind, int code, const char *state, con
     return err_set(&x->e, code, state, "%s", text);
 }
 
-static int canceled(struct run *x) { return failed(x, WIRE_FAIL_CANCELED, ERR_CANCELED, "57014", "canceled"); }
+static int canceled(struct run *x)
+{
+    return failed(x, WIRE_FAIL_CANCELED, ERR_CANCELED, "57014", "canceled");
+}
 
 static int engine_failed(struct run *x, const char *message, int type)
 {
-    return duck__error(x->d, message ? message : "unknown error", type, x->job->sql, x->job->sql_len, &x->e, &x->fail);
+    return duck__error(x->d, message ? message : "unknown error", type, x->job->sql, x->job->sql_len, &x->e,
+                       &x->fail);
 }
 
 /* ---- batches ---- */
@@ -78,7 +82,8 @@ static int send_memfd(struct run *x, const struct buf *index, uint64_t body)
 {
     uint32_t slot;
     int fd;
-    if (port_slot(x->port, &slot, &fd) < 0) return canceled(x);
+    if (port_slot(x->port, &slot, &fd) < 0)
+        return canceled(x);
     uint64_t at = BODY_AT(index->len), need = at + body;
     struct stat st;
     uint8_t *map = MAP_FAILED;
@@ -94,7 +99,8 @@ static int send_memfd(struct run *x, const struct buf *index, uint64_t body)
     (void)close(fd);
     struct wire_batch b = {x->job->job, slot, x->rows.nrows, (uint32_t)index->len, body};
     CLEANUP_BUF struct buf out = BUF_INIT(256);
-    if (wire_put_batch(&out, &b) < 0) return failed(x, WIRE_FAIL_FATAL, ERR_INTERNAL, "XX000", "a frame cannot be written");
+    if (wire_put_batch(&out, &b) < 0)
+        return failed(x, WIRE_FAIL_FATAL, ERR_INTERNAL, "XX000", "a frame cannot be written");
     port_send(x->port, &out);
     x->sent_batch = true;
     x->bytes += body;
@@ -103,8 +109,12 @@ static int send_memfd(struct run *x, const struct buf *index, uint64_t body)
 
 static int check_limits(struct run *x, uint64_t more)
 {
-    if (x->job->max_rows && x->done.rows > x->job->max_rows) return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has more rows than result.max_rows allows");
-    if (x->job->max_bytes && x->bytes + more > x->job->max_bytes) return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result is larger than result.max_bytes allows");
+    if (x->job->max_rows && x->done.rows > x->job->max_rows)
+        return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
+                      "the result has more rows than result.max_rows allows");
+    if (x->job->max_bytes && x->bytes + more > x->job->max_bytes)
+        return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
+                      "the result is larger than result.max_bytes allows");
     return 0;
 }
 
@@ -113,22 +123,28 @@ static void sample_progress(struct run *x)
 {
     duckdb_query_progress_type p = duckdb_query_progress(x->session.conn);
     uint64_t n = p.rows_processed > p.total_rows_to_process ? p.total_rows_to_process : p.rows_processed;
-    if (n > x->done.rows_scanned) x->done.rows_scanned = n;
+    if (n > x->done.rows_scanned)
+        x->done.rows_scanned = n;
 }
 
 static int flush(struct run *x, bool last)
 {
-    if (!x->rows.nrows) return 0;
+    if (!x->rows.nrows)
+        return 0;
     CLEANUP_BUF struct buf index = BUF_INIT(16u << 20);
     uint64_t body = 0;
-    if (duck__rows_index(&x->rows, &index, &body) < 0) return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
+    if (duck__rows_index(&x->rows, &index, &body) < 0)
+        return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
     int r = check_limits(x, body);
-    if (r < 0) return r;
+    if (r < 0)
+        return r;
     if (last && !x->sent_batch && index.len + body <= x->job->inline_max) {
         x->inline_body = calloc(1, body ? body : 1);
-        if (!x->inline_body) return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
+        if (!x->inline_body)
+            return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
         duck__rows_fill(&x->rows, x->inline_body);
-        if (buf_add(&x->inline_index, index.p, index.len) < 0) return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
+        if (buf_add(&x->inline_index, index.p, index.len) < 0)
+            return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
         x->done.index_len = (uint32_t)index.len;
         x->done.body_len = (uint32_t)body;
     } else {
@@ -151,25 +167,31 @@ static int keep(struct run *x, duckdb_data_chunk chunk, idx_t to)
         duck__rows_save(r);
         x->fail = WIRE_FAIL_SQL;
         rc = duck__rows_measure(r, chunk, from, end, &x->e);
-        if (rc) break;
+        if (rc)
+            break;
         if (duck__rows_body(r) + index > room && r->nrows) { /* what is kept goes first */
             duck__rows_restore(r);
             rc = flush(x, false);
         } else if (duck__rows_body(r) + index > room) {
             duck__rows_restore(r);
             if (end - from == 1)
-                rc = failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "a single row is larger than a batch may be (result.max_batch)");
+                rc = failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
+                            "a single row is larger than a batch may be (result.max_batch)");
             end = from + (end - from) / 2;
         } else {
-            if (!r->nrows) x->first_kept = now_ns();
+            if (!r->nrows)
+                x->first_kept = now_ns();
             bool whole = end == to;
             r->kept[r->nkept++] = (struct kept){chunk, from, end, whole};
             r->nrows += end - from;
-            if (whole) chunk = NULL;
+            if (whole)
+                chunk = NULL;
             from = end;
             end = to;
-            bool full = r->nrows + 2048 > BATCH_ROWS || duck__rows_body(r) >= BATCH_BYTES || r->nkept >= ROWS_CHUNKS;
-            if (full || now_ns() - x->first_kept > BATCH_NS) rc = flush(x, false);
+            bool full =
+                r->nrows + 2048 > BATCH_ROWS || duck__rows_body(r) >= BATCH_BYTES || r->nkept >= ROWS_CHUNKS;
+            if (full || now_ns() - x->first_kept > BATCH_NS)
+                rc = flush(x, false);
         }
     }
     if (chunk) {
@@ -190,7 +212,8 @@ static int keep_plan_text(struct run *x, duckdb_data_chunk chunk)
     for (idx_t i = 0; i < n && !rc; i++) {
         const char *p = duckdb_string_t_data(&s[i]), *end = p + duckdb_string_t_length(s[i]);
         char *text = strndup(p, (size_t)(end - p));
-        if (!text) return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
+        if (!text)
+            return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
         duck__scrub(x->d, text);
         p = text;
         end = text + strlen(text);
@@ -219,9 +242,11 @@ static int stream(struct run *x)
 {
     int64_t limit = x->plan.st.kind == WIRE_KIND_TEXT ? -1 : x->job->row_limit;
     for (;;) {
-        if (port_canceled(x->port)) return canceled(x);
+        if (port_canceled(x->port))
+            return canceled(x);
         duckdb_data_chunk chunk = duckdb_fetch_chunk(x->result);
-        if (!chunk) break;
+        if (!chunk)
+            break;
         idx_t n = duckdb_data_chunk_get_size(chunk);
         if (n == 0) {
             duckdb_destroy_data_chunk(&chunk);
@@ -242,12 +267,16 @@ static int stream(struct run *x)
             x->done.rows += n;
             r = keep(x, chunk, n);
         }
-        if (!r && x->done.rows > (x->job->max_rows ? x->job->max_rows : UINT64_MAX)) r = check_limits(x, 0);
-        if (r < 0) return r;
-        if (x->cut) break;
+        if (!r && x->done.rows > (x->job->max_rows ? x->job->max_rows : UINT64_MAX))
+            r = check_limits(x, 0);
+        if (r < 0)
+            return r;
+        if (x->cut)
+            break;
     }
     const char *message = x->cut ? NULL : duckdb_result_error(&x->result);
-    if (message) return engine_failed(x, message, (int)duckdb_result_error_type(&x->result));
+    if (message)
+        return engine_failed(x, message, (int)duckdb_result_error_type(&x->result));
     return flush(x, true);
 }
 
@@ -255,9 +284,15 @@ static int stream(struct run *x)
 
 static int send_planned(struct run *x, int64_t plan_ns)
 {
-    struct wire_planned m = {.job = x->job->job, .kind = x->plan.st.kind, .writes = x->plan.st.writes, .nparams = x->plan.nparams, .plan_ns = (uint64_t)plan_ns, .schema = x->plan.out.schema};
+    struct wire_planned m = {.job = x->job->job,
+                             .kind = x->plan.st.kind,
+                             .writes = x->plan.st.writes,
+                             .nparams = x->plan.nparams,
+                             .plan_ns = (uint64_t)plan_ns,
+                             .schema = x->plan.out.schema};
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
-    if (wire_put_planned(&b, &m) < 0) return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has too many columns");
+    if (wire_put_planned(&b, &m) < 0)
+        return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has too many columns");
     port_send(x->port, &b);
     return 0;
 }
@@ -265,8 +300,10 @@ static int send_planned(struct run *x, int64_t plan_ns)
 /* The one place that names the deprecated streaming calls. */
 static int execute(struct run *x)
 {
-    if (duckdb_pending_prepared_streaming(x->plan.ps, &x->pending) != DuckDBSuccess) return engine_failed(x, duckdb_pending_error(x->pending), 0);
-    if (port_canceled(x->port)) return canceled(x);
+    if (duckdb_pending_prepared_streaming(x->plan.ps, &x->pending) != DuckDBSuccess)
+        return engine_failed(x, duckdb_pending_error(x->pending), 0);
+    if (port_canceled(x->port))
+        return canceled(x);
     if (duckdb_execute_pending(x->pending, &x->result) != DuckDBSuccess) {
         x->has_result = true;
         return engine_failed(x, duckdb_result_error(&x->result), (int)duckdb_result_error_type(&x->result));
@@ -279,15 +316,19 @@ static int begin_write(struct run *x)
 {
     int r = duck__exec(x->session.conn, "BEGIN; " TOUCH_WRITER, &x->e);
     x->in_transaction = true;
-    return r < 0 ? failed(x, WIRE_FAIL_REFUSED, ERR_DENIED, "42501", "this statement needs the catalog's writer") : 0;
+    return r < 0 ? failed(x, WIRE_FAIL_REFUSED, ERR_DENIED, "42501",
+                          "this statement needs the catalog's writer")
+                 : 0;
 }
 
 static int end_write(struct run *x)
 {
-    if (x->has_result) duckdb_destroy_result(&x->result);
+    if (x->has_result)
+        duckdb_destroy_result(&x->result);
     x->has_result = false;
     int r = duck__datasets_intact(x->d, x->session.conn, &x->e);
-    if (!r && duck__exec(x->session.conn, TOUCH_WRITER, NULL) < 0) r = err_set(&x->e, ERR_DENIED, "42501", "the schema quern_internal cannot be changed by SQL");
+    if (!r && duck__exec(x->session.conn, TOUCH_WRITER, NULL) < 0)
+        r = err_set(&x->e, ERR_DENIED, "42501", "the schema quern_internal cannot be changed by SQL");
     if (r < 0) {
         x->fail = WIRE_FAIL_REFUSED;
         return r;
@@ -299,15 +340,18 @@ static int end_write(struct run *x)
 
 static int read_count(struct run *x)
 {
-    if (duckdb_result_return_type(x->result) == DUCKDB_RESULT_TYPE_CHANGED_ROWS || x->plan.st.kind == WIRE_KIND_UPDATE) {
+    if (duckdb_result_return_type(x->result) == DUCKDB_RESULT_TYPE_CHANGED_ROWS ||
+        x->plan.st.kind == WIRE_KIND_UPDATE) {
         x->done.update_count = (int64_t)duckdb_rows_changed(&x->result);
     }
     duckdb_data_chunk chunk;
     while ((chunk = duckdb_fetch_chunk(x->result))) {
-        if (x->plan.st.kind == WIRE_KIND_DDL && duckdb_data_chunk_get_size(chunk) == 1 && duckdb_data_chunk_get_column_count(chunk) == 1) {
+        if (x->plan.st.kind == WIRE_KIND_DDL && duckdb_data_chunk_get_size(chunk) == 1 &&
+            duckdb_data_chunk_get_column_count(chunk) == 1) {
             duckdb_vector v = duckdb_data_chunk_get_vector(chunk, 0);
             duckdb_logical_type t = duckdb_vector_get_column_type(v);
-            if (duckdb_get_type_id(t) == DUCKDB_TYPE_BIGINT) x->done.update_count = *(int64_t *)duckdb_vector_get_data(v);
+            if (duckdb_get_type_id(t) == DUCKDB_TYPE_BIGINT)
+                x->done.update_count = *(int64_t *)duckdb_vector_get_data(v);
             duckdb_destroy_logical_type(&t);
         }
         duckdb_destroy_data_chunk(&chunk);
@@ -321,10 +365,12 @@ static int read_count(struct run *x)
 static bool reads_something(const struct run *x)
 {
     duckdb_value v = duckdb_get_table_names(x->session.conn, x->job->sql, false);
-    if (!v) return true; /* it cannot say (PIVOT) */
+    if (!v)
+        return true; /* it cannot say (PIVOT) */
     bool any = duckdb_get_list_size(v) > 0;
     duckdb_destroy_value(&v);
-    for (uint32_t i = 0; i < x->d->setup->ndatasets && !any; i++) any = duck__policy_mentions(x->job->sql, x->job->sql_len, x->d->setup->datasets[i].name);
+    for (uint32_t i = 0; i < x->d->setup->ndatasets && !any; i++)
+        any = duck__policy_mentions(x->job->sql, x->job->sql_len, x->d->setup->datasets[i].name);
     return any || memmem(x->job->sql, x->job->sql_len, "read_", 5) != NULL;
 }
 
@@ -332,17 +378,24 @@ static int run_statement(struct run *x)
 {
     bool rows = x->plan.st.kind != WIRE_KIND_UPDATE && x->plan.st.kind != WIRE_KIND_DDL;
     int r = x->plan.st.writes ? begin_write(x) : 0;
-    if (!r) r = execute(x);
-    if (r < 0) return r;
+    if (!r)
+        r = execute(x);
+    if (r < 0)
+        return r;
     sample_progress(x);
     if (x->plan.st.unreliable_schema) {
         r = duck__plan_columns(x->arena, &x->plan, &x->result, &x->e);
-        if (!r && x->plan.out.needs_cast) r = failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000", "a column's type cannot be returned");
-        if (!r) r = send_planned(x, now_ns() - x->began);
+        if (!r && x->plan.out.needs_cast)
+            r = failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000", "a column's type cannot be returned");
+        if (!r)
+            r = send_planned(x, now_ns() - x->began);
     }
-    if (!r) r = duck__rows_init(&x->rows, x->arena, x->plan.out.schema, x->plan.out.nodes, &x->e);
-    if (!r) r = rows ? stream(x) : read_count(x);
-    if (!r && x->plan.st.writes) r = end_write(x);
+    if (!r)
+        r = duck__rows_init(&x->rows, x->arena, x->plan.out.schema, x->plan.out.nodes, &x->e);
+    if (!r)
+        r = rows ? stream(x) : read_count(x);
+    if (!r && x->plan.st.writes)
+        r = end_write(x);
     return r;
 }
 
@@ -357,22 +410,31 @@ static int go(struct run *x)
 {
     x->fail = WIRE_FAIL_SQL;
     int r = duck__session(x->d, x->job, &x->session, &x->e);
-    if (r < 0) return r;
+    if (r < 0)
+        return r;
     set_current(x->d, x->session.conn);
-    if (port_canceled(x->port)) return canceled(x);
+    if (port_canceled(x->port))
+        return canceled(x);
     r = compat_job(x->d, x->session.conn, x->job, x->arena, &x->compat, &x->e, &x->fail);
-    if (r < 0) return r;
+    if (r < 0)
+        return r;
     x->job = &x->compat.job;
     x->rewritten = true;
     x->plan.text_column = x->compat.text_column;
     x->plan.kind = x->compat.has_kind ? (int8_t)(x->compat.kind + 1) : 0;
     r = duck__plan(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail);
-    if (r < 0) return r;
-    bool reader = x->plan.st.writes && !x->d->setup->catalog_write; /* the daemon takes the statement to a writer */
+    if (r < 0)
+        return r;
+    bool reader =
+        x->plan.st.writes && !x->d->setup->catalog_write; /* the daemon takes the statement to a writer */
     bool run = !x->job->plan_only && !reader && (x->job->row_limit != 0 || x->plan.st.writes);
-    if (!run && x->plan.st.unreliable_schema && (r = duck__plan_resolve(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail)) < 0) return r;
-    if (!(run && x->plan.st.unreliable_schema)) r = send_planned(x, now_ns() - x->began);
-    if (r < 0 || !run) return r;
+    if (!run && x->plan.st.unreliable_schema &&
+        (r = duck__plan_resolve(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail)) < 0)
+        return r;
+    if (!(run && x->plan.st.unreliable_schema))
+        r = send_planned(x, now_ns() - x->began);
+    if (r < 0 || !run)
+        return r;
     x->done.scanned = reads_something(x);
     r = run_statement(x);
     return r;
@@ -381,12 +443,17 @@ static int go(struct run *x)
 static void tear_down(struct run *x)
 {
     set_current(x->d, NULL);
-    if (x->rows.saved) duck__rows_reset(&x->rows);
-    if (x->has_result) duckdb_destroy_result(&x->result);
-    if (x->pending) duckdb_destroy_pending(&x->pending);
+    if (x->rows.saved)
+        duck__rows_reset(&x->rows);
+    if (x->has_result)
+        duckdb_destroy_result(&x->result);
+    if (x->pending)
+        duckdb_destroy_pending(&x->pending);
     duck__plan_free(&x->plan);
-    if (x->in_transaction && x->session.conn && duck__exec(x->session.conn, "ROLLBACK", NULL) < 0) x->d->broken = true;
-    if (x->session.conn) duckdb_disconnect(&x->session.conn);
+    if (x->in_transaction && x->session.conn && duck__exec(x->session.conn, "ROLLBACK", NULL) < 0)
+        x->d->broken = true;
+    if (x->session.conn)
+        duckdb_disconnect(&x->session.conn);
 }
 
 static void send_done(struct run *x)
@@ -398,20 +465,28 @@ static void send_done(struct run *x)
     x->done.index = (const uint8_t *)x->inline_index.p;
     x->done.body = x->inline_body;
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
-    if (wire_put_done(&b, &x->done) < 0) _exit(3);
+    if (wire_put_done(&b, &x->done) < 0)
+        _exit(3);
     port_send(x->port, &b);
 }
 
 static void send_failed(struct run *x)
 {
     bool bad = x->fail == WIRE_FAIL_FATAL || x->fail == WIRE_FAIL_MEMORY;
-    if (bad) x->d->broken = true;
-    if (x->e.code >= 0) err_set(&x->e, ERR_ENGINE, "XX000", "the engine failed without a reason");
-    if (x->rewritten) compat_place(&x->compat, &x->e);
-    struct wire_failed m = {.job = x->job->job, .error = x->e, .kind = x->fail, .reusable = !x->d->broken && !x->d->setup->catalog_write};
+    if (bad)
+        x->d->broken = true;
+    if (x->e.code >= 0)
+        err_set(&x->e, ERR_ENGINE, "XX000", "the engine failed without a reason");
+    if (x->rewritten)
+        compat_place(&x->compat, &x->e);
+    struct wire_failed m = {.job = x->job->job,
+                            .error = x->e,
+                            .kind = x->fail,
+                            .reusable = !x->d->broken && !x->d->setup->catalog_write};
     duck__scrub(x->d, m.error.text);
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
-    if (wire_put_failed(&b, &m) < 0) _exit(3);
+    if (wire_put_failed(&b, &m) < 0)
+        _exit(3);
     port_send(x->port, &b);
 }
 
@@ -429,9 +504,11 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     err_clear(&x.e);
     int r = go(&x);
     tear_down(&x);
-    if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL) (void)canceled(&x);
+    if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL)
+        (void)canceled(&x);
     /* What was committed is committed, also when the log cannot be emptied now: the daemon sees that it is there and opens the catalog again. */
-    if (d->setup->catalog_write && duck__close_catalog(d, NULL) < 0) d->broken = true;
+    if (d->setup->catalog_write && duck__close_catalog(d, NULL) < 0)
+        d->broken = true;
     d->heavy = now_ns() - x.began > HEAVY_NS;
     if (r < 0)
         send_failed(&x);
@@ -445,15 +522,20 @@ void duck_between(struct duck *d)
 {
     struct session like = d->next;
     /* Gives back what a large job left; after a small one it would only cost page faults in the next. */
-    if (d->heavy) (void)malloc_trim(0);
-    if (like.profile == 0 && !like.timezone[0]) like = (struct session){.profile = WIRE_PROFILE_PLAIN, .timezone = "UTC", .catalog = "data_catalog", .schema = "main"};
-    if (!d->setup->catalog_write) duck__session_ahead(d, &like);
+    if (d->heavy)
+        (void)malloc_trim(0);
+    if (like.profile == 0 && !like.timezone[0])
+        like = (struct session){
+            .profile = WIRE_PROFILE_PLAIN, .timezone = "UTC", .catalog = "data_catalog", .schema = "main"};
+    if (!d->setup->catalog_write)
+        duck__session_ahead(d, &like);
 }
 
 void duck_interrupt(struct duck *d)
 {
     pthread_mutex_lock(&d->mu);
-    if (d->current) duckdb_interrupt(d->current);
+    if (d->current)
+        duckdb_interrupt(d->current);
     pthread_mutex_unlock(&d->mu);
 }
 
@@ -466,30 +548,42 @@ void duck_progress(struct duck *d, uint64_t *ret_scanned, uint64_t *ret_total, i
         duckdb_query_progress_type p = duckdb_query_progress(d->current);
         *ret_scanned = p.rows_processed;
         *ret_total = p.total_rows_to_process;
-        if (p.percentage >= 0) *ret_permille = p.percentage >= 100 ? 1000 : (int32_t)(p.percentage * 10);
+        if (p.percentage >= 0)
+            *ret_permille = p.percentage >= 100 ? 1000 : (int32_t)(p.percentage * 10);
     }
     pthread_mutex_unlock(&d->mu);
 }
 
 int duck_try(struct duck *d, const char *sql, uint8_t profile, bool allow_write, struct err *e)
 {
-    struct wire_job job = {.sql = sql, .sql_len = (uint32_t)strlen(sql), .default_catalog = "data_catalog", .default_schema = "main", .row_limit = -1, .timezone = "", .profile = profile, .allow_write = allow_write};
+    struct wire_job job = {.sql = sql,
+                           .sql_len = (uint32_t)strlen(sql),
+                           .default_catalog = "data_catalog",
+                           .default_schema = "main",
+                           .row_limit = -1,
+                           .timezone = "",
+                           .profile = profile,
+                           .allow_write = allow_write};
     struct arena *a = arena_new(64u << 20);
     struct session s = {0};
     struct plan p = {0};
     uint32_t kind;
     struct compat room;
     int r = a ? duck__session(d, &job, &s, e) : ERR_NOMEM;
-    if (!r) r = compat_job(d, s.conn, &job, a, &room, e, &kind);
-    if (!r) r = duck__plan(d, s.conn, &room.job, a, &p, e, &kind);
+    if (!r)
+        r = compat_job(d, s.conn, &job, a, &room, e, &kind);
+    if (!r)
+        r = duck__plan(d, s.conn, &room.job, a, &p, e, &kind);
     if (!r) {
         duckdb_result res;
         memset(&res, 0, sizeof res);
-        if (duckdb_execute_prepared(p.ps, &res) != DuckDBSuccess) r = err_set(e, ERR_DENIED, "42501", "refused by the engine");
+        if (duckdb_execute_prepared(p.ps, &res) != DuckDBSuccess)
+            r = err_set(e, ERR_DENIED, "42501", "refused by the engine");
         duckdb_destroy_result(&res);
     }
     duck__plan_free(&p);
-    if (s.conn) duckdb_disconnect(&s.conn);
+    if (s.conn)
+        duckdb_disconnect(&s.conn);
     arena_free(a);
     return r;
 }

@@ -10,7 +10,13 @@
 
 #include "engines/duckdb_int.h"
 
-struct simple { duckdb_type id; enum phys phys; enum sqltype sql; uint8_t precision; const char *detail; };
+struct simple {
+    duckdb_type id;
+    enum phys phys;
+    enum sqltype sql;
+    uint8_t precision;
+    const char *detail;
+};
 
 static const struct simple simple[] = {
     {DUCKDB_TYPE_BOOLEAN, PHYS_BOOL, SQLT_BOOLEAN, 0, "BOOLEAN"},
@@ -50,52 +56,67 @@ static const struct simple simple[] = {
 static const struct simple *find(duckdb_type id)
 {
     for (size_t i = 0; i < sizeof simple / sizeof *simple; i++) {
-        if (simple[i].id == id) return &simple[i];
+        if (simple[i].id == id)
+            return &simple[i];
     }
     return NULL;
 }
 
 static bool only_by_cast(duckdb_type id)
 {
-    return id == DUCKDB_TYPE_UNION || id == (duckdb_type)DUCK_TYPE_GEOMETRY || id == (duckdb_type)DUCK_TYPE_VARIANT || !find(id);
+    return id == DUCKDB_TYPE_UNION || id == (duckdb_type)DUCK_TYPE_GEOMETRY ||
+           id == (duckdb_type)DUCK_TYPE_VARIANT || !find(id);
 }
 
-static int no_memory(struct err *e) { return err_set(e, ERR_NOMEM, "53200", "out of memory"); }
+static int no_memory(struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "53200", "out of memory");
+}
 
 static int children(struct arena *a, struct column *c, struct node *n, uint32_t count, struct err *e)
 {
     c->children = arena_alloc(a, sizeof *c->children * count);
     n->children = arena_alloc(a, sizeof *n->children * count);
-    if (!c->children || !n->children) return no_memory(e);
+    if (!c->children || !n->children)
+        return no_memory(e);
     c->nchildren = n->nchildren = count;
     return 0;
 }
 
-static int child(struct arena *a, duckdb_logical_type type, const char *name, unsigned depth, struct column *c, struct node *n, bool *cast, struct err *e)
+static int child(struct arena *a, duckdb_logical_type type, const char *name, unsigned depth,
+                 struct column *c, struct node *n, bool *cast, struct err *e)
 {
     int r = duck__column(a, type, name, depth + 1, c, n, cast, e);
     duckdb_destroy_logical_type(&type);
     return r;
 }
 
-static int list_column(struct arena *a, duckdb_logical_type type, duckdb_type id, unsigned depth, struct column *c, struct node *n, bool *cast, struct err *e)
+static int list_column(struct arena *a, duckdb_logical_type type, duckdb_type id, unsigned depth,
+                       struct column *c, struct node *n, bool *cast, struct err *e)
 {
     bool array = id == DUCKDB_TYPE_ARRAY;
     c->phys = PHYS_LIST;
     c->sql = array ? SQLT_ARRAY : SQLT_LIST;
-    if (array) n->array_size = duckdb_array_type_array_size(type);
+    if (array)
+        n->array_size = duckdb_array_type_array_size(type);
     int r = children(a, c, n, 1, e);
-    if (r < 0) return r;
-    r = child(a, array ? duckdb_array_type_child_type(type) : duckdb_list_type_child_type(type), "item", depth, c->children, n->children, cast, e);
-    if (r < 0) return r;
-    c->detail = array ? arena_printf(a, "%.200s[%" PRIu64 "]", c->children->detail, n->array_size) : arena_printf(a, "%.200s[]", c->children->detail);
+    if (r < 0)
+        return r;
+    r = child(a, array ? duckdb_array_type_child_type(type) : duckdb_list_type_child_type(type), "item",
+              depth, c->children, n->children, cast, e);
+    if (r < 0)
+        return r;
+    c->detail = array ? arena_printf(a, "%.200s[%" PRIu64 "]", c->children->detail, n->array_size)
+                      : arena_printf(a, "%.200s[]", c->children->detail);
     return c->detail ? 0 : no_memory(e);
 }
 
-static int struct_column(struct arena *a, duckdb_logical_type type, unsigned depth, struct column *c, struct node *n, bool *cast, struct err *e)
+static int struct_column(struct arena *a, duckdb_logical_type type, unsigned depth, struct column *c,
+                         struct node *n, bool *cast, struct err *e)
 {
     idx_t count = duckdb_struct_type_child_count(type);
-    if (count == 0 || count > SCHEMA_NODES_MAX) return err_set(e, ERR_LIMIT, "54000", "a STRUCT has too many fields");
+    if (count == 0 || count > SCHEMA_NODES_MAX)
+        return err_set(e, ERR_LIMIT, "54000", "a STRUCT has too many fields");
     c->phys = PHYS_STRUCT;
     c->sql = SQLT_STRUCT;
     int r = children(a, c, n, (uint32_t)count, e);
@@ -103,37 +124,50 @@ static int struct_column(struct arena *a, duckdb_logical_type type, unsigned dep
     (void)buf_str_add(&b, "STRUCT(");
     for (idx_t i = 0; i < count && !r; i++) {
         char *name = duckdb_struct_type_child_name(type, i);
-        r = child(a, duckdb_struct_type_child_type(type, i), name ? name : "", depth, &c->children[i], &n->children[i], cast, e);
-        if (!r && b.len < 1024) (void)buf_printf(&b, "%s%.100s %.200s", i ? ", " : "", name, c->children[i].detail);
+        r = child(a, duckdb_struct_type_child_type(type, i), name ? name : "", depth, &c->children[i],
+                  &n->children[i], cast, e);
+        if (!r && b.len < 1024)
+            (void)buf_printf(&b, "%s%.100s %.200s", i ? ", " : "", name, c->children[i].detail);
         duckdb_free(name);
     }
-    if (r < 0) return r;
+    if (r < 0)
+        return r;
     (void)buf_char(&b, ')');
     const char *text = buf_str(&b);
     c->detail = arena_strdup(a, text ? text : "STRUCT");
     return c->detail ? 0 : no_memory(e);
 }
 
-static int map_column(struct arena *a, duckdb_logical_type type, unsigned depth, struct column *c, struct node *n, bool *cast, struct err *e)
+static int map_column(struct arena *a, duckdb_logical_type type, unsigned depth, struct column *c,
+                      struct node *n, bool *cast, struct err *e)
 {
     c->phys = PHYS_MAP;
     c->sql = SQLT_MAP;
     int r = children(a, c, n, 1, e);
-    if (r < 0) return r;
+    if (r < 0)
+        return r;
     struct column *entries = c->children;
     n->children->column = entries;
     n->children->id = DUCKDB_TYPE_STRUCT;
-    *entries = (struct column){.name = "entries", .detail = "", .phys = PHYS_STRUCT, .sql = SQLT_STRUCT, .nullable = false};
+    *entries = (struct column){
+        .name = "entries", .detail = "", .phys = PHYS_STRUCT, .sql = SQLT_STRUCT, .nullable = false};
     r = children(a, entries, n->children, 2, e);
-    if (!r) r = child(a, duckdb_map_type_key_type(type), "key", depth + 1, &entries->children[0], &n->children->children[0], cast, e);
-    if (!r) r = child(a, duckdb_map_type_value_type(type), "value", depth + 1, &entries->children[1], &n->children->children[1], cast, e);
-    if (r < 0) return r;
+    if (!r)
+        r = child(a, duckdb_map_type_key_type(type), "key", depth + 1, &entries->children[0],
+                  &n->children->children[0], cast, e);
+    if (!r)
+        r = child(a, duckdb_map_type_value_type(type), "value", depth + 1, &entries->children[1],
+                  &n->children->children[1], cast, e);
+    if (r < 0)
+        return r;
     entries->children[0].nullable = false;
-    c->detail = arena_printf(a, "MAP(%.200s, %.200s)", entries->children[0].detail, entries->children[1].detail);
+    c->detail =
+        arena_printf(a, "MAP(%.200s, %.200s)", entries->children[0].detail, entries->children[1].detail);
     return c->detail ? 0 : no_memory(e);
 }
 
-static int enum_column(struct arena *a, duckdb_logical_type type, struct column *c, struct node *n, struct err *e)
+static int enum_column(struct arena *a, duckdb_logical_type type, struct column *c, struct node *n,
+                       struct err *e)
 {
     c->phys = PHYS_UTF8;
     c->sql = SQLT_ENUM;
@@ -142,12 +176,14 @@ static int enum_column(struct arena *a, duckdb_logical_type type, struct column 
     n->dict_len = duckdb_enum_dictionary_size(type);
     const char **dict = arena_alloc(a, sizeof *dict * n->dict_len);
     uint32_t *bytes = arena_alloc(a, sizeof *bytes * n->dict_len);
-    if (!dict || !bytes) return no_memory(e);
+    if (!dict || !bytes)
+        return no_memory(e);
     for (uint32_t i = 0; i < n->dict_len; i++) {
         char *v = duckdb_enum_dictionary_value(type, i);
         dict[i] = arena_strdup(a, v ? v : "");
         duckdb_free(v);
-        if (!dict[i]) return no_memory(e);
+        if (!dict[i])
+            return no_memory(e);
         bytes[i] = (uint32_t)strlen(dict[i]);
     }
     n->dict = dict;
@@ -155,21 +191,28 @@ static int enum_column(struct arena *a, duckdb_logical_type type, struct column 
     return 0;
 }
 
-int duck__column(struct arena *a, duckdb_logical_type type, const char *name, unsigned depth, struct column *c, struct node *n, bool *needs_cast, struct err *e)
+int duck__column(struct arena *a, duckdb_logical_type type, const char *name, unsigned depth,
+                 struct column *c, struct node *n, bool *needs_cast, struct err *e)
 {
-    if (depth >= SCHEMA_DEPTH_MAX) return err_set(e, ERR_LIMIT, "54000", "types are nested deeper than %d", SCHEMA_DEPTH_MAX);
+    if (depth >= SCHEMA_DEPTH_MAX)
+        return err_set(e, ERR_LIMIT, "54000", "types are nested deeper than %d", SCHEMA_DEPTH_MAX);
     duckdb_type id = duckdb_get_type_id(type);
     *c = (struct column){.detail = "", .nullable = true};
     n->column = c;
     n->id = id;
     c->name = arena_strdup(a, name);
-    if (!c->name) return no_memory(e);
+    if (!c->name)
+        return no_memory(e);
     switch ((int)id) {
     case DUCKDB_TYPE_LIST:
-    case DUCKDB_TYPE_ARRAY: return list_column(a, type, id, depth, c, n, needs_cast, e);
-    case DUCKDB_TYPE_STRUCT: return struct_column(a, type, depth, c, n, needs_cast, e);
-    case DUCKDB_TYPE_MAP: return map_column(a, type, depth, c, n, needs_cast, e);
-    case DUCKDB_TYPE_ENUM: return enum_column(a, type, c, n, e);
+    case DUCKDB_TYPE_ARRAY:
+        return list_column(a, type, id, depth, c, n, needs_cast, e);
+    case DUCKDB_TYPE_STRUCT:
+        return struct_column(a, type, depth, c, n, needs_cast, e);
+    case DUCKDB_TYPE_MAP:
+        return map_column(a, type, depth, c, n, needs_cast, e);
+    case DUCKDB_TYPE_ENUM:
+        return enum_column(a, type, c, n, e);
     case DUCKDB_TYPE_DECIMAL:
         c->phys = PHYS_DECIMAL;
         c->sql = SQLT_DECIMAL;
@@ -178,14 +221,16 @@ int duck__column(struct arena *a, duckdb_logical_type type, const char *name, un
         n->internal = duckdb_decimal_internal_type(type);
         c->detail = arena_printf(a, "DECIMAL(%u,%u)", c->precision, c->scale);
         return c->detail ? 0 : no_memory(e);
-    default: break;
+    default:
+        break;
     }
     const struct simple *s = find(id);
     c->phys = s ? s->phys : PHYS_UTF8;
     c->sql = s ? s->sql : SQLT_OTHER;
     c->precision = s ? s->precision : 0;
     c->detail = s ? s->detail : "OTHER";
-    if (only_by_cast(id)) *needs_cast = true;
+    if (only_by_cast(id))
+        *needs_cast = true;
     if (id == DUCKDB_TYPE_VARCHAR) {
         char *alias = duckdb_logical_type_get_alias(type);
         if (alias && strcmp(alias, "JSON") == 0) {
@@ -219,7 +264,8 @@ void duck__cast_type(struct buf *b, duckdb_logical_type type)
         (void)buf_str_add(b, "STRUCT(");
         for (idx_t i = 0; i < duckdb_struct_type_child_count(type); i++) {
             char *name = duckdb_struct_type_child_name(type, i);
-            if (i) (void)buf_char(b, ',');
+            if (i)
+                (void)buf_char(b, ',');
             duck__quote(b, '"', name ? name : "");
             (void)buf_char(b, ' ');
             duckdb_free(name);
@@ -234,9 +280,14 @@ void duck__cast_type(struct buf *b, duckdb_logical_type type)
         cast_child(b, duckdb_map_type_value_type(type));
         (void)buf_char(b, ')');
         return;
-    case DUCKDB_TYPE_DECIMAL: (void)buf_printf(b, "DECIMAL(%u,%u)", duckdb_decimal_width(type), duckdb_decimal_scale(type)); return;
-    case DUCKDB_TYPE_ENUM: (void)buf_str_add(b, "VARCHAR"); return;
-    default: break;
+    case DUCKDB_TYPE_DECIMAL:
+        (void)buf_printf(b, "DECIMAL(%u,%u)", duckdb_decimal_width(type), duckdb_decimal_scale(type));
+        return;
+    case DUCKDB_TYPE_ENUM:
+        (void)buf_str_add(b, "VARCHAR");
+        return;
+    default:
+        break;
     }
     const struct simple *s = find(id);
     (void)buf_str_add(b, only_by_cast(id) || id == DUCKDB_TYPE_SQLNULL ? "VARCHAR" : s->detail);

@@ -18,12 +18,15 @@
 #include "engines/sandbox.h"
 #include "engines/selftest.h"
 
-#define ARENA_CEILING (1024ull << 20)
+#define ARENA_CEILING  (1024ull << 20)
 #define CANCEL_TICK_MS 20
 
 /* Leaks are the daemon's business of killing us; the leak checker would need ptrace, which the sandbox denies. */
 const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "detect_leaks=0:abort_on_error=1"; }
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0:abort_on_error=1";
+}
 
 struct worker {
     struct duck *duck;
@@ -32,14 +35,17 @@ struct worker {
     pthread_mutex_t mu;
     pthread_cond_t cv;
     /* locked by mu */
-    bool busy, beat;   /* beat: between JOB and the job's last frame */
+    bool busy, beat; /* beat: between JOB and the job's last frame */
     struct wire_job job;
     struct arena *arena;
 };
 
 static struct worker worker;
 
-_Noreturn static void leave(int code) { _exit(code); }
+_Noreturn static void leave(int code)
+{
+    _exit(code);
+}
 
 static int64_t now_ms(void)
 {
@@ -53,7 +59,8 @@ static void *job_thread(void *arg)
     struct worker *w = arg;
     for (;;) {
         pthread_mutex_lock(&w->mu);
-        while (!w->busy) pthread_cond_wait(&w->cv, &w->mu);
+        while (!w->busy)
+            pthread_cond_wait(&w->cv, &w->mu);
         struct wire_job job = w->job;
         struct arena *a = w->arena;
         pthread_mutex_unlock(&w->mu);
@@ -75,7 +82,8 @@ static uint64_t resident(const struct worker *w)
 {
     char text[128];
     ssize_t n = w->statm >= 0 ? pread(w->statm, text, sizeof text - 1, 0) : -1;
-    if (n <= 0) return 0;
+    if (n <= 0)
+        return 0;
     text[n] = 0;
     char *space = strchr(text, ' ');
     return space ? strtoull(space, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
@@ -86,9 +94,11 @@ static void send_beat(struct worker *w)
     struct wire_beat b = {.job = w->port.job, .memory = resident(w)};
     duck_progress(w->duck, &b.rows_scanned, &b.rows_total, &b.permille);
     CLEANUP_BUF struct buf out = BUF_INIT(256);
-    if (wire_put_beat(&out, &b) < 0) leave(3);
+    if (wire_put_beat(&out, &b) < 0)
+        leave(3);
     pthread_mutex_lock(&w->mu); /* no beat after a job's last frame */
-    if (w->beat) port_send(&w->port, &out);
+    if (w->beat)
+        port_send(&w->port, &out);
     pthread_mutex_unlock(&w->mu);
 }
 
@@ -96,9 +106,11 @@ static void take_job(struct worker *w, const uint8_t *p, uint32_t n)
 {
     struct arena *a = arena_new(ARENA_CEILING);
     struct wire_job job;
-    if (!a || wire_get_job(p, n, a, &job) < 0) leave(2);
+    if (!a || wire_get_job(p, n, a, &job) < 0)
+        leave(2);
     pthread_mutex_lock(&w->mu);
-    while (w->busy) pthread_cond_wait(&w->cv, &w->mu); /* between two jobs only */
+    while (w->busy)
+        pthread_cond_wait(&w->cv, &w->mu); /* between two jobs only */
     w->job = job;
     w->arena = a;
     port_begin(&w->port, job.job);
@@ -112,16 +124,22 @@ static void take(struct worker *w, enum wire_type type, const uint8_t *p, uint32
     uint64_t job = 0;
     uint32_t slot = 0;
     switch (type) {
-    case WIRE_JOB: take_job(w, p, n); return;
+    case WIRE_JOB:
+        take_job(w, p, n);
+        return;
     case WIRE_MEMFD:
-        if (wire_get_memfd(p, n, &job, &slot) < 0 || port_memfd(&w->port, slot) < 0) leave(2);
+        if (wire_get_memfd(p, n, &job, &slot) < 0 || port_memfd(&w->port, slot) < 0)
+            leave(2);
         return;
     case WIRE_CANCEL:
-        if (wire_get_cancel(p, n, &job) < 0) leave(2);
+        if (wire_get_cancel(p, n, &job) < 0)
+            leave(2);
         port_cancel(&w->port, job);
         return;
-    case WIRE_QUIT: leave(0);
-    default: leave(2);
+    case WIRE_QUIT:
+        leave(0);
+    default:
+        leave(2);
     }
 }
 
@@ -133,7 +151,8 @@ static void serve(struct worker *w)
         bool running = w->beat;
         pthread_mutex_unlock(&w->mu);
         bool cancel = running && port_canceled(&w->port);
-        if (cancel) duck_interrupt(w->duck);
+        if (cancel)
+            duck_interrupt(w->duck);
         enum wire_type type;
         const uint8_t *p;
         uint32_t n;
@@ -141,7 +160,8 @@ static void serve(struct worker *w)
         int wait = !running ? -1 : cancel ? CANCEL_TICK_MS : left > 0 ? (int)left : 0;
         int r = port_read(&w->port, wait, &type, &p, &n);
         if (r == 0) {
-            if (type == WIRE_JOB) beat_at = now_ms() + WIRE_BEAT_MS;
+            if (type == WIRE_JOB)
+                beat_at = now_ms() + WIRE_BEAT_MS;
             take(w, type, p, n);
         } else if (r != ERR_WOULDBLOCK) {
             leave(r == ERR_END ? 0 : 2);
@@ -157,14 +177,16 @@ static void send_fatal(struct port *port, const struct err *e)
 {
     struct wire_failed m = {.job = 0, .error = *e, .kind = WIRE_FAIL_FATAL, .reusable = false};
     CLEANUP_BUF struct buf b = BUF_INIT(64 * 1024);
-    if (wire_put_failed(&b, &m) == 0) port_send(port, &b);
+    if (wire_put_failed(&b, &m) == 0)
+        port_send(port, &b);
 }
 
 static void send_ready(struct port *port, const struct sandbox_level *level)
 {
     struct wire_ready m = {WIRE_VERSION, level->landlock_abi, level->seccomp, duck_library()};
     CLEANUP_BUF struct buf b = BUF_INIT(8192);
-    if (wire_put_ready(&b, &m) < 0) leave(3);
+    if (wire_put_ready(&b, &m) < 0)
+        leave(3);
     port_send(port, &b);
 }
 
@@ -178,8 +200,10 @@ int main(void)
     uint32_t n;
     struct arena *a = arena_new(16u << 20);
     struct wire_setup setup;
-    if (!a || port_init(&w->port, WIRE_FD) < 0 || port_read(&w->port, -1, &type, &p, &n) < 0) leave(0);
-    if (type != WIRE_SETUP || wire_get_setup(p, n, a, &setup) < 0 || setup.version != WIRE_VERSION) leave(2);
+    if (!a || port_init(&w->port, WIRE_FD) < 0 || port_read(&w->port, -1, &type, &p, &n) < 0)
+        leave(0);
+    if (type != WIRE_SETUP || wire_get_setup(p, n, a, &setup) < 0 || setup.version != WIRE_VERSION)
+        leave(2);
     struct sandbox_level level;
     struct err e;
     err_clear(&e);
@@ -189,10 +213,12 @@ int main(void)
     }
     w->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     send_ready(&w->port, &level);
-    if (setup.selftest) leave(selftest(w->duck, &setup, &w->port));
+    if (setup.selftest)
+        leave(selftest(w->duck, &setup, &w->port));
     pthread_mutex_init(&w->mu, NULL);
     pthread_cond_init(&w->cv, NULL);
     pthread_t t;
-    if (pthread_create(&t, NULL, job_thread, w) != 0) leave(1);
+    if (pthread_create(&t, NULL, job_thread, w) != 0)
+        leave(1);
     serve(w);
 }

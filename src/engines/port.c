@@ -13,30 +13,43 @@
 #include <unistd.h>
 
 #define RX_CEILING (64u * 1024u * 1024u + 256u * 1024u)
-#define READ_STEP (64u * 1024u)
+#define READ_STEP  (64u * 1024u)
 
 int port_init(struct port *p, int fd)
 {
     *p = (struct port){.fd = fd, .rx = BUF_INIT(RX_CEILING)};
-    if (pthread_mutex_init(&p->send_mu, NULL) || pthread_mutex_init(&p->mu, NULL) || pthread_cond_init(&p->cv, NULL)) return ERR_NOMEM;
+    if (pthread_mutex_init(&p->send_mu, NULL) || pthread_mutex_init(&p->mu, NULL) ||
+        pthread_cond_init(&p->cv, NULL))
+        return ERR_NOMEM;
     return 0;
 }
 
 /* One recvmsg into the buffer. */
 static int receive(struct port *p, size_t want)
 {
-    if (buf_reserve(&p->rx, want < READ_STEP ? READ_STEP : want) < 0) return ERR_NOMEM;
-    union { char space[CMSG_SPACE(PORT_MEMFDS * sizeof(int))]; struct cmsghdr align; } control;
+    if (buf_reserve(&p->rx, want < READ_STEP ? READ_STEP : want) < 0)
+        return ERR_NOMEM;
+    union {
+        char space[CMSG_SPACE(PORT_MEMFDS * sizeof(int))];
+        struct cmsghdr align;
+    } control;
     struct iovec iov = {p->rx.p + p->rx.len, want < READ_STEP ? READ_STEP : want};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.space,
+                       .msg_controllen = sizeof control.space};
     ssize_t n;
-    do n = recvmsg(p->fd, &m, MSG_CMSG_CLOEXEC);
+    do
+        n = recvmsg(p->fd, &m, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
-    if (n <= 0) return ERR_END;
+    if (n <= 0)
+        return ERR_END;
     p->rx.len += (size_t)n;
-    if (m.msg_flags & MSG_CTRUNC) return ERR_CORRUPT;
+    if (m.msg_flags & MSG_CTRUNC)
+        return ERR_CORRUPT;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
         size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (size_t i = 0; i < count; i++) {
             int fd;
@@ -50,7 +63,8 @@ static int receive(struct port *p, size_t want)
     return 0;
 }
 
-int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const uint8_t **ret_payload, uint32_t *ret_len)
+int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const uint8_t **ret_payload,
+              uint32_t *ret_len)
 {
     if (p->used) {
         buf_drop(&p->rx, p->used);
@@ -61,7 +75,8 @@ int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const ui
         uint32_t len = 0;
         size_t want = 8;
         if (p->rx.len >= 8) {
-            if (wire_header((const uint8_t *)p->rx.p, &type, &len) < 0) return ERR_CORRUPT;
+            if (wire_header((const uint8_t *)p->rx.p, &type, &len) < 0)
+                return ERR_CORRUPT;
             want = (size_t)len + 8;
             if (p->rx.len >= want) {
                 p->used = want;
@@ -73,38 +88,47 @@ int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const ui
         }
         struct pollfd pf = {p->fd, POLLIN, 0};
         int r = poll(&pf, 1, timeout_ms);
-        if (r < 0 && errno != EINTR) return ERR_END;
-        if (r <= 0) return ERR_WOULDBLOCK;
+        if (r < 0 && errno != EINTR)
+            return ERR_END;
+        if (r <= 0)
+            return ERR_WOULDBLOCK;
         r = receive(p, want - p->rx.len);
-        if (r < 0) return r;
+        if (r < 0)
+            return r;
     }
 }
 
 static void remove_memfd(struct port *p, unsigned i)
 {
     p->nmemfds--;
-    for (; i < p->nmemfds; i++) p->memfds[i] = p->memfds[i + 1];
+    for (; i < p->nmemfds; i++)
+        p->memfds[i] = p->memfds[i + 1];
 }
 
 int port_memfd(struct port *p, uint32_t slot)
 {
-    if (p->nfds == 0) return ERR_CORRUPT;
+    if (p->nfds == 0)
+        return ERR_CORRUPT;
     int fd = p->fds[0];
     p->nfds--;
-    for (unsigned i = 0; i < p->nfds; i++) p->fds[i] = p->fds[i + 1];
+    for (unsigned i = 0; i < p->nfds; i++)
+        p->fds[i] = p->fds[i + 1];
     pthread_mutex_lock(&p->mu);
     bool room = p->nmemfds < PORT_MEMFDS;
-    if (room) p->memfds[p->nmemfds++] = (struct port_memfd){slot, fd};
+    if (room)
+        p->memfds[p->nmemfds++] = (struct port_memfd){slot, fd};
     pthread_cond_broadcast(&p->cv);
     pthread_mutex_unlock(&p->mu);
-    if (!room) (void)close(fd);
+    if (!room)
+        (void)close(fd);
     return room ? 0 : ERR_CORRUPT;
 }
 
 void port_cancel(struct port *p, uint64_t job)
 {
     pthread_mutex_lock(&p->mu);
-    if (p->job == job) p->canceled = true;
+    if (p->job == job)
+        p->canceled = true;
     pthread_cond_broadcast(&p->cv);
     pthread_mutex_unlock(&p->mu);
 }
@@ -136,7 +160,8 @@ int port_slot(struct port *p, uint32_t *ret_slot, int *ret_fd)
             remove_memfd(p, i);
             r = 0;
         }
-        if (r) pthread_cond_wait(&p->cv, &p->mu);
+        if (r)
+            pthread_cond_wait(&p->cv, &p->mu);
     }
     pthread_mutex_unlock(&p->mu);
     return r;
@@ -149,8 +174,10 @@ void port_send(struct port *p, const struct buf *frames)
     pthread_mutex_lock(&p->send_mu);
     while (left) {
         ssize_t n = write(p->fd, at, left);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) _exit(0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            _exit(0);
         at += n;
         left -= (size_t)n;
     }

@@ -13,14 +13,17 @@
 
 #define PORT_MEMFDS 8
 
-struct port_memfd { uint32_t slot; int fd; };
+struct port_memfd {
+    uint32_t slot;
+    int fd;
+};
 
 struct port {
     int fd;
     /* main thread only */
     struct buf rx;
-    size_t used;                       /* bytes of the frame handed out last */
-    int fds[PORT_MEMFDS];              /* received, not yet named by a MEMFD frame */
+    size_t used;          /* bytes of the frame handed out last */
+    int fds[PORT_MEMFDS]; /* received, not yet named by a MEMFD frame */
     unsigned nfds;
     /* locked by send_mu */
     pthread_mutex_t send_mu;
@@ -36,7 +39,8 @@ struct port {
 int port_init(struct port *p, int fd) MUST_USE;
 /* Main thread: the next frame. ERR_WOULDBLOCK when nothing comes within timeout_ms (-1 for ever), ERR_END when the daemon is gone, ERR_CORRUPT. The
  * payload is valid until the next call. */
-int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const uint8_t **ret_payload, uint32_t *ret_len) MUST_USE;
+int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const uint8_t **ret_payload,
+              uint32_t *ret_len) MUST_USE;
 /* Main thread: the descriptor that came with a MEMFD frame is memory for one batch, of this job or a later one. ERR_CORRUPT when none came. */
 int port_memfd(struct port *p, uint32_t slot) MUST_USE;
 void port_cancel(struct port *p, uint64_t job);

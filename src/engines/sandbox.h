@@ -10,7 +10,10 @@
 
 #include "engines/wire.h"
 
-struct sandbox_level { int landlock_abi; bool seccomp; };
+struct sandbox_level {
+    int landlock_abi;
+    bool seccomp;
+};
 
 /* Confines this process for `setup`. Reading: dataset paths (folder of a file), catalog folder (rw for a writer), system libraries and time zones,
  * the two cgroup sources; writing: private_dir only (and the catalog folder of a writer). ERR_INTERNAL with the step's name. */

@@ -11,7 +11,10 @@
 
 #include "engines/sandbox.h"
 
-struct hostile { const char *sql; bool raw; /* must fail without the policy as well */ };
+struct hostile {
+    const char *sql;
+    bool raw; /* must fail without the policy as well */
+};
 
 static const struct hostile list[] = {
     {"SELECT * FROM read_text('/etc/passwd')", true},
@@ -85,7 +88,8 @@ static const struct hostile list[] = {
 
 static void report(struct buf *out, const char *how, const char *what)
 {
-    if (out->len) (void)buf_str_add(out, "; ");
+    if (out->len)
+        (void)buf_str_add(out, "; ");
     (void)buf_printf(out, "%s: %s", how, what);
 }
 
@@ -93,11 +97,15 @@ int selftest(struct duck *d, const struct wire_setup *setup, struct port *port)
 {
     CLEANUP_BUF struct buf bad = BUF_INIT(64 * 1024);
     (void)setup;
-    if (duck_try(d, "SELECT 42", WIRE_PROFILE_PLAIN, false, NULL) < 0 || duck_raw(d, "SELECT 42", NULL) < 0) report(&bad, "nothing runs", "SELECT 42");
+    if (duck_try(d, "SELECT 42", WIRE_PROFILE_PLAIN, false, NULL) < 0 || duck_raw(d, "SELECT 42", NULL) < 0)
+        report(&bad, "nothing runs", "SELECT 42");
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        if (duck_try(d, list[i].sql, WIRE_PROFILE_PLAIN, false, NULL) == 0) report(&bad, "policy", list[i].sql);
-        if (duck_try(d, list[i].sql, WIRE_PROFILE_TRINO, false, NULL) == 0) report(&bad, "policy of the Trino profile", list[i].sql);
-        if (list[i].raw && duck_raw(d, list[i].sql, NULL) == 0) report(&bad, "engine", list[i].sql);
+        if (duck_try(d, list[i].sql, WIRE_PROFILE_PLAIN, false, NULL) == 0)
+            report(&bad, "policy", list[i].sql);
+        if (duck_try(d, list[i].sql, WIRE_PROFILE_TRINO, false, NULL) == 0)
+            report(&bad, "policy of the Trino profile", list[i].sql);
+        if (list[i].raw && duck_raw(d, list[i].sql, NULL) == 0)
+            report(&bad, "engine", list[i].sql);
     }
     CLEANUP_BUF struct buf calls = BUF_INIT(16 * 1024);
     if (sandbox_probe(&calls) > 0) {
@@ -116,6 +124,7 @@ int selftest(struct duck *d, const struct wire_setup *setup, struct port *port)
         struct wire_done m = {.job = 0, .update_count = -1};
         r = wire_put_done(&frame, &m);
     }
-    if (r == 0) port_send(port, &frame);
+    if (r == 0)
+        port_send(port, &frame);
     return 0;
 }

@@ -15,23 +15,34 @@
 #include <string.h>
 
 #define NAME_MAX_BYTES (64u * 1024u)
-#define DATASETS_MAX 4096u
-#define PARAMS_MAX 65536u
+#define DATASETS_MAX   4096u
+#define PARAMS_MAX     65536u
 
 uint32_t wire_ceiling(enum wire_type t)
 {
     switch (t) {
-    case WIRE_SETUP: return 1024u * 1024u;
-    case WIRE_JOB: return 64u * 1024u * 1024u;
-    case WIRE_MEMFD: return 16;
-    case WIRE_CANCEL: return 8;
-    case WIRE_QUIT: return 0;
-    case WIRE_READY: return 4096;
-    case WIRE_PLANNED: return 32u * 1024u * 1024u;
-    case WIRE_BATCH: return 64;
-    case WIRE_BEAT: return 64;
-    case WIRE_DONE: return WIRE_INLINE_MAX + 1024u * 1024u;
-    case WIRE_FAILED: return 16u * 1024u;
+    case WIRE_SETUP:
+        return 1024u * 1024u;
+    case WIRE_JOB:
+        return 64u * 1024u * 1024u;
+    case WIRE_MEMFD:
+        return 16;
+    case WIRE_CANCEL:
+        return 8;
+    case WIRE_QUIT:
+        return 0;
+    case WIRE_READY:
+        return 4096;
+    case WIRE_PLANNED:
+        return 32u * 1024u * 1024u;
+    case WIRE_BATCH:
+        return 64;
+    case WIRE_BEAT:
+        return 64;
+    case WIRE_DONE:
+        return WIRE_INLINE_MAX + 1024u * 1024u;
+    case WIRE_FAILED:
+        return 16u * 1024u;
     }
     return 0;
 }
@@ -44,8 +55,10 @@ static bool known(unsigned t)
 int wire_header(const uint8_t h[8], enum wire_type *ret_type, uint32_t *ret_len)
 {
     uint32_t len = (uint32_t)h[0] | (uint32_t)h[1] << 8 | (uint32_t)h[2] << 16 | (uint32_t)h[3] << 24;
-    if (!known(h[4]) || h[5] || h[6] || h[7]) return ERR_CORRUPT;
-    if (len > wire_ceiling((enum wire_type)h[4])) return ERR_CORRUPT;
+    if (!known(h[4]) || h[5] || h[6] || h[7])
+        return ERR_CORRUPT;
+    if (len > wire_ceiling((enum wire_type)h[4]))
+        return ERR_CORRUPT;
     *ret_type = (enum wire_type)h[4];
     *ret_len = len;
     return 0;
@@ -53,8 +66,14 @@ int wire_header(const uint8_t h[8], enum wire_type *ret_type, uint32_t *ret_len)
 
 /* ---- writing ---- */
 
-static void put_u8(struct buf *b, uint8_t v) { (void)buf_add(b, &v, 1); }
-static void put_bool(struct buf *b, bool v) { put_u8(b, v ? 1 : 0); }
+static void put_u8(struct buf *b, uint8_t v)
+{
+    (void)buf_add(b, &v, 1);
+}
+static void put_bool(struct buf *b, bool v)
+{
+    put_u8(b, v ? 1 : 0);
+}
 
 static void put_u32(struct buf *b, uint32_t v)
 {
@@ -68,8 +87,14 @@ static void put_u64(struct buf *b, uint64_t v)
     put_u32(b, (uint32_t)(v >> 32));
 }
 
-static void put_i32(struct buf *b, int32_t v) { put_u32(b, (uint32_t)v); }
-static void put_i64(struct buf *b, int64_t v) { put_u64(b, (uint64_t)v); }
+static void put_i32(struct buf *b, int32_t v)
+{
+    put_u32(b, (uint32_t)v);
+}
+static void put_i64(struct buf *b, int64_t v)
+{
+    put_u64(b, (uint64_t)v);
+}
 
 static void put_bytes(struct buf *b, const void *p, size_t n)
 {
@@ -78,7 +103,8 @@ static void put_bytes(struct buf *b, const void *p, size_t n)
         return;
     }
     put_u32(b, (uint32_t)n);
-    if (n) (void)buf_add(b, p, n);
+    if (n)
+        (void)buf_add(b, p, n);
 }
 
 static void put_text(struct buf *b, const char *s)
@@ -97,7 +123,8 @@ static size_t frame_begin(struct buf *b, enum wire_type t)
 /* Patches the length. A frame over its ceiling is taken back. */
 static int frame_end(struct buf *b, enum wire_type t, size_t at)
 {
-    if (b->failed) return ERR_LIMIT;
+    if (b->failed)
+        return ERR_LIMIT;
     size_t n = b->len - at - 8;
     if (n > wire_ceiling(t)) {
         b->len = at;
@@ -181,7 +208,10 @@ int wire_put_cancel(struct buf *b, uint64_t job)
     return frame_end(b, WIRE_CANCEL, at);
 }
 
-int wire_put_quit(struct buf *b) { return frame_end(b, WIRE_QUIT, frame_begin(b, WIRE_QUIT)); }
+int wire_put_quit(struct buf *b)
+{
+    return frame_end(b, WIRE_QUIT, frame_begin(b, WIRE_QUIT));
+}
 
 /* The schema follows as u32 length + schema_write's bytes. */
 int wire_put_planned(struct buf *b, const struct wire_planned *m)
@@ -194,7 +224,8 @@ int wire_put_planned(struct buf *b, const struct wire_planned *m)
     put_u64(b, m->plan_ns);
     size_t len_at = b->len;
     put_u32(b, 0);
-    if (b->failed) return ERR_LIMIT;
+    if (b->failed)
+        return ERR_LIMIT;
     int r = schema_write(m->schema, b);
     if (r < 0) {
         b->len = at;
@@ -269,7 +300,11 @@ int wire_put_failed(struct buf *b, const struct wire_failed *m)
 
 /* ---- reading ---- */
 
-struct in { const uint8_t *p; size_t n; bool bad; };
+struct in {
+    const uint8_t *p;
+    size_t n;
+    bool bad;
+};
 
 static const uint8_t *take(struct in *in, size_t n)
 {
@@ -292,7 +327,8 @@ static uint8_t get_u8(struct in *in)
 static bool get_bool(struct in *in)
 {
     uint8_t v = get_u8(in);
-    if (v > 1) in->bad = true;
+    if (v > 1)
+        in->bad = true;
     return v == 1;
 }
 
@@ -308,13 +344,20 @@ static uint64_t get_u64(struct in *in)
     return lo | (uint64_t)get_u32(in) << 32;
 }
 
-static int32_t get_i32(struct in *in) { return (int32_t)get_u32(in); }
-static int64_t get_i64(struct in *in) { return (int64_t)get_u64(in); }
+static int32_t get_i32(struct in *in)
+{
+    return (int32_t)get_u32(in);
+}
+static int64_t get_i64(struct in *in)
+{
+    return (int64_t)get_u64(in);
+}
 
 static const char *get_bytes(struct in *in, struct arena *a, uint32_t max, bool nul_free, uint32_t *ret_len)
 {
     uint32_t n = get_u32(in);
-    if (n > max) in->bad = true;
+    if (n > max)
+        in->bad = true;
     const uint8_t *p = take(in, n);
     if (!p || (nul_free && memchr(p, 0, n))) {
         in->bad = true;
@@ -323,17 +366,22 @@ static const char *get_bytes(struct in *in, struct arena *a, uint32_t max, bool 
     char *s = arena_strndup(a, (const char *)p, n);
     if (s && !nul_free) { /* strndup may stop at a NUL: copy the bytes themselves */
         s = arena_alloc(a, (size_t)n + 1);
-        if (s && n) memcpy(s, p, n);
+        if (s && n)
+            memcpy(s, p, n);
     }
     if (!s) {
         in->bad = true;
         return "";
     }
-    if (ret_len) *ret_len = n;
+    if (ret_len)
+        *ret_len = n;
     return s;
 }
 
-static const char *get_text(struct in *in, struct arena *a, uint32_t max) { return get_bytes(in, a, max, true, NULL); }
+static const char *get_text(struct in *in, struct arena *a, uint32_t max)
+{
+    return get_bytes(in, a, max, true, NULL);
+}
 
 static void get_chars(struct in *in, char *to, size_t cap)
 {
@@ -347,7 +395,10 @@ static void get_chars(struct in *in, char *to, size_t cap)
     to[n] = 0;
 }
 
-static int finish(const struct in *in) { return in->bad || in->n ? ERR_CORRUPT : 0; }
+static int finish(const struct in *in)
+{
+    return in->bad || in->n ? ERR_CORRUPT : 0;
+}
 
 int wire_get_setup(const uint8_t *p, size_t n, struct arena *a, struct wire_setup *ret)
 {
@@ -358,9 +409,11 @@ int wire_get_setup(const uint8_t *p, size_t n, struct arena *a, struct wire_setu
     m.catalog_path = get_text(&in, a, 4096);
     m.catalog_write = get_bool(&in);
     m.ndatasets = get_u32(&in);
-    if (m.ndatasets > DATASETS_MAX || m.ndatasets > in.n / 13) return ERR_CORRUPT;
+    if (m.ndatasets > DATASETS_MAX || m.ndatasets > in.n / 13)
+        return ERR_CORRUPT;
     struct wire_dataset *d = arena_alloc(a, sizeof *d * m.ndatasets);
-    if (!d) return ERR_CORRUPT;
+    if (!d)
+        return ERR_CORRUPT;
     for (uint32_t i = 0; i < m.ndatasets && !in.bad; i++) {
         d[i].name = get_text(&in, a, 4096);
         d[i].path = get_text(&in, a, 4096);
@@ -374,7 +427,8 @@ int wire_get_setup(const uint8_t *p, size_t n, struct arena *a, struct wire_setu
     m.threads = get_u32(&in);
     m.landlock_abi_max = get_i32(&in);
     m.selftest = get_bool(&in);
-    if (finish(&in) < 0) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
     *ret = m;
     return 0;
 }
@@ -387,7 +441,8 @@ int wire_get_ready(const uint8_t *p, size_t n, struct arena *a, struct wire_read
     m.landlock_abi = get_i32(&in);
     m.seccomp = get_bool(&in);
     m.library = get_text(&in, a, 256);
-    if (finish(&in) < 0) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
     *ret = m;
     return 0;
 }
@@ -399,31 +454,38 @@ int wire_get_job(const uint8_t *p, size_t n, struct arena *a, struct wire_job *r
     m.job = get_u64(&in);
     m.plan_only = get_bool(&in);
     m.profile = get_u8(&in);
-    if (m.profile > WIRE_PROFILE_PG) in.bad = true;
+    if (m.profile > WIRE_PROFILE_PG)
+        in.bad = true;
     m.sql = get_bytes(&in, a, UINT32_MAX, false, &m.sql_len);
     m.default_catalog = get_text(&in, a, NAME_MAX_BYTES);
     m.default_schema = get_text(&in, a, NAME_MAX_BYTES);
     m.nparams = get_u32(&in);
-    if (in.bad || m.nparams > PARAMS_MAX || m.nparams > in.n / 13) return ERR_CORRUPT;
+    if (in.bad || m.nparams > PARAMS_MAX || m.nparams > in.n / 13)
+        return ERR_CORRUPT;
     struct wire_param *d = arena_alloc(a, sizeof *d * m.nparams);
-    if (!d) return ERR_CORRUPT;
+    if (!d)
+        return ERR_CORRUPT;
     for (uint32_t i = 0; i < m.nparams && !in.bad; i++) {
         d[i].name = get_text(&in, a, NAME_MAX_BYTES);
         d[i].type = get_text(&in, a, 256);
         d[i].is_null = get_bool(&in);
         d[i].value = get_bytes(&in, a, UINT32_MAX, false, &d[i].value_len);
-        if (d[i].is_null && d[i].value_len) in.bad = true;
+        if (d[i].is_null && d[i].value_len)
+            in.bad = true;
     }
     m.params = d;
     m.row_limit = get_i64(&in);
-    if (m.row_limit < -1) in.bad = true;
+    if (m.row_limit < -1)
+        in.bad = true;
     m.max_rows = get_u64(&in);
     m.max_bytes = get_u64(&in);
     m.inline_max = get_u32(&in);
-    if (m.inline_max > WIRE_INLINE_MAX) in.bad = true;
+    if (m.inline_max > WIRE_INLINE_MAX)
+        in.bad = true;
     m.timezone = get_text(&in, a, 256);
     m.allow_write = get_bool(&in);
-    if (finish(&in) < 0) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
     *ret = m;
     return 0;
 }
@@ -433,7 +495,8 @@ int wire_get_memfd(const uint8_t *p, size_t n, uint64_t *ret_job, uint32_t *ret_
     struct in in = {p, n, false};
     uint64_t job = get_u64(&in);
     uint32_t slot = get_u32(&in);
-    if (finish(&in) < 0) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
     *ret_job = job;
     *ret_slot = slot;
     return 0;
@@ -443,7 +506,8 @@ int wire_get_cancel(const uint8_t *p, size_t n, uint64_t *ret_job)
 {
     struct in in = {p, n, false};
     uint64_t job = get_u64(&in);
-    if (finish(&in) < 0) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
     *ret_job = job;
     return 0;
 }
@@ -454,14 +518,17 @@ int wire_get_planned(const uint8_t *p, size_t n, struct arena *a, struct wire_pl
     struct wire_planned m = {0};
     m.job = get_u64(&in);
     m.kind = get_u8(&in);
-    if (m.kind > WIRE_KIND_DDL) in.bad = true;
+    if (m.kind > WIRE_KIND_DDL)
+        in.bad = true;
     m.writes = get_bool(&in);
     m.nparams = get_u32(&in);
     m.plan_ns = get_u64(&in);
     uint32_t len = get_u32(&in);
     const uint8_t *s = take(&in, len);
-    if (finish(&in) < 0) return ERR_CORRUPT;
-    if (schema_read(s, len, a, &m.schema, NULL) < 0) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
+    if (schema_read(s, len, a, &m.schema, NULL) < 0)
+        return ERR_CORRUPT;
     *ret = m;
     return 0;
 }
@@ -475,7 +542,8 @@ int wire_get_batch(const uint8_t *p, size_t n, struct wire_batch *ret)
     m.rows = get_u64(&in);
     m.index_len = get_u32(&in);
     m.body_len = get_u64(&in);
-    if (finish(&in) < 0) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
     *ret = m;
     return 0;
 }
@@ -488,9 +556,11 @@ int wire_get_beat(const uint8_t *p, size_t n, struct wire_beat *ret)
     m.rows_scanned = get_u64(&in);
     m.rows_total = get_u64(&in);
     m.permille = get_i32(&in);
-    if (m.permille < -1 || m.permille > 1000) in.bad = true;
+    if (m.permille < -1 || m.permille > 1000)
+        in.bad = true;
     m.memory = get_u64(&in);
-    if (finish(&in) < 0) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
     *ret = m;
     return 0;
 }
@@ -502,7 +572,8 @@ int wire_get_done(const uint8_t *p, size_t n, struct wire_done *ret)
     m.job = get_u64(&in);
     m.rows = get_u64(&in);
     m.update_count = get_i64(&in);
-    if (m.update_count < -1) in.bad = true;
+    if (m.update_count < -1)
+        in.bad = true;
     m.rows_scanned = get_u64(&in);
     m.bytes_scanned = get_u64(&in);
     m.run_ns = get_u64(&in);
@@ -513,8 +584,10 @@ int wire_get_done(const uint8_t *p, size_t n, struct wire_done *ret)
     m.index = take(&in, m.index_len);
     m.body_len = get_u32(&in);
     m.body = take(&in, m.body_len);
-    if (finish(&in) < 0) return ERR_CORRUPT;
-    if (m.body_len && !m.index_len) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
+    if (m.body_len && !m.index_len)
+        return ERR_CORRUPT;
     *ret = m;
     return 0;
 }
@@ -535,10 +608,11 @@ int wire_get_failed(const uint8_t *p, size_t n, struct wire_failed *ret)
     m.error.column = get_i32(&in);
     m.kind = get_u32(&in);
     m.reusable = get_bool(&in);
-    if (m.error.code >= 0 || m.error.code < ERR_END || m.error.position < -1 || m.error.position_end < -1 || m.error.line < 0 || m.error.column < 0 ||
-        m.kind > WIRE_FAIL_FATAL)
+    if (m.error.code >= 0 || m.error.code < ERR_END || m.error.position < -1 || m.error.position_end < -1 ||
+        m.error.line < 0 || m.error.column < 0 || m.kind > WIRE_FAIL_FATAL)
         in.bad = true;
-    if (finish(&in) < 0) return ERR_CORRUPT;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
     *ret = m;
     return 0;
 }

@@ -29,94 +29,150 @@
 #include "base/err.h"
 #include "encoders/schema.h"
 
-#define WIRE_FD 3
-#define WIRE_VERSION 1
-#define WIRE_BEAT_MS 250
-#define WIRE_SLOTS 2
+#define WIRE_FD         3
+#define WIRE_VERSION    1
+#define WIRE_BEAT_MS    250
+#define WIRE_SLOTS      2
 #define WIRE_INLINE_MAX (64u * 1024u)
 
 enum wire_type {
-    WIRE_SETUP = 1, WIRE_JOB, WIRE_MEMFD, WIRE_CANCEL, WIRE_QUIT,
-    WIRE_READY = 32, WIRE_PLANNED, WIRE_BATCH, WIRE_BEAT, WIRE_DONE, WIRE_FAILED
+    WIRE_SETUP = 1,
+    WIRE_JOB,
+    WIRE_MEMFD,
+    WIRE_CANCEL,
+    WIRE_QUIT,
+    WIRE_READY = 32,
+    WIRE_PLANNED,
+    WIRE_BATCH,
+    WIRE_BEAT,
+    WIRE_DONE,
+    WIRE_FAILED
 };
 
 /* Largest payload of a type, 0 for an unknown one. SETUP 1 MiB, JOB 64 MiB, MEMFD 16, CANCEL 8, QUIT 0; READY 4 KiB, PLANNED 32 MiB,
  * BATCH 64, BEAT 64, DONE WIRE_INLINE_MAX + 1 MiB (index of many columns), FAILED 16 KiB. */
 uint32_t wire_ceiling(enum wire_type t);
 
-struct wire_dataset { const char *name; const char *path; const char *format; /* "parquet" | "csv" | "json" */ bool folder; };
+struct wire_dataset {
+    const char *name;
+    const char *path;
+    const char *format; /* "parquet" | "csv" | "json" */
+    bool folder;
+};
 
 struct wire_setup {
     uint32_t version;
-    const char *private_dir;   /* rw: spill and nothing else; exists, empty, 0700 */
-    const char *catalog_path;  /* the workspace's DuckDB file, "" = none */
-    bool catalog_write;        /* open it read-write (a writer) */
+    const char *private_dir;  /* rw: spill and nothing else; exists, empty, 0700 */
+    const char *catalog_path; /* the workspace's DuckDB file, "" = none */
+    bool catalog_write;       /* open it read-write (a writer) */
     uint32_t ndatasets;
     const struct wire_dataset *datasets; /* files the process may read; a writer makes the views */
-    uint64_t memory_wall;      /* RLIMIT_DATA */
+    uint64_t memory_wall;                /* RLIMIT_DATA */
     uint64_t spill_max;
-    uint64_t batch_max;        /* ceiling of one memfd */
+    uint64_t batch_max; /* ceiling of one memfd */
     uint32_t threads;
     int32_t landlock_abi_max;
-    bool selftest;             /* run the hostile list instead of serving; see sandbox.h */
+    bool selftest; /* run the hostile list instead of serving; see sandbox.h */
 };
 
-struct wire_ready { uint32_t version; int32_t landlock_abi; bool seccomp; const char *library; /* engine and version */ };
+struct wire_ready {
+    uint32_t version;
+    int32_t landlock_abi;
+    bool seccomp;
+    const char *library; /* engine and version */
+};
 
-enum wire_profile { WIRE_PROFILE_PLAIN, WIRE_PROFILE_TRINO, WIRE_PROFILE_PG }; /* semantics profile, design.md section 7 */
+enum wire_profile {
+    WIRE_PROFILE_PLAIN,
+    WIRE_PROFILE_TRINO,
+    WIRE_PROFILE_PG
+}; /* semantics profile, design.md section 7 */
 
 /* A typed parameter; value as text in the type's usual form (binary: hex). */
-struct wire_param { const char *name; /* "" = by position */ const char *type; /* SQL type name the engine can cast to */ bool is_null; const char *value; uint32_t value_len; };
-
-struct wire_job {
-    uint64_t job;              /* echoed in every answer */
-    bool plan_only;            /* answer PLANNED, then DONE, run nothing */
-    uint8_t profile;
-    const char *sql; uint32_t sql_len;
-    const char *default_catalog, *default_schema; /* both "" = unqualified names do not resolve */
-    uint32_t nparams; const struct wire_param *params;
-    int64_t row_limit;         /* -1 none; 0 = schema only */
-    uint64_t max_rows, max_bytes; /* result limits; passing one is FAILED with 54000 */
-    uint32_t inline_max;       /* a result whose index + body fit travels in DONE */
-    const char *timezone;      /* "" = UTC */
-    bool allow_write;          /* statement may be DDL/DML on data_catalog; without catalog_write it is only planned: PLANNED with `writes`, then DONE */
+struct wire_param {
+    const char *name; /* "" = by position */
+    const char *type; /* SQL type name the engine can cast to */
+    bool is_null;
+    const char *value;
+    uint32_t value_len;
 };
 
-enum wire_kind { WIRE_KIND_ROWS, WIRE_KIND_TEXT /* EXPLAIN */, WIRE_KIND_SHOW /* SHOW, DESCRIBE */, WIRE_KIND_UPDATE, WIRE_KIND_DDL };
+struct wire_job {
+    uint64_t job;   /* echoed in every answer */
+    bool plan_only; /* answer PLANNED, then DONE, run nothing */
+    uint8_t profile;
+    const char *sql;
+    uint32_t sql_len;
+    const char *default_catalog, *default_schema; /* both "" = unqualified names do not resolve */
+    uint32_t nparams;
+    const struct wire_param *params;
+    int64_t row_limit;            /* -1 none; 0 = schema only */
+    uint64_t max_rows, max_bytes; /* result limits; passing one is FAILED with 54000 */
+    uint32_t inline_max;          /* a result whose index + body fit travels in DONE */
+    const char *timezone;         /* "" = UTC */
+    bool
+        allow_write; /* statement may be DDL/DML on data_catalog; without catalog_write it is only planned: PLANNED with `writes`, then DONE */
+};
+
+enum wire_kind {
+    WIRE_KIND_ROWS,
+    WIRE_KIND_TEXT /* EXPLAIN */,
+    WIRE_KIND_SHOW /* SHOW, DESCRIBE */,
+    WIRE_KIND_UPDATE,
+    WIRE_KIND_DDL
+};
 
 struct wire_planned {
     uint64_t job;
     uint8_t kind;
-    bool writes;               /* changes data: a process without catalog_write goes no further than this */
+    bool writes; /* changes data: a process without catalog_write goes no further than this */
     uint32_t nparams;
     uint64_t plan_ns;
-    struct schema *schema;     /* no columns for UPDATE and DDL */
+    struct schema *schema; /* no columns for UPDATE and DDL */
 };
 
-struct wire_batch { uint64_t job; uint32_t slot; uint64_t rows; uint32_t index_len; uint64_t body_len; };
+struct wire_batch {
+    uint64_t job;
+    uint32_t slot;
+    uint64_t rows;
+    uint32_t index_len;
+    uint64_t body_len;
+};
 
-struct wire_beat { uint64_t job; uint64_t rows_scanned, rows_total; int32_t permille; /* -1 unknown */ uint64_t memory; };
+struct wire_beat {
+    uint64_t job;
+    uint64_t rows_scanned, rows_total;
+    int32_t permille; /* -1 unknown */
+    uint64_t memory;
+};
 
 struct wire_done {
     uint64_t job;
-    uint64_t rows;             /* of all batches, inline included */
-    int64_t update_count;      /* -1 none */
+    uint64_t rows;        /* of all batches, inline included */
+    int64_t update_count; /* -1 none */
     uint64_t rows_scanned, bytes_scanned, run_ns;
-    bool scanned;              /* read at least one table or file */
-    bool reusable;             /* the process may take another job */
-    bool cut;                  /* row_limit cut the result */
+    bool scanned;                 /* read at least one table or file */
+    bool reusable;                /* the process may take another job */
+    bool cut;                     /* row_limit cut the result */
     uint32_t index_len, body_len; /* inline batch, both 0 when there is none */
     const uint8_t *index, *body;
 };
 
 struct wire_failed {
     uint64_t job;
-    struct err error;          /* sqlstate, text (scrubbed of paths), position */
-    uint32_t kind;             /* enum wire_failure */
+    struct err error; /* sqlstate, text (scrubbed of paths), position */
+    uint32_t kind;    /* enum wire_failure */
     bool reusable;
 };
 
-enum wire_failure { WIRE_FAIL_SQL, WIRE_FAIL_REFUSED /* policy */, WIRE_FAIL_MEMORY, WIRE_FAIL_LIMIT, WIRE_FAIL_CANCELED, WIRE_FAIL_FATAL };
+enum wire_failure {
+    WIRE_FAIL_SQL,
+    WIRE_FAIL_REFUSED /* policy */,
+    WIRE_FAIL_MEMORY,
+    WIRE_FAIL_LIMIT,
+    WIRE_FAIL_CANCELED,
+    WIRE_FAIL_FATAL
+};
 
 /* Writers append a whole frame. ERR_LIMIT over the ceiling. */
 int wire_put_setup(struct buf *b, const struct wire_setup *m) MUST_USE;

@@ -17,8 +17,8 @@
 #include "base/sys.h"
 
 #define PAUSE_MS 50            /* between looks while nothing can be taken */
-#define BURST 64               /* accepted from one listener before the next has its turn */
-#define LOG_NS 60000000000ll   /* one line a minute about the lack of descriptors */
+#define BURST    64            /* accepted from one listener before the next has its turn */
+#define LOG_NS   60000000000ll /* one line a minute about the lack of descriptors */
 
 struct acceptor {
     struct accept_options o;
@@ -39,7 +39,8 @@ static void note(struct acceptor *a, int why)
     struct err e;
     err_clear(&e);
     err_errno(&e, why, "accepting a connection");
-    log_event(LOG_WARN, "http", "connections wait: the system gives no more descriptors or memory", "error", e.text, NULL);
+    log_event(LOG_WARN, "http", "connections wait: the system gives no more descriptors or memory", "error",
+              e.text, NULL);
 }
 
 /* False: the system has no descriptor or memory left. */
@@ -95,7 +96,8 @@ int acceptor_start(const struct accept_options *o, struct acceptor **ret, struct
     if (!a)
         return err_set(e, ERR_NOMEM, NULL, "out of memory");
     a->o = *o;
-    a->paused = metrics_get(METRIC_COUNTER, "quern_http_accept_paused_total", "", "times that accepting paused for lack of descriptors or memory");
+    a->paused = metrics_get(METRIC_COUNTER, "quern_http_accept_paused_total", "",
+                            "times that accepting paused for lack of descriptors or memory");
     a->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = a->event < 0 ? errno : 0;
     if (!rc) {

@@ -16,9 +16,9 @@
 struct acceptor;
 
 struct accept_options {
-    int listeners[ACCEPT_LISTENERS];  /* non-blocking; borrowed */
+    int listeners[ACCEPT_LISTENERS]; /* non-blocking; borrowed */
     uint32_t n;
-    bool (*room)(void *arg);          /* one more may come */
+    bool (*room)(void *arg); /* one more may come */
     void (*take)(void *arg, uint32_t listener, int fd, const struct sockaddr *sa, socklen_t n); /* owns fd */
     void *arg;
 };

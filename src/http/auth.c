@@ -8,7 +8,8 @@
 
 #include "base/crypto.h"
 
-static enum auth_verdict two(struct auth_parts *ret, const char *key, size_t kn, const char *secret, size_t sn)
+static enum auth_verdict two(struct auth_parts *ret, const char *key, size_t kn, const char *secret,
+                             size_t sn)
 {
     if (kn == 0 || sn == 0 || kn > AUTH_MAX || sn > AUTH_MAX - kn)
         return AUTH_MALFORMED;
@@ -79,7 +80,8 @@ static enum auth_verdict kakao(const struct auth_headers *h, struct auth_parts *
         return AUTH_ABSENT;
     if (!h->credential_id || !h->credential_secret)
         return AUTH_MALFORMED;
-    return two(ret, h->credential_id, trimmed(h->credential_id), h->credential_secret, trimmed(h->credential_secret));
+    return two(ret, h->credential_id, trimmed(h->credential_id), h->credential_secret,
+               trimmed(h->credential_secret));
 }
 
 enum auth_verdict auth_parse(enum credential kind, const struct auth_headers *h, struct auth_parts *ret)

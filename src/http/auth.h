@@ -10,12 +10,14 @@
 
 struct auth_parts {
     size_t key_len, secret_len;
-    bool has_secret;          /* false: key is a whole token */
-    char text[AUTH_MAX + 1];  /* key, then secret */
+    bool has_secret;         /* false: key is a whole token */
+    char text[AUTH_MAX + 1]; /* key, then secret */
 };
 
 /* The headers that matter; NULL when absent. */
-struct auth_headers { const char *authorization, *credential_id, *credential_secret; };
+struct auth_headers {
+    const char *authorization, *credential_id, *credential_secret;
+};
 
 enum auth_verdict { AUTH_PARSED, AUTH_ABSENT, AUTH_MALFORMED };
 enum auth_verdict auth_parse(enum credential kind, const struct auth_headers *h, struct auth_parts *ret);

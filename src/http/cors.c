@@ -4,7 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct cors { bool any; size_t n; char text[]; }; /* origins, each ended by NUL */
+struct cors {
+    bool any;
+    size_t n;
+    char text[];
+}; /* origins, each ended by NUL */
 
 static bool origin_ok(const char *s, size_t n)
 {
@@ -14,7 +18,8 @@ static bool origin_ok(const char *s, size_t n)
     if (!at || at == s || (size_t)(at + 3 - s) == n)
         return false;
     for (const char *p = s; p < s + n; p++)
-        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f || (*p >= 'A' && *p <= 'Z') || *p == '*' || (*p == '/' && p != at + 1 && p != at + 2))
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f || (*p >= 'A' && *p <= 'Z') || *p == '*' ||
+            (*p == '/' && p != at + 1 && p != at + 2))
             return false;
     return true;
 }
@@ -34,7 +39,10 @@ int cors_parse(const char *text, struct cors **ret, struct err *e)
             c->n += n + 1;
         } else {
             free(c);
-            return err_set(e, ERR_INVALID, NULL, "http.cors_origins: \"%.*s\" is no origin (scheme://host[:port] in small letters, without a path)", (int)n, s);
+            return err_set(e, ERR_INVALID, NULL,
+                           "http.cors_origins: \"%.*s\" is no origin (scheme://host[:port] in small letters, "
+                           "without a path)",
+                           (int)n, s);
         }
     }
     if (c && c->any && c->n) {
@@ -72,7 +80,8 @@ bool cors_headers_ok(const char *text)
     size_t n = strlen(text);
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("-_.!#$%&'*+^`|~, ", c)))
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+              strchr("-_.!#$%&'*+^`|~, ", c)))
             return false;
     }
     return n <= 1024;

@@ -6,7 +6,9 @@
 
 #include "base/err.h"
 
-#define CORS_EXPOSED "x-hyperdb-status, status, Retry-After, X-Request-Id, Content-Disposition, Content-Range, ETag, Location"
+#define CORS_EXPOSED                                                                                         \
+    "x-hyperdb-status, status, Retry-After, X-Request-Id, Content-Disposition, Content-Range, ETag, "        \
+    "Location"
 #define CORS_MAX_AGE "600"
 
 struct cors;

@@ -22,9 +22,9 @@
 #include "http/http_int.h"
 #include "http/peers.h"
 
-#define TURNS_MAX 100000
+#define TURNS_MAX      100000
 #define SPARE_BODY_MAX 2048u /* an idle connection keeps no larger reply buffer */
-#define VERIFY_PIECE (8u << 20)
+#define VERIFY_PIECE   (8u << 20)
 
 static void request_id(struct exchange *x)
 {
@@ -35,7 +35,8 @@ static void request_id(struct exchange *x)
     } else {
         if (!seed)
             sys_random(&seed, sizeof seed);
-        uint64_t v = seed + 0x9e3779b97f4a7c15u * ++count; /* splitmix64: a bijection, so no thread repeats itself */
+        uint64_t v =
+            seed + 0x9e3779b97f4a7c15u * ++count; /* splitmix64: a bijection, so no thread repeats itself */
         v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9u;
         v = (v ^ v >> 27) * 0x94d049bb133111ebu;
         v ^= v >> 31;
@@ -176,20 +177,25 @@ static enum exchange_next refuse(struct exchange *x, int status, bool close_now,
 
 static int too_large(struct err *e)
 {
-    return err_set(e, ERR_LIMIT, "54000", "the request body is larger than http.max_body allows (%lld bytes)", (long long)config.http_max_body);
+    return err_set(e, ERR_LIMIT, "54000", "the request body is larger than http.max_body allows (%lld bytes)",
+                   (long long)config.http_max_body);
 }
 
 /* ---- who ---- */
 
 static int authenticate(struct exchange *x, int *ret_status, struct err *e)
 {
-    struct auth_headers h = {server__header(x, "Authorization"), server__header(x, "Credential-ID"), server__header(x, "Credential-Secret")};
+    struct auth_headers h = {server__header(x, "Authorization"), server__header(x, "Credential-ID"),
+                             server__header(x, "Credential-Secret")};
     struct auth_parts parts;
     enum credential kind = x->rq.dialect->credential;
     *ret_status = 401;
     if (auth_parse(kind, &h, &parts) != AUTH_PARSED)
-        return err_set(e, ERR_UNAUTH, "28000", "%s", h.authorization || h.credential_id ? "the credential is malformed" : "a credential is required");
-    int rc = identity_check(x->server->identities, parts.text, parts.key_len, parts.has_secret ? parts.text + parts.key_len : NULL, parts.secret_len,
+        return err_set(e, ERR_UNAUTH, "28000", "%s",
+                       h.authorization || h.credential_id ? "the credential is malformed"
+                                                          : "a credential is required");
+    int rc = identity_check(x->server->identities, parts.text, parts.key_len,
+                            parts.has_secret ? parts.text + parts.key_len : NULL, parts.secret_len,
                             x->rq.peer, &x->rq.who, e);
     crypto_wipe(parts.text, parts.key_len + parts.secret_len);
     if (rc)
@@ -199,7 +205,10 @@ static int authenticate(struct exchange *x, int *ret_status, struct err *e)
 
 #define FORWARD_LINES 16
 
-struct lines { const char *all[FORWARD_LINES]; uint32_t n; };
+struct lines {
+    const char *all[FORWARD_LINES];
+    uint32_t n;
+};
 
 static void one_line(void *arg, const char *name, const char *value)
 {
@@ -232,15 +241,18 @@ static int find_client(struct exchange *x, int *ret_status, struct err *e)
         return 0;
     x->peer_counted = peers_add(x->server->peers, x->address, config.http_per_peer);
     *ret_status = 429;
-    return x->peer_counted ? 0 : err_set(e, ERR_LIMIT, "53300", "too many requests at a time from this address (http.per_peer = %lld)", (long long)config.http_per_peer);
+    return x->peer_counted ? 0
+                           : err_set(e, ERR_LIMIT, "53300",
+                                     "too many requests at a time from this address (http.per_peer = %lld)",
+                                     (long long)config.http_per_peer);
 }
 
 /* A browser asks before it sends a page's request to another origin. True: answered. */
 static bool preflight(struct exchange *x, const struct route_match *m)
 {
     const struct cors *c = x->server->cors;
-    if (!c || x->conn->admin || strcmp(x->rq.method, "OPTIONS") != 0 || !cors_allows(c, server__header(x, "Origin")) ||
-        !server__header(x, "Access-Control-Request-Method"))
+    if (!c || x->conn->admin || strcmp(x->rq.method, "OPTIONS") != 0 ||
+        !cors_allows(c, server__header(x, "Origin")) || !server__header(x, "Access-Control-Request-Method"))
         return false;
     const char *wanted = server__header(x, "Access-Control-Request-Headers");
     x->rq.reply.status = 204;
@@ -281,7 +293,8 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
         return refuse(x, 400, true, &e);
     }
     if (!guard_target_ok(path)) {
-        err_set(&e, ERR_INVALID, "08P01", "the request target holds a blank, a control character or a byte that must be escaped");
+        err_set(&e, ERR_INVALID, "08P01",
+                "the request target holds a blank, a control character or a byte that must be escaped");
         return refuse(x, 400, true, &e);
     }
     if (x->guard.has_length && x->guard.length > (uint64_t)config.http_max_body) {
@@ -323,9 +336,10 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
             return next;
         }
         if (rq->who.role < m.route->role) {
-            audit_refusal("authz_fail", "workspace", rq->who.workspace_name, "user", rq->who.user_name, "key", rq->who.key_id, "peer", x->rq.peer, "what", m.route->name,
-                          NULL);
-            err_set(&e, ERR_DENIED, "42501", "the key's role (%s) does not allow this; it needs %s", role_name(rq->who.role), role_name(m.route->role));
+            audit_refusal("authz_fail", "workspace", rq->who.workspace_name, "user", rq->who.user_name, "key",
+                          rq->who.key_id, "peer", x->rq.peer, "what", m.route->name, NULL);
+            err_set(&e, ERR_DENIED, "42501", "the key's role (%s) does not allow this; it needs %s",
+                    role_name(rq->who.role), role_name(m.route->role));
             return refuse(x, 403, false, &e);
         }
     }
@@ -394,7 +408,8 @@ static int open_raw(struct exchange *x, struct err *e)
         len = range_len;
     }
     int fd = -1;
-    for (uint64_t done = 0; done < len;) { /* verified before the first byte leaves; a part once verified stays so */
+    for (uint64_t done = 0;
+         done < len;) { /* verified before the first byte leaves; a part once verified stays so */
         uint64_t n = len - done < VERIFY_PIECE ? len - done : VERIFY_PIECE;
         int rc = segment_sendfile(rows_segment(rr->rows), off + done, n, &fd, e);
         if (rc)
@@ -453,7 +468,8 @@ static void start_stream(struct exchange *x, struct segment_scratch *scratch)
     }
     x->stage = STAGE_REPLY;
     if (rc) {
-        log_event(LOG_WARN, "http", "reply failed", "request", x->request_id, "code", err_name(e.code), "error", e.text, NULL);
+        log_event(LOG_WARN, "http", "reply failed", "request", x->request_id, "code", err_name(e.code),
+                  "error", e.text, NULL);
         exchange_refuse(x, reply_status_of(e.code), &e);
         x->stage = STAGE_REPLY;
     }
@@ -506,7 +522,8 @@ static enum exchange_next park(struct exchange *x, bool on_worker, bool *ret_par
     struct reply_wait *w = &rq->wait;
     struct server *s = x->server;
     *ret_parked = true;
-    struct park *p = park_new(s->watch, x->conn->watch.fd, w->query, w->until, w->version, w->deadline_ns, server__resume, x);
+    struct park *p = park_new(s->watch, x->conn->watch.fd, w->query, w->until, w->version, w->deadline_ns,
+                              server__resume, x);
     rq->woken_by_deadline = false;
     if (!p) {
         refuse_now(x, 503, ERR_UNAVAILABLE, "53200", "out of memory");
@@ -570,7 +587,8 @@ static enum exchange_next turn(struct exchange *x, bool on_worker, struct segmen
         rq->may_block = false;
         if (h == REPLY_READY) {
             if (rq->reply.streaming) {
-                if (!on_worker && segment_inline_held(rows_segment(rq->reply.rows.rows)) && (scratch = io_scratch()) != NULL) {
+                if (!on_worker && segment_inline_held(rows_segment(rq->reply.rows.rows)) &&
+                    (scratch = io_scratch()) != NULL) {
                     start_stream(x, scratch); /* in memory: not worth a worker */
                     return EXCHANGE_SEND;
                 }
@@ -639,7 +657,8 @@ static void fill_job(struct work *w, struct segment_scratch *scratch)
     err_clear(&e);
     if (stream_fill(&x->stream, scratch, FILL_SOFT, &e)) {
         metric_add(x->server->cut_streams, 1);
-        log_event(LOG_WARN, "http", "stream cut", "request", x->request_id, "code", err_name(e.code), "error", e.text, NULL);
+        log_event(LOG_WARN, "http", "stream cut", "request", x->request_id, "code", err_name(e.code), "error",
+                  e.text, NULL);
     }
     server__resume(x);
 }

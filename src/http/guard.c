@@ -10,7 +10,16 @@
 #include <string.h>
 #include <strings.h>
 
-enum { ONCE_LENGTH = 1, ONCE_ENCODING = 2, ONCE_HOST = 4, ONCE_AUTH = 8, ONCE_KAKAO_ID = 16, ONCE_KAKAO_SECRET = 32, ONCE_TYPE = 64, ONCE_EXPECT = 128 };
+enum {
+    ONCE_LENGTH = 1,
+    ONCE_ENCODING = 2,
+    ONCE_HOST = 4,
+    ONCE_AUTH = 8,
+    ONCE_KAKAO_ID = 16,
+    ONCE_KAKAO_SECRET = 32,
+    ONCE_TYPE = 64,
+    ONCE_EXPECT = 128
+};
 
 static bool refuse(struct guard *g, const char *why)
 {
@@ -77,7 +86,8 @@ bool guard_header(struct guard *g, const char *name, size_t nn, const char *valu
         return refuse(g, "a header has no name");
     for (size_t i = 0; i < nn; i++)
         if (!token_char((unsigned char)name[i]))
-            return refuse(g, "a header name holds a blank, a control or another character that names may not have");
+            return refuse(
+                g, "a header name holds a blank, a control or another character that names may not have");
     for (size_t i = 0; i < vn; i++) {
         unsigned char c = (unsigned char)value[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f)
@@ -168,7 +178,8 @@ bool guard_request_id_ok(const char *id)
         return false;
     for (size_t i = 0; i < n; i++) {
         char c = id[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' || c == '-'))
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+              c == '_' || c == '-'))
             return false;
     }
     return true;

@@ -11,16 +11,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GUARD_HEADERS_MAX 100
+#define GUARD_HEADERS_MAX    100
 #define GUARD_REQUEST_ID_MAX 64
 
 struct guard {
-    const char *why;          /* NULL: fine; else what is wrong, constant text */
+    const char *why; /* NULL: fine; else what is wrong, constant text */
     uint32_t headers;
-    uint32_t seen;            /* bits of headers that may come once */
+    uint32_t seen; /* bits of headers that may come once */
     bool has_length, chunked, expect_continue, encoded, forwarded, ranged;
-    uint64_t length;          /* of the body, when has_length */
-    const char *gap;          /* where the line before ended; NULL unknown */
+    uint64_t length; /* of the body, when has_length */
+    const char *gap; /* where the line before ended; NULL unknown */
 };
 
 /* `line_end` is the end of the request line's text in the receive buffer (NULL: do not check how lines end). */

@@ -22,36 +22,37 @@
 #include "http/watch.h"
 #include "http/worker.h"
 
-#define REPLY_CEILING (64u << 20)   /* bytes of a reply that is not streamed */
-#define ARENA_CEILING (64u << 20)   /* bytes of one request's arena */
-#define FILL_SOFT (STREAM_BUFFER - 8192) /* a fill stops here, so that one more row rarely makes the buffer grow */
+#define REPLY_CEILING (64u << 20) /* bytes of a reply that is not streamed */
+#define ARENA_CEILING (64u << 20) /* bytes of one request's arena */
+#define FILL_SOFT                                                                                            \
+    (STREAM_BUFFER - 8192) /* a fill stops here, so that one more row rarely makes the buffer grow */
 #define PEER_MAX 48
 
 struct MHD_Connection;
 struct MHD_Daemon;
 
 struct http_conn {
-    struct watch_conn watch;        /* first */
-    char peer[PEER_MAX];            /* address text */
+    struct watch_conn watch; /* first */
+    char peer[PEER_MAX];     /* address text */
     unsigned char address[16];
     bool loopback;
-    bool proxy;                     /* one of http.trusted_proxies */
-    bool admin;                     /* came by http.admin_listen */
-    bool counted;                   /* in server.peers */
-    struct exchange *spare;         /* memory of the request before, for the next; I/O thread's */
+    bool proxy;             /* one of http.trusted_proxies */
+    bool admin;             /* came by http.admin_listen */
+    bool counted;           /* in server.peers */
+    struct exchange *spare; /* memory of the request before, for the next; I/O thread's */
 };
 
 enum stage {
-    STAGE_BODY,      /* collecting the body */
-    STAGE_DISCARD,   /* a refusal is ready; the body is read and thrown away */
-    STAGE_RUN,       /* handlers run */
-    STAGE_REPLY,     /* the reply is complete and waits to be queued */
-    STAGE_SENT,      /* queued */
-    STAGE_DROP       /* close without a word */
+    STAGE_BODY,    /* collecting the body */
+    STAGE_DISCARD, /* a refusal is ready; the body is read and thrown away */
+    STAGE_RUN,     /* handlers run */
+    STAGE_REPLY,   /* the reply is complete and waits to be queued */
+    STAGE_SENT,    /* queued */
+    STAGE_DROP     /* close without a word */
 };
 
 #define EXCHANGE_MAGIC 0x51455843u
-#define ARGS_MAX 64
+#define ARGS_MAX       64
 
 struct exchange {
     uint32_t magic;
@@ -61,62 +62,75 @@ struct exchange {
     struct http_conn *conn;
     struct MHD_Connection *mhd;
     struct guard guard;
-    char peer[PEER_MAX];            /* of the client that a trusted proxy names; "" else */
-    unsigned char address[16];      /* likewise */
-    bool peer_counted;              /* in server.peers */
+    char peer[PEER_MAX];       /* of the client that a trusted proxy names; "" else */
+    unsigned char address[16]; /* likewise */
+    bool peer_counted;         /* in server.peers */
     struct buf body;
     uint64_t discarded;
     struct park *park;
     struct stream stream;
-    bool streaming;                 /* stream is begun and must be freed */
-    bool pulled;                    /* the reply goes out through the stream, piece by piece */
-    bool early;                     /* answered before the body was read: the connection ends */
-    bool stop_body;                 /* body over the limit in the middle */
-    bool queued;                    /* a response was handed to the library */
-    int send_fd;                    /* raw stored stream: descriptor, -1 none */
+    bool streaming; /* stream is begun and must be freed */
+    bool pulled;    /* the reply goes out through the stream, piece by piece */
+    bool early;     /* answered before the body was read: the connection ends */
+    bool stop_body; /* body over the limit in the middle */
+    bool queued;    /* a response was handed to the library */
+    int send_fd;    /* raw stored stream: descriptor, -1 none */
     uint64_t send_off, send_len;
-    uint64_t out_bytes;             /* of the body, given to the library */
-    const char *rows_format;        /* the reply holds rows of `rows_id` in this format; NULL: none */
+    uint64_t out_bytes;      /* of the body, given to the library */
+    const char *rows_format; /* the reply holds rows of `rows_id` in this format; NULL: none */
     struct qid rows_id;
-    uint32_t route_number;          /* UINT32_MAX none */
-    uint32_t turns;                 /* handler calls, against endless loops */
+    uint32_t route_number; /* UINT32_MAX none */
+    uint32_t turns;        /* handler calls, against endless loops */
     int64_t begun_ns;
     struct work work;
-    char **args;                    /* name, value pairs, decoded, in the arena; made at first use */
+    char **args; /* name, value pairs, decoded, in the arena; made at first use */
     uint32_t nargs;
     bool args_bad;
     char request_id[GUARD_REQUEST_ID_MAX + 1];
 };
 
-struct route_stats { struct metric *classes[5]; struct metric *seconds; };
+struct route_stats {
+    struct metric *classes[5];
+    struct metric *seconds;
+};
 
-struct listener { struct server *server; struct MHD_Daemon *daemon; int fd; bool admin; };
+struct listener {
+    struct server *server;
+    struct MHD_Daemon *daemon;
+    int fd;
+    bool admin;
+};
 
 struct server {
     struct service *service;
     struct identities *identities;
     struct router *router;
-    struct route_stats *stats;      /* by route number, one more for "none" at the end */
+    struct route_stats *stats; /* by route number, one more for "none" at the end */
     struct watch *watch;
     struct workers *workers;
     struct listener listeners[ACCEPT_LISTENERS]; /* the main one, the admin one */
     uint32_t nlisteners;
     struct acceptor *acceptor;
-    struct tls *tls;                /* NULL: plain HTTP */
+    struct tls *tls; /* NULL: plain HTTP */
     struct proxies *proxies;
-    struct cors *cors;              /* NULL: no other origin may read answers */
+    struct cors *cors; /* NULL: no other origin may read answers */
     struct peers *peers;
     int64_t most_connections;
-    _Atomic int64_t open, started;  /* connections: now, ever */
-    int64_t handed, handed_ns;      /* acceptor's: given to the library, when the last */
+    _Atomic int64_t open, started; /* connections: now, ever */
+    int64_t handed, handed_ns;     /* acceptor's: given to the library, when the last */
     _Atomic bool stopping;
     _Atomic bool draining;
-    _Atomic int64_t suspended;      /* connections handed away and not yet resumed */
+    _Atomic int64_t suspended; /* connections handed away and not yet resumed */
     struct metric *parked, *streams, *connections, *sent_bytes, *client_gone, *cut_streams;
 };
 
 /* ---- exchange.c ---- */
-enum exchange_next { EXCHANGE_BODY /* read on */, EXCHANGE_WAIT /* suspended */, EXCHANGE_SEND, EXCHANGE_DROP };
+enum exchange_next {
+    EXCHANGE_BODY /* read on */,
+    EXCHANGE_WAIT /* suspended */,
+    EXCHANGE_SEND,
+    EXCHANGE_DROP
+};
 /* I/O thread, headers complete; the guard has seen them. */
 struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_Connection *mhd);
 enum exchange_next exchange_begin(struct exchange *x, const char *method, const char *path);
@@ -124,7 +138,7 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
 enum exchange_next exchange_body(struct exchange *x, const char *p, size_t n);
 /* I/O thread: the body is complete, or the connection was resumed. */
 enum exchange_next exchange_run(struct exchange *x);
-void exchange_free(struct exchange *x);  /* its memory may stay as the connection's spare */
+void exchange_free(struct exchange *x); /* its memory may stay as the connection's spare */
 void exchange_free_spare(struct http_conn *c);
 /* I/O thread, stream empty: suspends and has a worker fill it. False: stopping. */
 bool exchange_refill(struct exchange *x);
@@ -134,10 +148,13 @@ void exchange_refuse(struct exchange *x, int status, const struct err *e);
 /* ---- server.c: the library, for the files that may not see it ---- */
 const char *server__header(struct exchange *x, const char *name);
 extern const struct request_source http__request_source; /* request.c */
-void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg); /* not decoded; value may be NULL */
-void server__headers(struct exchange *x, const char *name, void (*fn)(void *arg, const char *name, const char *value), void *arg); /* every line of that name, in order */
+void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value),
+                  void *arg); /* not decoded; value may be NULL */
+void server__headers(struct exchange *x, const char *name,
+                     void (*fn)(void *arg, const char *name, const char *value),
+                     void *arg);          /* every line of that name, in order */
 bool server__suspend(struct exchange *x); /* false: stopping, not suspended */
-void server__trim(void *exchange);        /* owner of a parked request: gives memory back that holds nothing */
-void server__resume(void *exchange);      /* any thread; the exchange is not the caller's afterwards */
+void server__trim(void *exchange);   /* owner of a parked request: gives memory back that holds nothing */
+void server__resume(void *exchange); /* any thread; the exchange is not the caller's afterwards */
 
 #endif

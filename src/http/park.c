@@ -64,7 +64,8 @@ static void wake(struct query_waiter *w)
     park_unref(p);
 }
 
-struct park *park_new(struct watch *w, int fd, struct query *q, uint32_t until, uint64_t version, int64_t deadline_ns, void (*resume)(void *), void *arg)
+struct park *park_new(struct watch *w, int fd, struct query *q, uint32_t until, uint64_t version,
+                      int64_t deadline_ns, void (*resume)(void *), void *arg)
 {
     struct park *p = calloc(1, sizeof *p);
     if (!p)

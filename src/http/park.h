@@ -12,26 +12,27 @@ enum park_reason { PARK_NONE, PARK_WAKE, PARK_DEADLINE, PARK_GONE, PARK_STOP };
 
 struct watch;
 struct park {
-    _Atomic uint32_t state;        /* enum park_state; a woken park's reason is in the upper half */
+    _Atomic uint32_t state; /* enum park_state; a woken park's reason is in the upper half */
     _Atomic uint32_t refs;
     struct query_waiter waiter;
-    struct query *query;           /* the request's reference */
-    bool registered;               /* owner's: the waiter was accepted */
-    int fd;                        /* of the connection, -1 in tests; the watch thread polls it for the client's end */
-    int64_t deadline_ns;           /* monotonic, 0 none */
-    void (*resume)(void *arg);     /* called once, by the winner, only if the park was committed */
+    struct query *query; /* the request's reference */
+    bool registered;     /* owner's: the waiter was accepted */
+    int fd;              /* of the connection, -1 in tests; the watch thread polls it for the client's end */
+    int64_t deadline_ns; /* monotonic, 0 none */
+    void (*resume)(void *arg); /* called once, by the winner, only if the park was committed */
     void *arg;
     /* Called once by the watch when it has been parked for a while, with the argument of resume(); nobody else owns the request meanwhile. NULL: nothing. */
     void (*settle)(void *arg);
     struct watch *watch;
     /* watch's, guarded by its lock */
-    uint32_t heap, slot;           /* position + 1, 0 = not in */
+    uint32_t heap, slot;                   /* position + 1, 0 = not in */
     struct park *young_next, **young_prev; /* young_prev NULL: not in */
     int64_t added_ns;
 };
 
 /* One reference, the owner's. NULL when out of memory. */
-struct park *park_new(struct watch *w, int fd, struct query *q, uint32_t until, uint64_t version, int64_t deadline_ns, void (*resume)(void *), void *arg);
+struct park *park_new(struct watch *w, int fd, struct query *q, uint32_t until, uint64_t version,
+                      int64_t deadline_ns, void (*resume)(void *), void *arg);
 /* Owner: registers with the query and the watch. False: it would wake at once; call park_end. */
 bool park_register(struct park *p);
 /* Owner, once the connection is suspended: true = parked, p and the request belong to whoever wakes them, do not touch either any more.

@@ -11,8 +11,15 @@
 
 #define BUCKETS 1024u
 
-struct peer { struct peer *next; unsigned char address[16]; int64_t count; };
-struct peers { pthread_mutex_t lock; struct peer *buckets[BUCKETS]; };
+struct peer {
+    struct peer *next;
+    unsigned char address[16];
+    int64_t count;
+};
+struct peers {
+    pthread_mutex_t lock;
+    struct peer *buckets[BUCKETS];
+};
 
 struct peers *peers_new(void)
 {
@@ -100,7 +107,8 @@ bool peers_address(const struct sockaddr *sa, unsigned char address[16], char *t
         memcpy(address, &in6.sin6_addr, 16);
         if (text)
             inet_ntop(AF_INET6, &in6.sin6_addr, text, (socklen_t)n);
-        return IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr) || (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr) && address[12] == 127);
+        return IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr) ||
+               (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr) && address[12] == 127);
     }
     return false;
 }

@@ -12,10 +12,16 @@
 #include <strings.h>
 
 #define PROXIES_MAX 256u
-#define HOPS_MAX 32
+#define HOPS_MAX    32
 
-struct network { unsigned char address[16]; unsigned bits; };
-struct proxies { uint32_t n; struct network all[PROXIES_MAX]; };
+struct network {
+    unsigned char address[16];
+    unsigned bits;
+};
+struct proxies {
+    uint32_t n;
+    struct network all[PROXIES_MAX];
+};
 
 static bool plain_address(const char *s, size_t n, unsigned char ret[16])
 {
@@ -52,7 +58,8 @@ bool address_parse(const char *s, size_t n, unsigned char ret[16])
         if (!end)
             return false;
         size_t rest = n - (size_t)(end + 1 - s);
-        return (rest == 0 || port_ok(end + 1, rest)) && memchr(s, ':', n) && plain_address(s + 1, (size_t)(end - s) - 1, ret);
+        return (rest == 0 || port_ok(end + 1, rest)) && memchr(s, ':', n) &&
+               plain_address(s + 1, (size_t)(end - s) - 1, ret);
     }
     const char *colon = n ? memchr(s, ':', n) : NULL;
     if (colon && !memchr(colon + 1, ':', n - (size_t)(colon + 1 - s))) { /* one colon: IPv4 with a port */
@@ -89,7 +96,8 @@ static int parse_one(const char *s, size_t n, struct network *ret, struct err *e
         good = good && bits <= most;
     }
     if (!good)
-        return err_set(e, ERR_INVALID, NULL, "http.trusted_proxies: \"%.*s\" is no address and no ADDRESS/BITS", (int)n, s);
+        return err_set(e, ERR_INVALID, NULL,
+                       "http.trusted_proxies: \"%.*s\" is no address and no ADDRESS/BITS", (int)n, s);
     ret->bits = bits + (four ? 96 : 0);
     return 0;
 }
@@ -101,7 +109,9 @@ int proxies_parse(const char *text, struct proxies **ret, struct err *e)
         size_t n = strcspn(s, ", \t");
         if (!p && !(p = calloc(1, sizeof *p)))
             return err_set(e, ERR_NOMEM, NULL, "out of memory");
-        int rc = p->n < PROXIES_MAX ? parse_one(s, n, &p->all[p->n], e) : err_set(e, ERR_INVALID, NULL, "http.trusted_proxies: more than %u", PROXIES_MAX);
+        int rc = p->n < PROXIES_MAX
+                     ? parse_one(s, n, &p->all[p->n], e)
+                     : err_set(e, ERR_INVALID, NULL, "http.trusted_proxies: more than %u", PROXIES_MAX);
         if (rc) {
             free(p);
             return rc;
@@ -123,7 +133,8 @@ bool proxies_has(const struct proxies *p, const unsigned char a[16])
     for (uint32_t i = 0; p && i < p->n; i++) {
         const struct network *w = &p->all[i];
         unsigned bytes = w->bits / 8, rest = w->bits % 8;
-        if (memcmp(a, w->address, bytes) == 0 && (!rest || ((a[bytes] ^ w->address[bytes]) >> (8 - rest)) == 0))
+        if (memcmp(a, w->address, bytes) == 0 &&
+            (!rest || ((a[bytes] ^ w->address[bytes]) >> (8 - rest)) == 0))
             return true;
     }
     return false;
@@ -155,7 +166,8 @@ static bool for_of(const char **s, size_t *n)
     return false;
 }
 
-bool forwarded_client(const struct proxies *p, enum forward_kind kind, const char *const *lines, uint32_t n, unsigned char ret[16])
+bool forwarded_client(const struct proxies *p, enum forward_kind kind, const char *const *lines, uint32_t n,
+                      unsigned char ret[16])
 {
     bool found = false;
     int hops = 0;

@@ -17,7 +17,11 @@ static const char *source_header(struct request *rq, const char *name)
     return server__header(exchange_of(rq), name);
 }
 
-struct collect { struct exchange *x; uint32_t n; bool count; };
+struct collect {
+    struct exchange *x;
+    uint32_t n;
+    bool count;
+};
 
 static char *decoded(struct exchange *x, const char *s)
 {
@@ -69,7 +73,8 @@ static const char *source_query(struct request *rq, const char *name, uint32_t i
     return NULL;
 }
 
-static void source_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+static void source_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value),
+                              void *arg)
 {
     struct exchange *x = exchange_of(rq);
     load_args(x);
@@ -83,4 +88,5 @@ static bool source_is_local(struct request *rq)
     return x->conn->admin || (x->conn->loopback && !x->guard.forwarded);
 }
 
-const struct request_source http__request_source = {source_header, source_query, source_query_each, source_is_local};
+const struct request_source http__request_source = {source_header, source_query, source_query_each,
+                                                    source_is_local};

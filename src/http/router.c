@@ -9,13 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 16
+#define DEPTH_MAX   16
 #define METHODS_MAX 8
 
-struct leaf { const struct route *route; const struct dialect *dialect; uint32_t number; };
+struct leaf {
+    const struct route *route;
+    const struct dialect *dialect;
+    uint32_t number;
+};
 
 struct node {
-    const char *text;  /* of the segment, not NUL-terminated; NULL for a parameter */
+    const char *text; /* of the segment, not NUL-terminated; NULL for a parameter */
     size_t len;
     const struct dialect *owner; /* NULL with `shared`: several */
     bool shared;
@@ -31,7 +35,8 @@ struct router {
     uint32_t n, cap;
 };
 
-static struct node *child(struct node *at, const char *text, size_t len, bool parameter, const struct dialect *d)
+static struct node *child(struct node *at, const char *text, size_t len, bool parameter,
+                          const struct dialect *d)
 {
     struct node *c;
     if (parameter) {
@@ -93,12 +98,14 @@ static int add(struct router *r, const struct dialect *d, const struct route *ro
     uint32_t params = 0, depth = 0;
     const char *p = route->pattern;
     if (*p != '/')
-        return err_set(e, ERR_INVALID, NULL, "route %s: the pattern does not start with a slash", route->name);
+        return err_set(e, ERR_INVALID, NULL, "route %s: the pattern does not start with a slash",
+                       route->name);
     while (*p) {
         p++;
         size_t len = strcspn(p, "/");
         bool parameter = len >= 2 && p[0] == '{' && p[len - 1] == '}';
-        if (len == 0 || ++depth > DEPTH_MAX || (parameter && ++params > PATH_PARAMS_MAX) || (!parameter && memchr(p, '{', len)))
+        if (len == 0 || ++depth > DEPTH_MAX || (parameter && ++params > PATH_PARAMS_MAX) ||
+            (!parameter && memchr(p, '{', len)))
             return err_set(e, ERR_INVALID, NULL, "route %s: bad pattern", route->name);
         at = child(at, p, len, parameter, d);
         if (!at)
@@ -107,7 +114,8 @@ static int add(struct router *r, const struct dialect *d, const struct route *ro
     }
     for (uint32_t i = 0; i < at->nleaves; i++)
         if (strcmp(at->leaves[i].route->method, route->method) == 0)
-            return err_set(e, ERR_INVALID, NULL, "routes %s and %s have the same method and path", at->leaves[i].route->name, route->name);
+            return err_set(e, ERR_INVALID, NULL, "routes %s and %s have the same method and path",
+                           at->leaves[i].route->name, route->name);
     if (at->nleaves == METHODS_MAX)
         return err_set(e, ERR_INVALID, NULL, "route %s: too many methods", route->name);
     if (r->n == r->cap) {
@@ -234,7 +242,8 @@ static bool find(struct search *s, const struct node *n, const char *p, uint32_t
     return false;
 }
 
-enum route_verdict router_match(const struct router *r, const char *method, const char *path, struct route_match *ret)
+enum route_verdict router_match(const struct router *r, const char *method, const char *path,
+                                struct route_match *ret)
 {
     memset(ret, 0, sizeof *ret);
     struct search s = {method, ret, 0, 0, NULL};

@@ -25,6 +25,7 @@ void router_free(struct router *r);
 uint32_t router_routes(const struct router *r);
 const struct route *router_route(const struct router *r, uint32_t number, const struct dialect **ret_dialect);
 /* `path` starts with '/', without query string. HEAD finds the GET route where there is no HEAD route. */
-enum route_verdict router_match(const struct router *r, const char *method, const char *path, struct route_match *ret);
+enum route_verdict router_match(const struct router *r, const char *method, const char *path,
+                                struct route_match *ret);
 
 #endif

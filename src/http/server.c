@@ -31,8 +31,8 @@
 #include "http/http_int.h"
 #include "http/peers.h"
 
-#define BODY_RATE 1024 /* bytes a second that a body must keep up, beyond http.body_timeout */
-#define PAGE 4096u
+#define BODY_RATE      1024 /* bytes a second that a body must keep up, beyond http.body_timeout */
+#define PAGE           4096u
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
 
 /* ---- for the files that do not see the library ---- */
@@ -42,7 +42,10 @@ const char *server__header(struct exchange *x, const char *name)
     return MHD_lookup_connection_value(x->mhd, MHD_HEADER_KIND, name);
 }
 
-struct args_call { void (*fn)(void *arg, const char *name, const char *value); void *arg; };
+struct args_call {
+    void (*fn)(void *arg, const char *name, const char *value);
+    void *arg;
+};
 
 static enum MHD_Result one_arg(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
 {
@@ -58,7 +61,10 @@ void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, co
     MHD_get_connection_values(x->mhd, MHD_GET_ARGUMENT_KIND, one_arg, &c);
 }
 
-struct headers_call { const char *name; struct args_call call; };
+struct headers_call {
+    const char *name;
+    struct args_call call;
+};
 
 static enum MHD_Result one_named(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
 {
@@ -69,7 +75,8 @@ static enum MHD_Result one_named(void *cls, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
-void server__headers(struct exchange *x, const char *name, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+void server__headers(struct exchange *x, const char *name,
+                     void (*fn)(void *arg, const char *name, const char *value), void *arg)
 {
     struct headers_call c = {name, {fn, arg}};
     MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, one_named, &c);
@@ -116,7 +123,8 @@ static bool room(void *arg)
 {
     struct server *s = arg;
     int64_t pending = s->handed - atomic_load(&s->started);
-    if (pending > 0 && sys_mono_ns() - s->handed_ns > 1000000000) { /* the library dropped some for lack of memory */
+    if (pending > 0 &&
+        sys_mono_ns() - s->handed_ns > 1000000000) { /* the library dropped some for lack of memory */
         s->handed -= pending;
         pending = 0;
     }
@@ -129,7 +137,8 @@ static void take(void *arg, uint32_t listener, int fd, const struct sockaddr *sa
     struct listener *l = &s->listeners[listener];
     unsigned char address[16];
     bool loopback = peers_address(sa, address, NULL, 0);
-    if (!l->admin && config.http_per_peer && !loopback && !proxies_has(s->proxies, address) && peers_full(s->peers, address, config.http_per_peer)) {
+    if (!l->admin && config.http_per_peer && !loopback && !proxies_has(s->proxies, address) &&
+        peers_full(s->peers, address, config.http_per_peer)) {
         close(fd);
         return;
     }
@@ -141,7 +150,8 @@ static void take(void *arg, uint32_t listener, int fd, const struct sockaddr *sa
 
 /* ---- connections of the library's threads ---- */
 
-static void on_connection(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code)
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode code)
 {
     struct listener *l = cls;
     struct server *s = l->server;
@@ -150,7 +160,8 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         atomic_fetch_add(&s->open, 1);
         atomic_fetch_add(&s->started, 1);
         const union MHD_ConnectionInfo *fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-        const union MHD_ConnectionInfo *peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        const union MHD_ConnectionInfo *peer =
+            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
         c = calloc(1, sizeof *c);
         if (!c || !fd) { /* requests of a connection without context are dropped */
             free(c);
@@ -245,7 +256,8 @@ static ssize_t pull(void *cls, uint64_t pos, char *p, size_t n)
     size_t got = stream_take(&x->stream, p, n);
     if (got) {
         int64_t now = sys_mono_ns();
-        atomic_store_explicit(&x->conn->watch.deadline_ns, now + config.download_stall * 1000000, memory_order_relaxed);
+        atomic_store_explicit(&x->conn->watch.deadline_ns, now + config.download_stall * 1000000,
+                              memory_order_relaxed);
         metric_add(x->server->sent_bytes, (int64_t)got);
         x->out_bytes += got;
         return (ssize_t)got;
@@ -258,7 +270,8 @@ static ssize_t pull(void *cls, uint64_t pos, char *p, size_t n)
 }
 
 /* What part of `total` goes out: sets status and, when it is a part, writes Content-Range. */
-static void choose_range(struct exchange *x, uint64_t total, uint64_t *ret_off, uint64_t *ret_len, char content_range[80])
+static void choose_range(struct exchange *x, uint64_t total, uint64_t *ret_off, uint64_t *ret_len,
+                         char content_range[80])
 {
     struct reply *r = &x->rq.reply;
     *ret_off = 0;
@@ -270,8 +283,8 @@ static void choose_range(struct exchange *x, uint64_t total, uint64_t *ret_off, 
     switch (guard_range(range, total, ret_off, ret_len)) {
     case RANGE_ONE:
         r->status = 206;
-        snprintf(content_range, 80, "bytes %llu-%llu/%llu", (unsigned long long)*ret_off, (unsigned long long)(*ret_off + *ret_len - 1),
-                 (unsigned long long)total);
+        snprintf(content_range, 80, "bytes %llu-%llu/%llu", (unsigned long long)*ret_off,
+                 (unsigned long long)(*ret_off + *ret_len - 1), (unsigned long long)total);
         break;
     case RANGE_UNSATISFIABLE:
         r->status = 416;
@@ -379,7 +392,8 @@ static enum MHD_Result send_reply(struct exchange *x)
     if (x->early || atomic_load_explicit(&x->server->stopping, memory_order_relaxed))
         header(m, "Connection", "close");
     int64_t now = sys_mono_ns();
-    timing(x->conn, now + config.download_stall * 1000000, config.download_stall * 1000000, x->pulled || r->streaming ? now + config.download_max_age * 1000000 : 0);
+    timing(x->conn, now + config.download_stall * 1000000, config.download_stall * 1000000,
+           x->pulled || r->streaming ? now + config.download_max_age * 1000000 : 0);
     if (x->pulled)
         metric_add(x->server->streams, 1);
     x->queued = true;
@@ -394,12 +408,15 @@ static void send_raw(struct exchange *x)
 {
     struct reply *r = &x->rq.reply;
     char head[512];
-    int n = snprintf(head, sizeof head, "HTTP/1.1 %d Content Too Large\r\nContent-Type: %s\r\nContent-Length: %zu\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n",
+    int n = snprintf(head, sizeof head,
+                     "HTTP/1.1 %d Content Too Large\r\nContent-Type: %s\r\nContent-Length: "
+                     "%zu\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n",
                      r->status, r->content_type ? r->content_type : "text/plain", r->body.len, x->request_id);
     if (n <= 0 || (size_t)n >= sizeof head)
         return;
     if (x->server->tls && !x->conn->admin) {
-        const union MHD_ConnectionInfo *i = MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+        const union MHD_ConnectionInfo *i =
+            MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
         if (i && i->tls_session) {
             tls_send(i->tls_session, head, (size_t)n);
             tls_send(i->tls_session, r->body.p, r->body.len);
@@ -430,7 +447,8 @@ static enum MHD_Result act(struct exchange *x, enum exchange_next next)
     return MHD_NO;
 }
 
-static enum MHD_Result one_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t nn, const char *value, size_t vn)
+static enum MHD_Result one_header(void *cls, enum MHD_ValueKind kind, const char *name, size_t nn,
+                                  const char *value, size_t vn)
 {
     (void)kind;
     return guard_header(cls, name, nn, value ? value : "", value ? vn : 0) ? MHD_YES : MHD_NO;
@@ -439,11 +457,12 @@ static enum MHD_Result one_header(void *cls, enum MHD_ValueKind kind, const char
 static void body_deadline(struct exchange *x)
 {
     uint64_t size = x->guard.has_length ? x->guard.length : x->discarded;
-    timing(x->conn, x->begun_ns + config.http_body_timeout * 1000000 + (int64_t)(size / BODY_RATE) * 1000000000, 0, 0);
+    timing(x->conn,
+           x->begun_ns + config.http_body_timeout * 1000000 + (int64_t)(size / BODY_RATE) * 1000000000, 0, 0);
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method, const char *version, const char *data,
-                                  size_t *size, void **context)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *size, void **context)
 {
     struct exchange *x = *context;
     if (!x) {
@@ -480,15 +499,18 @@ static void audit_read(const struct exchange *x, bool complete)
     char id[ID_TEXT_MAX], bytes[32];
     const struct request *rq = &x->rq;
     bool download = rq->dialect && rq->dialect->id == DIALECT_NEUTRAL;
-    if (!x->rows_format || !x->queued || rq->reply.status >= 300 || config.audit_reads == 2 || (config.audit_reads == 0 && !download))
+    if (!x->rows_format || !x->queued || rq->reply.status >= 300 || config.audit_reads == 2 ||
+        (config.audit_reads == 0 && !download))
         return;
     snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)(rq->method[0] == 'H' ? 0 : x->out_bytes));
-    audit_event(download ? "result_download" : "result_read", "query", id_uuid(&x->rows_id, id), "workspace", rq->who.workspace_name, "user", rq->who.user_name,
-                "key", rq->who.key_id, "peer", x->rq.peer, "dialect", rq->dialect->name, "format", x->rows_format, "bytes", bytes, "complete",
+    audit_event(download ? "result_download" : "result_read", "query", id_uuid(&x->rows_id, id), "workspace",
+                rq->who.workspace_name, "user", rq->who.user_name, "key", rq->who.key_id, "peer", x->rq.peer,
+                "dialect", rq->dialect->name, "format", x->rows_format, "bytes", bytes, "complete",
                 complete ? "yes" : "no", "request", x->request_id, NULL);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode why)
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
+                         enum MHD_RequestTerminationCode why)
 {
     struct server *s = cls;
     struct exchange *x = *context;
@@ -516,7 +538,8 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, 
 
 /* ---- start and stop ---- */
 
-static int open_listener(const char *key, const char *listen_at, bool plain, int *ret_fd, char *address, size_t n, struct err *e)
+static int open_listener(const char *key, const char *listen_at, bool plain, int *ret_fd, char *address,
+                         size_t n, struct err *e)
 {
     char host[256];
     const char *colon = strrchr(listen_at, ':');
@@ -526,18 +549,22 @@ static int open_listener(const char *key, const char *listen_at, bool plain, int
     bool brackets = listen_at[0] == '[' && listen_at[hn - 1] == ']';
     memcpy(host, listen_at + brackets, hn - 2 * (size_t)brackets);
     host[hn - 2 * (size_t)brackets] = '\0';
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+                    *found = NULL;
     if (getaddrinfo(host, colon + 1, &hints, &found) != 0 || !found)
         return err_set(e, ERR_INVALID, NULL, "%s: \"%s\" is no address with a port number", key, listen_at);
     unsigned char bytes[16];
     bool loopback = peers_address(found->ai_addr, bytes, NULL, 0);
     int rc = 0, one = 1, fd = -1;
     if (!loopback && plain && !config.http_plain_non_loopback)
-        rc = err_set(e, ERR_INVALID, NULL, "http.listen: plain HTTP on an address that is not loopback needs http.plain_non_loopback = yes, or TLS "
+        rc = err_set(e, ERR_INVALID, NULL,
+                     "http.listen: plain HTTP on an address that is not loopback needs "
+                     "http.plain_non_loopback = yes, or TLS "
                      "(http.tls_certificate, http.tls_key)");
     if (!rc) {
         fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) ||
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) ||
             bind(fd, found->ai_addr, found->ai_addrlen) || listen(fd, 4096))
             rc = err_errno(e, errno, "listening");
     }
@@ -551,7 +578,8 @@ static int open_listener(const char *key, const char *listen_at, bool plain, int
             close(fd);
         return rc;
     }
-    unsigned port = ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port : ((struct sockaddr_in *)&at)->sin_port);
+    unsigned port = ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
+                                                   : ((struct sockaddr_in *)&at)->sin_port);
     snprintf(address, n, brackets ? "[%s]:%u" : "%s:%u", host, port);
     *ret_fd = fd;
     return 0;
@@ -591,17 +619,21 @@ static int make_stats(struct server *s)
         char labels[128];
         for (int c = 0; c < 5; c++) {
             snprintf(labels, sizeof labels, "route=\"%s\",class=\"%dxx\"", name, c + 1);
-            s->stats[i].classes[c] = metrics_get(METRIC_COUNTER, "quern_http_requests_total", labels, "answered requests");
+            s->stats[i].classes[c] =
+                metrics_get(METRIC_COUNTER, "quern_http_requests_total", labels, "answered requests");
         }
         snprintf(labels, sizeof labels, "route=\"%s\"", name);
-        s->stats[i].seconds = metrics_get(METRIC_HISTOGRAM, "quern_http_request_seconds", labels, "time from the headers to the last byte");
+        s->stats[i].seconds = metrics_get(METRIC_HISTOGRAM, "quern_http_request_seconds", labels,
+                                          "time from the headers to the last byte");
     }
     s->parked = metrics_get(METRIC_GAUGE, "quern_http_parked", "", "requests parked without a thread");
     s->streams = metrics_get(METRIC_GAUGE, "quern_http_streams", "", "replies going out piece by piece");
     s->connections = metrics_get(METRIC_GAUGE, "quern_http_connections", "", "open connections");
     s->sent_bytes = metrics_get(METRIC_COUNTER, "quern_http_sent_bytes_total", "", "bytes of reply bodies");
-    s->client_gone = metrics_get(METRIC_COUNTER, "quern_http_client_gone_total", "", "clients that left while their request was parked");
-    s->cut_streams = metrics_get(METRIC_COUNTER, "quern_http_streams_cut_total", "", "streamed replies cut by an error");
+    s->client_gone = metrics_get(METRIC_COUNTER, "quern_http_client_gone_total", "",
+                                 "clients that left while their request was parked");
+    s->cut_streams =
+        metrics_get(METRIC_COUNTER, "quern_http_streams_cut_total", "", "streamed replies cut by an error");
     return 0;
 }
 
@@ -634,7 +666,8 @@ static int read_settings(struct server *s, struct err *e)
     return rc;
 }
 
-static int add_listener(struct server *s, const char *key, const char *at, bool admin, char *address, size_t n, struct err *e)
+static int add_listener(struct server *s, const char *key, const char *at, bool admin, char *address,
+                        size_t n, struct err *e)
 {
     struct listener *l = &s->listeners[s->nlisteners];
     *l = (struct listener){s, NULL, -1, admin};
@@ -650,20 +683,25 @@ static int start_daemon(struct server *s, struct listener *l, struct err *e)
     struct MHD_OptionItem options[8] = {
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)config.http_max_header, NULL},
         /* the acceptor keeps to the limit; what it hands over at once may pass it by a little */
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(config.http_max_connections + 128 * config.http_threads), NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(config.http_max_connections + 128 * config.http_threads),
+         NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, 0, NULL},
         {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL}};
     uint32_t n = 4;
     if (pool)
-        options[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)config.http_threads, NULL};
+        options[n++] =
+            (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)config.http_threads, NULL};
     if (tls) {
         options[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, tls_callback()};
         options[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, TLS_PRIORITIES};
     }
     options[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-    l->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET | (tls ? MHD_USE_TLS : 0), 0, NULL, NULL,
-                                 on_request, s, MHD_OPTION_ARRAY, options, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-                                 on_connection, l, MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, s, MHD_OPTION_END);
+    l->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+                                     MHD_USE_NO_LISTEN_SOCKET | (tls ? MHD_USE_TLS : 0),
+                                 0, NULL, NULL, on_request, s, MHD_OPTION_ARRAY, options,
+                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+                                 on_connection, l, MHD_OPTION_URI_LOG_CALLBACK, on_target, s,
+                                 MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, s, MHD_OPTION_END);
     return l->daemon ? 0 : err_set(e, ERR_INTERNAL, NULL, "the HTTP library did not start");
 }
 
@@ -674,7 +712,8 @@ static void stop_daemons(struct server *s)
             MHD_stop_daemon(s->listeners[i].daemon);
 }
 
-int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n, struct err *e)
+int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n,
+                 struct err *e)
 {
     struct server *s = calloc(1, sizeof *s);
     char address[300], admin_address[300];
@@ -697,7 +736,8 @@ int server_start(const struct server_options *o, struct server **ret, char *ret_
     if (!rc)
         rc = add_listener(s, "http.listen", o->listen, false, address, sizeof address, e);
     if (!rc && config.http_admin_listen[0])
-        rc = add_listener(s, "http.admin_listen", config.http_admin_listen, true, admin_address, sizeof admin_address, e);
+        rc = add_listener(s, "http.admin_listen", config.http_admin_listen, true, admin_address,
+                          sizeof admin_address, e);
     if (rc) {
         destroy(s);
         return rc;
@@ -746,7 +786,8 @@ void server_stop(struct server *s)
         return;
     atomic_store(&s->stopping, true);
     acceptor_stop(s->acceptor);
-    while (atomic_load(&s->suspended) > 0) { /* workers finish what they have; parked ones are woken, again until none is left */
+    while (atomic_load(&s->suspended) >
+           0) { /* workers finish what they have; parked ones are woken, again until none is left */
         watch_fire_all(s->watch, PARK_STOP);
         sys_sleep_ms(1);
     }

@@ -18,7 +18,7 @@ struct server;
 struct server_options {
     struct service *service;
     struct identities *identities;
-    const char *listen;              /* HOST:PORT */
+    const char *listen; /* HOST:PORT */
     /* Adds members to the object of /readyz (sandbox level and reason, ...); any thread, must not block. NULL: nothing to add. */
     void (*status)(void *arg, struct json_write *w);
     void *status_arg;
@@ -26,7 +26,8 @@ struct server_options {
 
 /* Binds and serves. ret_address is filled with the URL (https:// with TLS). ERR_INVALID for a bad address, certificate or list in the configuration, or plain
  * HTTP on an address that is not loopback without http.plain_non_loopback. */
-int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n, struct err *e) MUST_USE;
+int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n,
+                 struct err *e) MUST_USE;
 /* Reads the certificate again; on error the one in use stays. Blocks on files. */
 int server_reload(struct server *s, struct err *e) MUST_USE;
 /* Answers that go out piece by piece now. */

@@ -53,17 +53,20 @@ static int raw_piece(struct stream *s, size_t soft, struct err *e)
 }
 
 /* Encodes rows [s->next, to) of the window; encoders count from the window's first row, everything here from the result's. */
-static int encode_rows(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next, struct err *e)
+static int encode_rows(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next,
+                       struct err *e)
 {
     uint64_t next;
-    int rc = s->rows->encoder->rows(&s->rows->options, &s->encode, w, s->next - w->first_row, to - w->first_row, soft, &s->out, &next, e);
+    int rc = s->rows->encoder->rows(&s->rows->options, &s->encode, w, s->next - w->first_row,
+                                    to - w->first_row, soft, &s->out, &next, e);
     if (!rc)
         *ret_next = w->first_row + next;
     return rc;
 }
 
 /* Keeps to byte_limit: the row that would pass it is left out, unless it is the first. */
-static int encode(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next, struct err *e)
+static int encode(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next,
+                  struct err *e)
 {
     uint64_t limit = s->rows->byte_limit;
     if (!limit)
@@ -167,7 +170,8 @@ int stream_fill(struct stream *s, struct segment_scratch *x, size_t soft, struct
             break;
         case STREAM_TAIL:
             if (r->tail && !r->raw && r->encoder->tail)
-                rc = r->encoder->tail(&r->options, &s->encode, segment_schema(rows_segment(r->rows)), &s->out, e);
+                rc = r->encoder->tail(&r->options, &s->encode, segment_schema(rows_segment(r->rows)), &s->out,
+                                      e);
             s->step = STREAM_SUFFIX;
             break;
         case STREAM_SUFFIX:

@@ -17,14 +17,14 @@
 #include "base/metrics.h"
 #include "base/sys.h"
 
-#define CHAIN_MAX 16u
+#define CHAIN_MAX  16u
 #define RETIRED_NS (3600 * 1000000000ll)
 
 struct certificate {
     gnutls_pcert_st chain[CHAIN_MAX];
     unsigned n;
     gnutls_privkey_t key;
-    gnutls_datum_t pem;             /* the chain's file, to tell a change */
+    gnutls_datum_t pem; /* the chain's file, to tell a change */
     unsigned char key_id[64];
     size_t key_id_len;
     int64_t retired_ns;
@@ -38,8 +38,9 @@ struct tls {
 
 static _Atomic(struct certificate *) current;
 
-static int on_certificate(gnutls_session_t session, const gnutls_datum_t *authorities, int nauthorities, const gnutls_pk_algorithm_t *algorithms,
-                          int nalgorithms, gnutls_pcert_st **chain, unsigned *n, gnutls_privkey_t *key)
+static int on_certificate(gnutls_session_t session, const gnutls_datum_t *authorities, int nauthorities,
+                          const gnutls_pk_algorithm_t *algorithms, int nalgorithms, gnutls_pcert_st **chain,
+                          unsigned *n, gnutls_privkey_t *key)
 {
     struct certificate *c = atomic_load_explicit(&current, memory_order_acquire);
     (void)session;
@@ -90,9 +91,11 @@ static bool belongs(struct certificate *c)
     if (gnutls_pubkey_init(&public))
         return false;
     c->key_id_len = sizeof c->key_id;
-    bool same = gnutls_pubkey_import_privkey(public, c->key, 0, 0) == 0 && gnutls_pubkey_get_key_id(public, GNUTLS_KEYID_USE_SHA256, other, &n) == 0 &&
-                gnutls_pubkey_get_key_id(c->chain[0].pubkey, GNUTLS_KEYID_USE_SHA256, c->key_id, &c->key_id_len) == 0 && n == c->key_id_len &&
-                memcmp(other, c->key_id, n) == 0;
+    bool same = gnutls_pubkey_import_privkey(public, c->key, 0, 0) == 0 &&
+                gnutls_pubkey_get_key_id(public, GNUTLS_KEYID_USE_SHA256, other, &n) == 0 &&
+                gnutls_pubkey_get_key_id(c->chain[0].pubkey, GNUTLS_KEYID_USE_SHA256, c->key_id,
+                                         &c->key_id_len) == 0 &&
+                n == c->key_id_len && memcmp(other, c->key_id, n) == 0;
     gnutls_pubkey_deinit(public);
     return same;
 }
@@ -104,7 +107,9 @@ static void note_expiry(const struct certificate *c)
         return;
     if (gnutls_x509_crt_import(first, &c->chain[0].cert, GNUTLS_X509_FMT_DER) == 0) {
         int64_t until = (int64_t)gnutls_x509_crt_get_expiration_time(first), now = sys_wall_ms() / 1000;
-        metric_set(metrics_get(METRIC_GAUGE, "quern_http_tls_expires_seconds", "", "unix time at which the listener's certificate expires"), until);
+        metric_set(metrics_get(METRIC_GAUGE, "quern_http_tls_expires_seconds", "",
+                               "unix time at which the listener's certificate expires"),
+                   until);
         if (until < now)
             log_event(LOG_WARN, "http", "the TLS certificate has expired", NULL);
         else if (until < now + 14 * 86400)
@@ -123,17 +128,23 @@ static int load(const struct tls *t, struct certificate **ret, struct err *e)
     int rc = gnutls_load_file(t->certificate, &c->pem);
     if (rc)
         rc = err_set(e, ERR_INVALID, NULL, "http.tls_certificate: the file cannot be read");
-    else if ((rc = gnutls_pcert_list_import_x509_raw(c->chain, &n, &c->pem, GNUTLS_X509_FMT_PEM, 0)) != 0 || n == 0)
-        rc = err_set(e, ERR_INVALID, NULL, "http.tls_certificate: no certificates in PEM form, or more than %u (%s)", CHAIN_MAX, gnutls_strerror(rc));
+    else if ((rc = gnutls_pcert_list_import_x509_raw(c->chain, &n, &c->pem, GNUTLS_X509_FMT_PEM, 0)) != 0 ||
+             n == 0)
+        rc = err_set(e, ERR_INVALID, NULL,
+                     "http.tls_certificate: no certificates in PEM form, or more than %u (%s)", CHAIN_MAX,
+                     gnutls_strerror(rc));
     else
         c->n = n;
     if (!rc && gnutls_load_file(t->key, &key))
         rc = err_set(e, ERR_INVALID, NULL, "http.tls_key: the file cannot be read");
     int why = 0;
-    if (!rc && ((why = gnutls_privkey_init(&c->key)) != 0 || (why = gnutls_privkey_import_x509_raw(c->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0)) != 0))
-        rc = err_set(e, ERR_INVALID, NULL, "http.tls_key: no private key in PEM form (%s)", gnutls_strerror(why));
+    if (!rc && ((why = gnutls_privkey_init(&c->key)) != 0 ||
+                (why = gnutls_privkey_import_x509_raw(c->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0)) != 0))
+        rc = err_set(e, ERR_INVALID, NULL, "http.tls_key: no private key in PEM form (%s)",
+                     gnutls_strerror(why));
     if (!rc && !belongs(c))
-        rc = err_set(e, ERR_INVALID, NULL, "http.tls_key: the key does not belong to the certificate of http.tls_certificate");
+        rc = err_set(e, ERR_INVALID, NULL,
+                     "http.tls_key: the key does not belong to the certificate of http.tls_certificate");
     if (key.data) {
         gnutls_memset(key.data, 0, key.size);
         gnutls_free(key.data);

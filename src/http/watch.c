@@ -25,27 +25,35 @@
 #include "base/log.h"
 #include "base/sys.h"
 
-#define SWEEP_NS 250000000ll
-#define LINGER_NS 2000000000ll
+#define SWEEP_NS     250000000ll
+#define LINGER_NS    2000000000ll
 #define LINGER_BYTES (64u << 20)
-#define LINGER_MAX 256
-#define FIRE_MAX 64
-#define YOUNG_NS 50000000ll /* most parks are over by then: before it nothing is spent on their sockets and memory */
+#define LINGER_MAX   256
+#define FIRE_MAX     64
+#define YOUNG_NS                                                                                             \
+    50000000ll /* most parks are over by then: before it nothing is spent on their sockets and memory */
 
-struct slot { struct park *park; uint32_t generation, next_free; };
-struct lingering { int fd; int64_t until_ns; uint64_t bytes; };
+struct slot {
+    struct park *park;
+    uint32_t generation, next_free;
+};
+struct lingering {
+    int fd;
+    int64_t until_ns;
+    uint64_t bytes;
+};
 
 struct watch {
     pthread_mutex_t lock;
     struct park **heap;
     uint32_t nheap, heap_cap;
     struct slot *slots;
-    uint32_t nslots, free_slot; /* index + 1 */
+    uint32_t nslots, free_slot;       /* index + 1 */
     struct park *young, **young_tail; /* the oldest first */
     struct watch_conn *conns;
     struct lingering lingering[LINGER_MAX];
     uint32_t nlingering;
-    int64_t sleeping_until;     /* 0: awake */
+    int64_t sleeping_until; /* 0: awake */
     bool stop;
     int epoll, event;
     pthread_t thread;
@@ -175,7 +183,8 @@ static void grow_up(struct watch *w, int64_t now)
             if (!refused[n]) {
                 struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLONESHOT};
                 ev.data.u64 = (uint64_t)p->slot << 32 | w->slots[p->slot - 1].generation;
-                (void)epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &ev); /* if not, its client's end goes unnoticed */
+                (void)epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd,
+                                &ev); /* if not, its client's end goes unnoticed */
             }
             batch[n++] = park_ref(p);
         }
@@ -296,7 +305,8 @@ static uint64_t acknowledged(int fd)
 {
     struct tcp_info info;
     socklen_t n = sizeof info;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0 || n < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked)
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0 ||
+        n < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked)
         return 0;
     return info.tcpi_bytes_acked;
 }

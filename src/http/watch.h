@@ -12,10 +12,11 @@
 
 /* Of one connection; lives from accept to close. The thread that owns the connection stores, the sweep reads. */
 struct watch_conn {
-    _Atomic int64_t deadline_ns;   /* 0 none; when it has passed the socket is shut down */
-    _Atomic int64_t age_ns;        /* 0 none; a second, final one */
-    _Atomic int64_t stall_ns;      /* not 0: deadline_ns is a stall: it moves on by this much as long as the peer acknowledges bytes */
-    uint64_t acked;                /* sweep's */
+    _Atomic int64_t deadline_ns; /* 0 none; when it has passed the socket is shut down */
+    _Atomic int64_t age_ns;      /* 0 none; a second, final one */
+    _Atomic int64_t
+        stall_ns; /* not 0: deadline_ns is a stall: it moves on by this much as long as the peer acknowledges bytes */
+    uint64_t acked; /* sweep's */
     int fd;
     struct watch_conn *next, **prev; /* guarded by the watch's lock */
 };
@@ -26,8 +27,10 @@ int watch_start(struct watch **ret, struct err *e) MUST_USE;
 /* Joins; nothing may be parked any more. NULL allowed. */
 void watch_stop(struct watch *w);
 
-void watch_add(struct watch *w, struct park *p);     /* any thread */
-void watch_remove(struct watch *w, struct park *p);  /* any thread; afterwards the watch will not fire it (it may be firing it now) */
+void watch_add(struct watch *w, struct park *p); /* any thread */
+void watch_remove(
+    struct watch *w,
+    struct park *p); /* any thread; afterwards the watch will not fire it (it may be firing it now) */
 void watch_fire_all(struct watch *w, enum park_reason why);
 
 void watch_conn_add(struct watch *w, struct watch_conn *c);

@@ -7,7 +7,9 @@
 #include <signal.h>
 #include <stdlib.h>
 
-struct lane { struct work *head, **tail; };
+struct lane {
+    struct work *head, **tail;
+};
 
 struct workers {
     pthread_mutex_t lock;

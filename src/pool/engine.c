@@ -22,7 +22,7 @@
 #include "pool/pool_int.h"
 
 #define JOB_ARENA (160u * 1024u * 1024u)
-#define REAP_NS MS_NS(2000)
+#define REAP_NS   MS_NS(2000)
 
 /* ---- ends ---- */
 
@@ -33,11 +33,16 @@ void engine__death_text(struct engine *x, char *out, size_t n)
     int code = x->exit_code, status = x->exit_status;
     pthread_mutex_unlock(&x->pool->mu);
     const char *name = code == CLD_KILLED || code == CLD_DUMPED ? sigabbrev_np(status) : NULL;
-    if (!dead) (void)snprintf(out, n, "engine process closed its connection");
-    else if (code == CLD_EXITED) (void)snprintf(out, n, "engine process ended early with exit code %d", status);
-    else if (name) (void)snprintf(out, n, "engine process was killed by SIG%s", name);
-    else if (code == CLD_KILLED || code == CLD_DUMPED) (void)snprintf(out, n, "engine process was killed by signal %d", status);
-    else (void)snprintf(out, n, "engine process ended");
+    if (!dead)
+        (void)snprintf(out, n, "engine process closed its connection");
+    else if (code == CLD_EXITED)
+        (void)snprintf(out, n, "engine process ended early with exit code %d", status);
+    else if (name)
+        (void)snprintf(out, n, "engine process was killed by SIG%s", name);
+    else if (code == CLD_KILLED || code == CLD_DUMPED)
+        (void)snprintf(out, n, "engine process was killed by signal %d", status);
+    else
+        (void)snprintf(out, n, "engine process ended");
 }
 
 static void job_over(struct engine *x, bool reusable)
@@ -52,7 +57,8 @@ static void job_over(struct engine *x, bool reusable)
     pthread_mutex_unlock(&x->pool->mu);
 }
 
-static int end_with(struct engine *x, struct engine_event *ret, enum engine_event_type type, const char *sqlstate, const char *text)
+static int end_with(struct engine *x, struct engine_event *ret, enum engine_event_type type,
+                    const char *sqlstate, const char *text)
 {
     job_over(x, false);
     ret->type = type;
@@ -86,14 +92,20 @@ static int gone(struct engine *x, struct engine_event *ret)
         (void)engine__await_death(x, sys_mono_ns() + REAP_NS);
     }
     pthread_mutex_lock(&x->pool->mu);
-    if (x->reason == REASON_NONE) x->reason = REASON_CRASHED;
+    if (x->reason == REASON_NONE)
+        x->reason = REASON_CRASHED;
     enum pool_reason why = x->reason;
     pthread_mutex_unlock(&x->pool->mu);
     char text[160];
-    if (closed) (void)snprintf(text, sizeof text, "engine process closed its connection");
-    else engine__death_text(x, text, sizeof text);
-    if (why == REASON_KILLED) return end_with(x, ret, ENGINE_KILLED, "57014", "engine process was killed to cancel its query");
-    if (why == REASON_CLOSED) return end_with(x, ret, ENGINE_CRASHED, "57P01", "engine process was killed because the daemon stops");
+    if (closed)
+        (void)snprintf(text, sizeof text, "engine process closed its connection");
+    else
+        engine__death_text(x, text, sizeof text);
+    if (why == REASON_KILLED)
+        return end_with(x, ret, ENGINE_KILLED, "57014", "engine process was killed to cancel its query");
+    if (why == REASON_CLOSED)
+        return end_with(x, ret, ENGINE_CRASHED, "57P01",
+                        "engine process was killed because the daemon stops");
     return end_with(x, ret, ENGINE_CRASHED, "XX000", text);
 }
 
@@ -114,11 +126,13 @@ static int send_failed(struct engine *x, struct engine_event *ret, int rc)
 void engine__job_clear(struct engine *x)
 {
     for (int i = 0; i < WIRE_SLOTS; i++)
-        if (!x->slots[i].given) slot__drop(&x->slots[i]);
+        if (!x->slots[i].given)
+            slot__drop(&x->slots[i]);
     x->batch_slot = -1;
     arena_free(x->arena);
     x->arena = NULL;
-    if (x->link.used == x->link.rx.len) link__free(&x->link);
+    if (x->link.used == x->link.rx.len)
+        link__free(&x->link);
 }
 
 /* ---- cancel ---- */
@@ -126,9 +140,11 @@ void engine__job_clear(struct engine *x)
 /* Under send_mu. */
 static int send_cancel_locked(struct engine *x, bool wait)
 {
-    if (!x->job_live || x->cancel_sent || atomic_load(&x->cancel) == 0) return 0;
+    if (!x->job_live || x->cancel_sent || atomic_load(&x->cancel) == 0)
+        return 0;
     CLEANUP_BUF struct buf b = BUF_INIT(64);
-    if (wire_put_cancel(&b, x->job)) return ERR_NOMEM;
+    if (wire_put_cancel(&b, x->job))
+        return ERR_NOMEM;
     if (wait) {
         int rc = link__send(x, &b, -1);
         x->cancel_sent = rc == 0;
@@ -152,7 +168,8 @@ void engine_cancel(struct engine *x, bool kill_now)
     ASSERT(x->magic == ENGINE_MAGIC);
     struct pool *p = x->pool;
     int before = 0, want = kill_now ? 2 : 1;
-    while (before < want && !atomic_compare_exchange_weak(&x->cancel, &before, want)) {}
+    while (before < want && !atomic_compare_exchange_weak(&x->cancel, &before, want)) {
+    }
     pthread_mutex_lock(&p->mu);
     bool wake = false;
     if (kill_now) {
@@ -162,11 +179,13 @@ void engine_cancel(struct engine *x, bool kill_now)
         wake = true;
     }
     pthread_mutex_unlock(&p->mu);
-    if (wake) spawner__wake(p);
+    if (wake)
+        spawner__wake(p);
     if (!kill_now && pthread_mutex_trylock(&x->send_mu) == 0) {
         int rc = send_cancel_locked(x, false);
         pthread_mutex_unlock(&x->send_mu);
-        if (rc == ERR_IO) engine__kill(x, REASON_KILLED);
+        if (rc == ERR_IO)
+            engine__kill(x, REASON_KILLED);
     }
     uint64_t one = 1;
     ssize_t n = write(x->wake, &one, sizeof one);
@@ -187,14 +206,17 @@ void engine_liar(struct engine *x, const char *text)
 static int give(struct engine *x, uint32_t slot, struct err *e)
 {
     int rc = slot__make(&x->slots[slot], e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     CLEANUP_BUF struct buf b = BUF_INIT(64);
     rc = wire_put_memfd(&b, x->job, slot);
-    if (rc) return err_set(e, rc, NULL, "out of memory");
+    if (rc)
+        return err_set(e, rc, NULL, "out of memory");
     pthread_mutex_lock(&x->send_mu);
     rc = link__send(x, &b, x->slots[slot].fd);
     pthread_mutex_unlock(&x->send_mu);
-    if (rc == 0) x->slots[slot].given = true;
+    if (rc == 0)
+        x->slots[slot].given = true;
     return rc;
 }
 
@@ -209,17 +231,25 @@ int engine_start(struct engine *x, const struct wire_job *job, struct err *e)
     struct pool *p = x->pool;
     CLEANUP_BUF struct buf b = BUF_INIT(8u + (size_t)wire_ceiling(WIRE_JOB));
     int rc = wire_put_job(&b, job);
-    if (rc) return err_set(e, rc, rc == ERR_LIMIT ? "54000" : NULL, rc == ERR_LIMIT ? "the statement and its parameters are too long for an engine" : "out of memory");
+    if (rc)
+        return err_set(e, rc, rc == ERR_LIMIT ? "54000" : NULL,
+                       rc == ERR_LIMIT ? "the statement and its parameters are too long for an engine"
+                                       : "out of memory");
     engine__job_clear(x);
     x->arena = arena_new(JOB_ARENA);
-    if (!x->arena) return err_set(e, ERR_NOMEM, NULL, "out of memory");
+    if (!x->arena)
+        return err_set(e, ERR_NOMEM, NULL, "out of memory");
     pthread_mutex_lock(&p->mu);
     ASSERT(x->state == STATE_BUSY && !x->running);
-    if (atomic_load(&x->cancel)) rc = err_set(e, ERR_CANCELED, "57014", "canceled before it started");
-    else if (x->killed || x->dead || !x->reusable) rc = err_set(e, ERR_ENGINE, "XX000", "this engine process cannot take another job");
-    else x->running = true;
+    if (atomic_load(&x->cancel))
+        rc = err_set(e, ERR_CANCELED, "57014", "canceled before it started");
+    else if (x->killed || x->dead || !x->reusable)
+        rc = err_set(e, ERR_ENGINE, "XX000", "this engine process cannot take another job");
+    else
+        x->running = true;
     pthread_mutex_unlock(&p->mu);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     x->planned = x->has_columns = x->reusable = x->liar = false;
     x->plan_only = job->plan_only;
     x->row_limit = job->row_limit;
@@ -234,15 +264,19 @@ int engine_start(struct engine *x, const struct wire_job *job, struct err *e)
     rc = link__send(x, &b, -1);
     pthread_mutex_unlock(&x->send_mu);
     for (uint32_t i = 0; i < WIRE_SLOTS && rc == 0 && !job->plan_only; i++)
-        if (!x->slots[i].given) rc = give(x, i, e);
+        if (!x->slots[i].given)
+            rc = give(x, i, e);
     x->last_frame_ns = sys_mono_ns();
-    if (rc == 0) return 0;
-    if (ours(rc)) return give_up(x, rc);
+    if (rc == 0)
+        return 0;
+    if (ours(rc))
+        return give_up(x, rc);
     /* The child is gone or does not read: engine_next tells, in the same words as later on. */
     if (rc == ERR_TIMEOUT) {
         struct engine_event ev;
         (void)hung(x, &ev);
-        if (e) *e = ev.failed.error;
+        if (e)
+            *e = ev.failed.error;
         return ERR_ENGINE;
     }
     return 0;
@@ -253,9 +287,12 @@ int engine_start(struct engine *x, const struct wire_job *job, struct err *e)
 static int on_planned(struct engine *x, const uint8_t *p, uint32_t n, struct engine_event *ret)
 {
     struct wire_planned *m = &ret->planned;
-    if (x->planned) return lied(x, ret, "planned twice");
-    if (wire_get_planned(p, n, x->arena, m)) return lied(x, ret, "PLANNED does not decode");
-    if (m->job != x->job) return lied(x, ret, "an answer to another job");
+    if (x->planned)
+        return lied(x, ret, "planned twice");
+    if (wire_get_planned(p, n, x->arena, m))
+        return lied(x, ret, "PLANNED does not decode");
+    if (m->job != x->job)
+        return lied(x, ret, "an answer to another job");
     x->planned = true;
     x->planned_kind = m->kind;
     x->has_columns = m->schema && m->schema->ncolumns > 0;
@@ -266,26 +303,37 @@ static int on_planned(struct engine *x, const uint8_t *p, uint32_t n, struct eng
 /* Adds rows; false when the limits of the job are passed. */
 static bool count_rows(struct engine *x, uint64_t rows, uint64_t bytes)
 {
-    if (__builtin_add_overflow(x->rows, rows, &x->rows) || __builtin_add_overflow(x->bytes, bytes, &x->bytes)) return false;
-    if (x->max_rows && x->rows > x->max_rows) return false;
-    if (x->max_bytes && x->bytes > x->max_bytes && x->bytes - x->max_bytes > slot__size()) return false;
+    if (__builtin_add_overflow(x->rows, rows, &x->rows) || __builtin_add_overflow(x->bytes, bytes, &x->bytes))
+        return false;
+    if (x->max_rows && x->rows > x->max_rows)
+        return false;
+    if (x->max_bytes && x->bytes > x->max_bytes && x->bytes - x->max_bytes > slot__size())
+        return false;
     return x->planned_kind != WIRE_KIND_ROWS || x->row_limit < 0 || x->rows <= (uint64_t)x->row_limit;
 }
 
 static int on_batch(struct engine *x, const uint8_t *p, uint32_t n, struct engine_event *ret, struct err *e)
 {
     struct wire_batch m;
-    if (wire_get_batch(p, n, &m)) return lied(x, ret, "BATCH does not decode");
-    if (m.job != x->job) return lied(x, ret, "an answer to another job");
-    if (!x->planned) return lied(x, ret, "a batch before the plan");
-    if (!x->has_columns) return lied(x, ret, "a batch of a statement without columns");
-    if (m.slot >= WIRE_SLOTS || !x->slots[m.slot].given) return lied(x, ret, "a batch in memory that it was not given");
+    if (wire_get_batch(p, n, &m))
+        return lied(x, ret, "BATCH does not decode");
+    if (m.job != x->job)
+        return lied(x, ret, "an answer to another job");
+    if (!x->planned)
+        return lied(x, ret, "a batch before the plan");
+    if (!x->has_columns)
+        return lied(x, ret, "a batch of a statement without columns");
+    if (m.slot >= WIRE_SLOTS || !x->slots[m.slot].given)
+        return lied(x, ret, "a batch in memory that it was not given");
     x->slots[m.slot].given = false;
-    if (!count_rows(x, m.rows, m.body_len)) return lied(x, ret, "more rows or bytes than the job allows");
+    if (!count_rows(x, m.rows, m.body_len))
+        return lied(x, ret, "more rows or bytes than the job allows");
     const char *lie = NULL;
     int rc = slot__seal(&x->slots[m.slot], &m, &ret->batch, &lie, e);
-    if (rc == ERR_CORRUPT) return lied(x, ret, lie);
-    if (rc) return give_up(x, rc);
+    if (rc == ERR_CORRUPT)
+        return lied(x, ret, lie);
+    if (rc)
+        return give_up(x, rc);
     x->batch_slot = (int)m.slot;
     ret->type = ENGINE_BATCH;
     return 0;
@@ -295,9 +343,11 @@ static int on_batch(struct engine *x, const uint8_t *p, uint32_t n, struct engin
 static int take_inline(struct engine *x, struct wire_done *m, uint64_t *ret_rows)
 {
     uint8_t *index = arena_alloc(x->arena, m->index_len), *body = arena_alloc(x->arena, m->body_len);
-    if (!index || !body) return ERR_NOMEM;
+    if (!index || !body)
+        return ERR_NOMEM;
     memcpy(index, m->index, m->index_len);
-    if (m->body_len) memcpy(body, m->body, m->body_len);
+    if (m->body_len)
+        memcpy(body, m->body, m->body_len);
     memcpy(ret_rows, index + 16, sizeof *ret_rows);
     m->index = index;
     m->body = body;
@@ -307,19 +357,28 @@ static int take_inline(struct engine *x, struct wire_done *m, uint64_t *ret_rows
 static int on_done(struct engine *x, const uint8_t *p, uint32_t n, struct engine_event *ret, struct err *e)
 {
     struct wire_done *m = &ret->done;
-    if (wire_get_done(p, n, m)) return lied(x, ret, "DONE does not decode");
-    if (m->job != x->job) return lied(x, ret, "an answer to another job");
-    if (!x->planned) return lied(x, ret, "done before the plan");
+    if (wire_get_done(p, n, m))
+        return lied(x, ret, "DONE does not decode");
+    if (m->job != x->job)
+        return lied(x, ret, "an answer to another job");
+    if (!x->planned)
+        return lied(x, ret, "done before the plan");
     uint64_t rows = 0;
     if (m->index_len || m->body_len) {
-        if (!x->has_columns || x->plan_only) return lied(x, ret, "rows of a statement that has none");
-        if (m->index_len < batch_index_size(0, 0)) return lied(x, ret, "index length out of range");
-        if (m->body_len > x->inline_max) return lied(x, ret, "an inline result that is too large");
+        if (!x->has_columns || x->plan_only)
+            return lied(x, ret, "rows of a statement that has none");
+        if (m->index_len < batch_index_size(0, 0))
+            return lied(x, ret, "index length out of range");
+        if (m->body_len > x->inline_max)
+            return lied(x, ret, "an inline result that is too large");
         int rc = take_inline(x, m, &rows);
-        if (rc) return give_up(x, err_set(e, rc, NULL, "out of memory"));
+        if (rc)
+            return give_up(x, err_set(e, rc, NULL, "out of memory"));
     }
-    if (!count_rows(x, rows, m->body_len)) return lied(x, ret, "more rows or bytes than the job allows");
-    if (m->rows != x->rows) return lied(x, ret, "row counts that do not add up");
+    if (!count_rows(x, rows, m->body_len))
+        return lied(x, ret, "more rows or bytes than the job allows");
+    if (m->rows != x->rows)
+        return lied(x, ret, "row counts that do not add up");
     job_over(x, m->reusable);
     ret->type = ENGINE_DONE;
     return 0;
@@ -328,27 +387,42 @@ static int on_done(struct engine *x, const uint8_t *p, uint32_t n, struct engine
 static int on_failed(struct engine *x, const uint8_t *p, uint32_t n, struct engine_event *ret)
 {
     struct wire_failed *m = &ret->failed;
-    if (wire_get_failed(p, n, m)) return lied(x, ret, "FAILED does not decode");
-    if (m->job != x->job) return lied(x, ret, "an answer to another job");
+    if (wire_get_failed(p, n, m))
+        return lied(x, ret, "FAILED does not decode");
+    if (m->job != x->job)
+        return lied(x, ret, "an answer to another job");
     job_over(x, m->reusable && m->kind != WIRE_FAIL_FATAL);
     ret->type = ENGINE_FAILED;
     return 0;
 }
 
-static int on_frame(struct engine *x, enum wire_type t, const uint8_t *p, uint32_t n, struct engine_event *ret, struct err *e)
+static int on_frame(struct engine *x, enum wire_type t, const uint8_t *p, uint32_t n,
+                    struct engine_event *ret, struct err *e)
 {
     x->last_frame_ns = sys_mono_ns();
     switch (t) {
-    case WIRE_PLANNED: return on_planned(x, p, n, ret);
-    case WIRE_BATCH: return on_batch(x, p, n, ret, e);
-    case WIRE_DONE: return on_done(x, p, n, ret, e);
-    case WIRE_FAILED: return on_failed(x, p, n, ret);
+    case WIRE_PLANNED:
+        return on_planned(x, p, n, ret);
+    case WIRE_BATCH:
+        return on_batch(x, p, n, ret, e);
+    case WIRE_DONE:
+        return on_done(x, p, n, ret, e);
+    case WIRE_FAILED:
+        return on_failed(x, p, n, ret);
     case WIRE_BEAT:
-        if (wire_get_beat(p, n, &ret->beat)) return lied(x, ret, "BEAT does not decode");
-        if (ret->beat.job != x->job) return lied(x, ret, "an answer to another job");
+        if (wire_get_beat(p, n, &ret->beat))
+            return lied(x, ret, "BEAT does not decode");
+        if (ret->beat.job != x->job)
+            return lied(x, ret, "an answer to another job");
         ret->type = ENGINE_BEAT;
         return 0;
-    case WIRE_SETUP: case WIRE_JOB: case WIRE_MEMFD: case WIRE_CANCEL: case WIRE_QUIT: case WIRE_READY: break;
+    case WIRE_SETUP:
+    case WIRE_JOB:
+    case WIRE_MEMFD:
+    case WIRE_CANCEL:
+    case WIRE_QUIT:
+    case WIRE_READY:
+        break;
     }
     return lied(x, ret, "a frame out of turn");
 }
@@ -356,13 +430,16 @@ static int on_frame(struct engine *x, enum wire_type t, const uint8_t *p, uint32
 /* Gives back the batch the caller has looked at, and its credit. 0 to go on, 1 when *ret holds the end. */
 static int recycle(struct engine *x, struct engine_event *ret, struct err *e)
 {
-    if (x->batch_slot < 0) return 0;
+    if (x->batch_slot < 0)
+        return 0;
     uint32_t slot = (uint32_t)x->batch_slot;
     x->batch_slot = -1;
     slot__drop(&x->slots[slot]);
     int rc = give(x, slot, e);
-    if (rc == 0 || rc == ERR_END) return 0; /* gone: frames that it sent before are still read */
-    if (ours(rc)) return give_up(x, rc);
+    if (rc == 0 || rc == ERR_END)
+        return 0; /* gone: frames that it sent before are still read */
+    if (ours(rc))
+        return give_up(x, rc);
     (void)send_failed(x, ret, rc);
     return 1;
 }
@@ -373,33 +450,45 @@ int engine_next(struct engine *x, int64_t deadline_ns, struct engine_event *ret,
     pthread_mutex_lock(&x->send_mu);
     bool live = x->job_live;
     pthread_mutex_unlock(&x->send_mu);
-    if (!live) return err_set(e, ERR_INTERNAL, "XX000", "no job is running in this engine");
-    if (x->liar) return lied(x, ret, x->liar_text);
+    if (!live)
+        return err_set(e, ERR_INTERNAL, "XX000", "no job is running in this engine");
+    if (x->liar)
+        return lied(x, ret, x->liar_text);
     int rc = recycle(x, ret, e);
-    if (rc) return rc > 0 ? 0 : rc;
+    if (rc)
+        return rc > 0 ? 0 : rc;
     for (;;) {
         enum wire_type t;
         const uint8_t *p;
         uint32_t n;
         if (atomic_load(&x->cancel)) {
             rc = send_cancel(x);
-            if (rc == ERR_TIMEOUT) return hung(x, ret);
+            if (rc == ERR_TIMEOUT)
+                return hung(x, ret);
         }
         rc = link__next(x, &t, &p, &n);
-        if (rc == 0) return on_frame(x, t, p, n, ret, e);
-        if (rc == ERR_CORRUPT) return lied(x, ret, "bytes that are no frame");
-        if (rc == ERR_END) return gone(x, ret);
-        if (rc != ERR_WOULDBLOCK) return give_up(x, err_set(e, rc, NULL, "out of memory"));
-        int64_t now = sys_mono_ns(), silence = MS_NS(CONF(engine_silence)), until = x->last_frame_ns + silence;
-        if (now >= until) return hung(x, ret);
+        if (rc == 0)
+            return on_frame(x, t, p, n, ret, e);
+        if (rc == ERR_CORRUPT)
+            return lied(x, ret, "bytes that are no frame");
+        if (rc == ERR_END)
+            return gone(x, ret);
+        if (rc != ERR_WOULDBLOCK)
+            return give_up(x, err_set(e, rc, NULL, "out of memory"));
+        int64_t now = sys_mono_ns(), silence = MS_NS(CONF(engine_silence)),
+                until = x->last_frame_ns + silence;
+        if (now >= until)
+            return hung(x, ret);
         if (now >= deadline_ns) {
             ret->type = ENGINE_TICK;
             return 0;
         }
-        if (deadline_ns < until) until = deadline_ns;
+        if (deadline_ns < until)
+            until = deadline_ns;
         link__wait(x, until);
         /* Not scheduled for a long time (the machine or the daemon was stopped): the child was perhaps stopped as well. */
-        if (sys_mono_ns() > until + silence / 2) x->last_frame_ns = sys_mono_ns();
+        if (sys_mono_ns() > until + silence / 2)
+            x->last_frame_ns = sys_mono_ns();
     }
 }
 

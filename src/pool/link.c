@@ -15,7 +15,7 @@
 #include "pool/pool_int.h"
 
 #define READ_STEP (64u * 1024u)
-#define KEEP_MAX (256u * 1024u) /* a larger buffer is given back between frames */
+#define KEEP_MAX  (256u * 1024u) /* a larger buffer is given back between frames */
 
 void link__init(struct link *l)
 {
@@ -32,7 +32,8 @@ void link__free(struct link *l)
 static int poll_ms(int64_t deadline_ns)
 {
     int64_t left = deadline_ns - sys_mono_ns();
-    if (left <= 0) return 0;
+    if (left <= 0)
+        return 0;
     int64_t ms = left / 1000000 + 1;
     return ms > 60000 ? 60000 : (int)ms;
 }
@@ -41,7 +42,10 @@ int link__send(struct engine *x, const struct buf *frame, int fd)
 {
     size_t at = 0;
     int64_t give_up = sys_mono_ns() + MS_NS(CONF(engine_silence));
-    union { struct cmsghdr align; char room[CMSG_SPACE(sizeof(int))]; } control;
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
     while (at < frame->len) {
         struct iovec iov = {frame->p + at, frame->len - at};
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -61,9 +65,12 @@ int link__send(struct engine *x, const struct buf *frame, int fd)
             give_up = sys_mono_ns() + MS_NS(CONF(engine_silence));
             continue;
         }
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS) return ERR_END;
-        if (sys_mono_ns() >= give_up) return ERR_TIMEOUT;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS)
+            return ERR_END;
+        if (sys_mono_ns() >= give_up)
+            return ERR_TIMEOUT;
         struct pollfd p = {.fd = x->sock, .events = POLLOUT};
         (void)poll(&p, 1, poll_ms(give_up));
     }
@@ -76,14 +83,16 @@ int link__next(struct engine *x, enum wire_type *ret_type, const uint8_t **ret_p
     if (l->used) {
         buf_drop(&l->rx, l->used);
         l->used = 0;
-        if (l->rx.len == 0 && l->rx.cap > KEEP_MAX) buf_free(&l->rx);
+        if (l->rx.len == 0 && l->rx.cap > KEEP_MAX)
+            buf_free(&l->rx);
     }
     for (;;) {
         size_t want = 8;
         if (l->rx.len >= 8) {
             enum wire_type t;
             uint32_t len;
-            if (wire_header((const uint8_t *)l->rx.p, &t, &len) || t < WIRE_READY) return ERR_CORRUPT;
+            if (wire_header((const uint8_t *)l->rx.p, &t, &len) || t < WIRE_READY)
+                return ERR_CORRUPT;
             want = 8 + (size_t)len;
             if (l->rx.len >= want) {
                 l->used = want;
@@ -93,15 +102,19 @@ int link__next(struct engine *x, enum wire_type *ret_type, const uint8_t **ret_p
                 return 0;
             }
         }
-        if (buf_reserve(&l->rx, READ_STEP)) return ERR_NOMEM;
+        if (buf_reserve(&l->rx, READ_STEP))
+            return ERR_NOMEM;
         ssize_t n = recv(x->sock, l->rx.p + l->rx.len, READ_STEP, MSG_DONTWAIT);
         if (n > 0) {
             l->rx.len += (size_t)n;
             continue;
         }
-        if (n == 0) return ERR_END;
-        if (errno == EINTR) continue;
-        if (errno == EAGAIN || errno == EWOULDBLOCK) return ERR_WOULDBLOCK;
+        if (n == 0)
+            return ERR_END;
+        if (errno == EINTR)
+            continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return ERR_WOULDBLOCK;
         return ERR_END;
     }
 }
@@ -120,7 +133,8 @@ void link__wait(struct engine *x, int64_t deadline_ns)
 bool link__quiet(struct engine *x)
 {
     struct link *l = &x->link;
-    if (l->rx.len != l->used) return false;
+    if (l->rx.len != l->used)
+        return false;
     struct pollfd p = {.fd = x->sock, .events = POLLIN};
     return poll(&p, 1, 0) == 0;
 }

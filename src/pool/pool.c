@@ -24,13 +24,14 @@
 
 #define ROOM_WAIT_MS 1000
 
-#define KEY_ARENA (16u * 1024u * 1024u)
+#define KEY_ARENA     (16u * 1024u * 1024u)
 #define CLOSE_WAIT_NS MS_NS(10000)
 
 static const char *const reason_names[REASONS] = {
-    [REASON_NONE] = "",           [REASON_USED] = "used",   [REASON_IDLE] = "idle",     [REASON_RETIRED] = "retired",
-    [REASON_CRASHED] = "crashed", [REASON_HUNG] = "hung",   [REASON_LIED] = "lied",     [REASON_KILLED] = "killed",
-    [REASON_ABANDONED] = "abandoned", [REASON_START] = "start", [REASON_CLOSED] = "closed",
+    [REASON_NONE] = "",           [REASON_USED] = "used",       [REASON_IDLE] = "idle",
+    [REASON_RETIRED] = "retired", [REASON_CRASHED] = "crashed", [REASON_HUNG] = "hung",
+    [REASON_LIED] = "lied",       [REASON_KILLED] = "killed",   [REASON_ABANDONED] = "abandoned",
+    [REASON_START] = "start",     [REASON_CLOSED] = "closed",
 };
 
 /* ---- keys ---- */
@@ -38,7 +39,8 @@ static const char *const reason_names[REASONS] = {
 int pool__key_copy(const struct engine_key *k, struct arena **ret_arena, struct engine_key **ret_key)
 {
     struct arena *a = arena_new(KEY_ARENA);
-    if (!a) return ERR_NOMEM;
+    if (!a)
+        return ERR_NOMEM;
     struct engine_key *c = arena_alloc(a, sizeof *c);
     struct wire_dataset *d = arena_alloc(a, k->ndatasets * sizeof *d);
     bool ok = c && d;
@@ -66,11 +68,16 @@ int pool__key_copy(const struct engine_key *k, struct arena **ret_arena, struct 
 
 bool pool__key_equal(const struct engine_key *a, const struct engine_key *b)
 {
-    if (a->workspace != b->workspace || a->epoch != b->epoch || a->write != b->write || a->ndatasets != b->ndatasets) return false;
-    if (strcmp(a->catalog_path ? a->catalog_path : "", b->catalog_path ? b->catalog_path : "")) return false;
+    if (a->workspace != b->workspace || a->epoch != b->epoch || a->write != b->write ||
+        a->ndatasets != b->ndatasets)
+        return false;
+    if (strcmp(a->catalog_path ? a->catalog_path : "", b->catalog_path ? b->catalog_path : ""))
+        return false;
     for (uint32_t i = 0; i < a->ndatasets; i++) {
         const struct wire_dataset *x = &a->datasets[i], *y = &b->datasets[i];
-        if (x->folder != y->folder || strcmp(x->name, y->name) || strcmp(x->path, y->path) || strcmp(x->format, y->format)) return false;
+        if (x->folder != y->folder || strcmp(x->name, y->name) || strcmp(x->path, y->path) ||
+            strcmp(x->format, y->format))
+            return false;
     }
     return true;
 }
@@ -80,14 +87,18 @@ struct pool_workspace *pool__workspace(struct pool *p, int64_t id)
     size_t lo = 0, hi = p->nworkspaces;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        if (p->workspaces[mid].id < id) lo = mid + 1;
-        else hi = mid;
+        if (p->workspaces[mid].id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
-    if (lo < p->nworkspaces && p->workspaces[lo].id == id) return &p->workspaces[lo];
+    if (lo < p->nworkspaces && p->workspaces[lo].id == id)
+        return &p->workspaces[lo];
     if (p->nworkspaces == p->workspaces_cap) {
         size_t cap = p->workspaces_cap ? p->workspaces_cap * 2 : 16;
         struct pool_workspace *w = realloc(p->workspaces, cap * sizeof *w);
-        if (!w) return NULL;
+        if (!w)
+            return NULL;
         p->workspaces = w;
         p->workspaces_cap = cap;
     }
@@ -102,7 +113,8 @@ struct pool_workspace *pool__workspace(struct pool *p, int64_t id)
 struct engine *pool__new(struct pool *p, enum pool_state state)
 {
     struct engine *x = calloc(1, sizeof *x);
-    if (!x) return NULL;
+    if (!x)
+        return NULL;
     if (pthread_mutex_init(&x->send_mu, NULL)) {
         free(x);
         return NULL;
@@ -113,10 +125,12 @@ struct engine *pool__new(struct pool *p, enum pool_state state)
     x->batch_slot = -1;
     x->state = state;
     link__init(&x->link);
-    for (int i = 0; i < WIRE_SLOTS; i++) slot__init(&x->slots[i]);
+    for (int i = 0; i < WIRE_SLOTS; i++)
+        slot__init(&x->slots[i]);
     (void)snprintf(x->folder, sizeof x->folder, "e%llu", (unsigned long long)++p->serial);
     x->next = p->all;
-    if (p->all) p->all->prev = x;
+    if (p->all)
+        p->all->prev = x;
     p->all = x;
     p->count++;
     return x;
@@ -131,13 +145,17 @@ void pool__free(struct engine *x)
         ASSERT(w && w->catalog_open > 0);
         w->catalog_open--;
     }
-    if (x->prev) x->prev->next = x->next;
-    else p->all = x->next;
-    if (x->next) x->next->prev = x->prev;
+    if (x->prev)
+        x->prev->next = x->next;
+    else
+        p->all = x->next;
+    if (x->next)
+        x->next->prev = x->prev;
     p->count--;
     pthread_mutex_destroy(&x->send_mu);
     arena_free(x->key_arena);
-    for (int i = 0; i < WIRE_SLOTS; i++) slot__drop(&x->slots[i]);
+    for (int i = 0; i < WIRE_SLOTS; i++)
+        slot__drop(&x->slots[i]);
     engine__job_clear(x);
     link__free(&x->link);
     x->magic = 0;
@@ -145,8 +163,10 @@ void pool__free(struct engine *x)
 
 void pool__kill(struct engine *x, enum pool_reason why)
 {
-    if (x->reason == REASON_NONE) x->reason = why;
-    if (x->killed || x->dead || !x->spawn_done) return;
+    if (x->reason == REASON_NONE)
+        x->reason = why;
+    if (x->killed || x->dead || !x->spawn_done)
+        return;
     x->killed = true;
     (void)pidfd_send_signal(x->pidfd, SIGKILL, NULL, 0);
 }
@@ -160,10 +180,12 @@ static void set_idle(struct pool *p, int change)
 void pool__discard(struct engine *x, enum pool_reason why)
 {
     struct pool *p = x->pool;
-    if (x->state == STATE_IDLE) set_idle(p, -1);
+    if (x->state == STATE_IDLE)
+        set_idle(p, -1);
     x->state = STATE_DYING;
     pool__kill(x, why);
-    if (x->dead) pthread_cond_signal(&p->chores_wanted);
+    if (x->dead)
+        pthread_cond_signal(&p->chores_wanted);
     pthread_cond_broadcast(&p->changed);
 }
 
@@ -186,7 +208,8 @@ bool engine__await_death(struct engine *x, int64_t deadline_ns)
     timespec_of(deadline_ns, &ts);
     pthread_mutex_lock(&x->pool->mu);
     int rc = 0;
-    while (!x->dead && rc != ETIMEDOUT) rc = pthread_cond_timedwait(&x->pool->changed, &x->pool->mu, &ts);
+    while (!x->dead && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&x->pool->changed, &x->pool->mu, &ts);
     bool dead = x->dead;
     pthread_mutex_unlock(&x->pool->mu);
     return dead;
@@ -205,14 +228,16 @@ static struct engine *oldest_idle(struct pool *p)
 {
     struct engine *old = NULL;
     for (struct engine *x = p->all; x; x = x->next)
-        if (x->state == STATE_IDLE && (!old || x->idle_since_ns < old->idle_since_ns)) old = x;
+        if (x->state == STATE_IDLE && (!old || x->idle_since_ns < old->idle_since_ns))
+            old = x;
     return old;
 }
 
 int64_t pool__alive(const struct pool *p)
 {
     int64_t n = 0;
-    for (const struct engine *x = p->all; x; x = x->next) n += !x->dead;
+    for (const struct engine *x = p->all; x; x = x->next)
+        n += !x->dead;
     return n;
 }
 
@@ -225,12 +250,16 @@ bool pool__room(struct pool *p)
         struct engine *x = oldest_idle(p);
         bool leaving = false;
         for (struct engine *y = p->all; y; y = y->next) {
-            if (!x && y->state == STATE_BLANK && y->spawn_done) x = y;
+            if (!x && y->state == STATE_BLANK && y->spawn_done)
+                x = y;
             leaving |= y->state == STATE_DYING && !y->dead;
         }
-        if (!leaving && !x) return false;
-        if (!leaving) pool__discard(x, REASON_IDLE);
-        if (rc == ETIMEDOUT) return false;
+        if (!leaving && !x)
+            return false;
+        if (!leaving)
+            pool__discard(x, REASON_IDLE);
+        if (rc == ETIMEDOUT)
+            return false;
         rc = pthread_cond_timedwait(&p->changed, &p->mu, &ts);
     }
     return true;
@@ -251,7 +280,8 @@ static void trim_idle(struct pool *p)
 static void drop_older(struct pool *p, int64_t workspace, uint64_t epoch, bool catalog)
 {
     for (struct engine *x = p->all; x; x = x->next)
-        if (x->state == STATE_IDLE && x->key->workspace == workspace && (x->key->epoch < epoch || (catalog && x->holds_catalog)))
+        if (x->state == STATE_IDLE && x->key->workspace == workspace &&
+            (x->key->epoch < epoch || (catalog && x->holds_catalog)))
             pool__discard(x, REASON_RETIRED);
 }
 
@@ -261,8 +291,11 @@ static struct engine *take_idle(struct pool *p, const struct engine_key *key)
     for (;;) {
         struct engine *best = NULL;
         for (struct engine *x = p->all; x; x = x->next)
-            if (x->state == STATE_IDLE && pool__key_equal(x->key, key) && (!best || x->idle_since_ns > best->idle_since_ns)) best = x;
-        if (!best) return NULL;
+            if (x->state == STATE_IDLE && pool__key_equal(x->key, key) &&
+                (!best || x->idle_since_ns > best->idle_since_ns))
+                best = x;
+        if (!best)
+            return NULL;
         if (best->dead || !link__quiet(best)) {
             pool__discard(best, REASON_CRASHED);
             continue;
@@ -287,7 +320,8 @@ int pool_acquire(struct pool *p, const struct engine_key *key, struct engine **r
     }
     struct engine *x = key->write ? NULL : take_idle(p, key);
     pthread_mutex_unlock(&p->mu);
-    if (!x) return pool__bring_up(p, key, false, ret, e);
+    if (!x)
+        return pool__bring_up(p, key, false, ret, e);
     *ret = x;
     return 0;
 }
@@ -309,7 +343,8 @@ void pool__put(struct engine *x, bool clean)
     engine__job_clear(x);
     bool quiet = clean && link__quiet(x);
     bool reusable = clean && x->reusable && quiet;
-    if (quiet && x->key->write) ask_to_leave(x);
+    if (quiet && x->key->write)
+        ask_to_leave(x);
     atomic_store(&x->cancel, 0);
     pthread_mutex_lock(&p->mu);
     ASSERT(x->state == STATE_BUSY);
@@ -325,7 +360,11 @@ void pool__put(struct engine *x, bool clean)
         spawner__wake(p);
         pthread_cond_broadcast(&p->changed);
     } else if (!reusable || x->killed || x->dead || stale || x->key->write || p->closing) {
-        pool__discard(x, p->closing ? REASON_CLOSED : !clean ? REASON_ABANDONED : !reusable ? REASON_USED : stale ? REASON_RETIRED : REASON_USED);
+        pool__discard(x, p->closing  ? REASON_CLOSED
+                         : !clean    ? REASON_ABANDONED
+                         : !reusable ? REASON_USED
+                         : stale     ? REASON_RETIRED
+                                     : REASON_USED);
     } else {
         x->state = STATE_IDLE;
         x->idle_since_ns = sys_mono_ns();
@@ -337,19 +376,25 @@ void pool__put(struct engine *x, bool clean)
 
 void pool_prewarm(struct pool *p, const struct engine_key *key)
 {
-    if (key->write || CONF(engine_idle_max) == 0) return;
+    if (key->write || CONF(engine_idle_max) == 0)
+        return;
     struct prewarm w;
-    if (pool__key_copy(key, &w.arena, &w.key)) return;
+    if (pool__key_copy(key, &w.arena, &w.key))
+        return;
     pthread_mutex_lock(&p->mu);
-    bool have = p->closing || p->nprewarm == POOL_PREWARM_MAX || (p->prewarming && pool__key_equal(p->prewarming, key));
-    for (const struct engine *x = p->all; x && !have; x = x->next) have = x->state == STATE_IDLE && pool__key_equal(x->key, key);
-    for (int i = 0; i < p->nprewarm && !have; i++) have = pool__key_equal(p->prewarm[i].key, key);
+    bool have = p->closing || p->nprewarm == POOL_PREWARM_MAX ||
+                (p->prewarming && pool__key_equal(p->prewarming, key));
+    for (const struct engine *x = p->all; x && !have; x = x->next)
+        have = x->state == STATE_IDLE && pool__key_equal(x->key, key);
+    for (int i = 0; i < p->nprewarm && !have; i++)
+        have = pool__key_equal(p->prewarm[i].key, key);
     if (!have) {
         p->prewarm[p->nprewarm++] = w;
         pthread_cond_signal(&p->chores_wanted);
     }
     pthread_mutex_unlock(&p->mu);
-    if (have) arena_free(w.arena);
+    if (have)
+        arena_free(w.arena);
 }
 
 int pool_retire(struct pool *p, int64_t workspace, uint64_t epoch, int64_t deadline_ns, struct err *e)
@@ -362,15 +407,19 @@ int pool_retire(struct pool *p, int64_t workspace, uint64_t epoch, int64_t deadl
         pthread_mutex_unlock(&p->mu);
         return err_set(e, ERR_NOMEM, NULL, "out of memory");
     }
-    if (epoch > w->epoch) w->epoch = epoch;
+    if (epoch > w->epoch)
+        w->epoch = epoch;
     w->retiring++;
     drop_older(p, workspace, epoch, true);
     int rc = 0;
-    while ((w = pool__workspace(p, workspace))->catalog_open > 0 && rc != ETIMEDOUT) rc = pthread_cond_timedwait(&p->changed, &p->mu, &ts);
+    while ((w = pool__workspace(p, workspace))->catalog_open > 0 && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&p->changed, &p->mu, &ts);
     w->retiring--;
     int left = w->catalog_open;
     pthread_mutex_unlock(&p->mu);
-    if (left > 0) return err_set(e, ERR_TIMEOUT, "55006", "%d engine process%s still holds the catalog", left, left == 1 ? "" : "es");
+    if (left > 0)
+        return err_set(e, ERR_TIMEOUT, "55006", "%d engine process%s still holds the catalog", left,
+                       left == 1 ? "" : "es");
     return 0;
 }
 
@@ -379,7 +428,8 @@ void pool_tick(struct pool *p)
     pthread_mutex_lock(&p->mu);
     int64_t before = sys_mono_ns() - MS_NS(CONF(engine_idle));
     for (struct engine *x = p->all; x; x = x->next)
-        if (x->state == STATE_IDLE && x->idle_since_ns <= before) pool__discard(x, REASON_IDLE);
+        if (x->state == STATE_IDLE && x->idle_since_ns <= before)
+            pool__discard(x, REASON_IDLE);
     trim_idle(p);
     if (p->nunwiped > 0) {
         p->wipe_again = true;
@@ -400,9 +450,12 @@ int pool_idle(struct pool *p)
 
 static void pool_free(struct pool *p)
 {
-    for (int i = 0; i < p->nprewarm; i++) arena_free(p->prewarm[i].arena);
-    if (p->run_fd >= 0) close(p->run_fd);
-    if (p->wake >= 0) close(p->wake);
+    for (int i = 0; i < p->nprewarm; i++)
+        arena_free(p->prewarm[i].arena);
+    if (p->run_fd >= 0)
+        close(p->run_fd);
+    if (p->wake >= 0)
+        close(p->wake);
     pthread_cond_destroy(&p->changed);
     pthread_cond_destroy(&p->chores_wanted);
     pthread_mutex_destroy(&p->mu);
@@ -416,18 +469,21 @@ static void register_metrics(struct pool *p)
 {
     p->m_spawned = metrics_get(METRIC_COUNTER, "quern_engine_spawned_total", "", "Engine processes started.");
     p->m_idle = metrics_get(METRIC_GAUGE, "quern_engine_idle", "", "Engine processes kept warm.");
-    p->m_start = metrics_get(METRIC_HISTOGRAM, "quern_engine_start_seconds", "", "Time from asking for a new engine to its READY.");
+    p->m_start = metrics_get(METRIC_HISTOGRAM, "quern_engine_start_seconds", "",
+                             "Time from asking for a new engine to its READY.");
     for (int r = REASON_NONE + 1; r < REASONS; r++) {
         char label[64];
         (void)snprintf(label, sizeof label, "reason=\"%s\"", reason_names[r]);
-        p->m_ended[r] = metrics_get(METRIC_COUNTER, "quern_engine_ended_total", label, "Engine processes ended, by reason.");
+        p->m_ended[r] = metrics_get(METRIC_COUNTER, "quern_engine_ended_total", label,
+                                    "Engine processes ended, by reason.");
     }
 }
 
 int pool_open(const struct pool_options *o, struct pool **ret, struct err *e)
 {
     struct pool *p = calloc(1, sizeof *p);
-    if (!p) return err_set(e, ERR_NOMEM, NULL, "out of memory");
+    if (!p)
+        return err_set(e, ERR_NOMEM, NULL, "out of memory");
     p->run_fd = -1;
     pthread_condattr_t attr;
     ASSERT(pthread_condattr_init(&attr) == 0 && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
@@ -438,8 +494,10 @@ int pool_open(const struct pool_options *o, struct pool **ret, struct err *e)
     p->engine_path = strdup(o->engine_path);
     p->max_processes = o->max_processes;
     int rc = 0;
-    if (p->wake < 0 || !p->engine_path) rc = err_set(e, ERR_NOMEM, NULL, "out of memory or descriptors");
-    if (!rc) rc = rundir__open(o->data_dir, &p->run_path, &p->run_fd, e);
+    if (p->wake < 0 || !p->engine_path)
+        rc = err_set(e, ERR_NOMEM, NULL, "out of memory or descriptors");
+    if (!rc)
+        rc = rundir__open(o->data_dir, &p->run_path, &p->run_fd, e);
     if (!rc) {
         register_metrics(p);
         rc = spawner__start(p, e);
@@ -454,23 +512,29 @@ int pool_open(const struct pool_options *o, struct pool **ret, struct err *e)
 
 void pool_close(struct pool *p)
 {
-    if (!p) return;
+    if (!p)
+        return;
     struct timespec ts;
     timespec_of(sys_mono_ns() + CLOSE_WAIT_NS, &ts);
     pthread_mutex_lock(&p->mu);
     p->closing = true;
     for (struct engine *x = p->all; x; x = x->next) {
-        if (x->state == STATE_DYING) x->killed = false; /* asked to leave, no time left */
-        if (x->state == STATE_IDLE || x->state == STATE_BLANK) pool__discard(x, REASON_CLOSED);
-        else pool__kill(x, REASON_CLOSED);
+        if (x->state == STATE_DYING)
+            x->killed = false; /* asked to leave, no time left */
+        if (x->state == STATE_IDLE || x->state == STATE_BLANK)
+            pool__discard(x, REASON_CLOSED);
+        else
+            pool__kill(x, REASON_CLOSED);
     }
     spawner__wake(p);
     pthread_cond_signal(&p->chores_wanted);
     int rc = 0;
-    while (p->all && rc != ETIMEDOUT) rc = pthread_cond_timedwait(&p->changed, &p->mu, &ts);
+    while (p->all && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&p->changed, &p->mu, &ts);
     bool left = p->all != NULL;
     pthread_mutex_unlock(&p->mu);
-    if (left) return; /* a caller still has an engine, or the kernel does not let one die: the memory stays theirs */
+    if (left)
+        return; /* a caller still has an engine, or the kernel does not let one die: the memory stays theirs */
     spawner__stop(p);
     pool_free(p);
 }

@@ -18,8 +18,8 @@ struct engine;
 
 struct pool_options {
     const char *data_dir;
-    const char *engine_path;  /* quern-engine */
-    int64_t max_processes;    /* most that live at once, for the sum of their memory walls; 0 = no such bound */
+    const char *engine_path; /* quern-engine */
+    int64_t max_processes; /* most that live at once, for the sum of their memory walls; 0 = no such bound */
 };
 
 /* What a workspace's engines may see. Strings are copied. */
@@ -33,7 +33,11 @@ struct engine_key {
 };
 
 /* How far the child could be confined; for /readyz and metrics. */
-struct engine_level { int landlock_abi; bool seccomp; char library[64]; };
+struct engine_level {
+    int landlock_abi;
+    bool seccomp;
+    char library[64];
+};
 
 int pool_open(const struct pool_options *o, struct pool **ret, struct err *e) MUST_USE;
 /* Kills every engine, reaps, wipes private folders. */
@@ -51,7 +55,8 @@ void pool_prewarm(struct pool *p, const struct engine_key *key);
 void engine_release(struct engine *x);
 /* Kills idle engines of the workspace older than `epoch` and waits until no engine of that workspace holds the catalog open
  * (running ones too) or the deadline passes (ERR_TIMEOUT). */
-int pool_retire(struct pool *p, int64_t workspace, uint64_t epoch, int64_t deadline_ns, struct err *e) MUST_USE;
+int pool_retire(struct pool *p, int64_t workspace, uint64_t epoch, int64_t deadline_ns,
+                struct err *e) MUST_USE;
 /* Drops idle engines past engine.idle; janitor. */
 void pool_tick(struct pool *p);
 int pool_idle(struct pool *p);
@@ -60,22 +65,33 @@ pid_t engine_pid(const struct engine *x);
 /* ---- running a job: the acquiring thread ---- */
 
 enum engine_event_type {
-    ENGINE_PLANNED, ENGINE_BATCH, ENGINE_BEAT, ENGINE_DONE, ENGINE_FAILED, /* as the wire; DONE and FAILED end the job */
-    ENGINE_CRASHED,  /* the process died: .failed.error names signal or exit code. Ends the job */
-    ENGINE_HUNG,     /* no frame for engine.silence: it was killed. Ends the job */
-    ENGINE_LIED,     /* broke the protocol: it was killed. Ends the job */
-    ENGINE_KILLED,   /* did not obey engine_cancel within the grace: it was killed. Ends the job */
-    ENGINE_TICK      /* nothing happened until the deadline given to engine_next */
+    ENGINE_PLANNED,
+    ENGINE_BATCH,
+    ENGINE_BEAT,
+    ENGINE_DONE,
+    ENGINE_FAILED,  /* as the wire; DONE and FAILED end the job */
+    ENGINE_CRASHED, /* the process died: .failed.error names signal or exit code. Ends the job */
+    ENGINE_HUNG,    /* no frame for engine.silence: it was killed. Ends the job */
+    ENGINE_LIED,    /* broke the protocol: it was killed. Ends the job */
+    ENGINE_KILLED,  /* did not obey engine_cancel within the grace: it was killed. Ends the job */
+    ENGINE_TICK     /* nothing happened until the deadline given to engine_next */
 };
 
-struct engine_batch { const uint8_t *index; uint32_t index_len; const uint8_t *body; uint64_t body_len; uint64_t rows; };
+struct engine_batch {
+    const uint8_t *index;
+    uint32_t index_len;
+    const uint8_t *body;
+    uint64_t body_len;
+    uint64_t rows;
+};
 
 struct engine_event {
     enum engine_event_type type;
-    struct wire_planned planned;  /* schema lives until the next job */
-    struct engine_batch batch;    /* sealed, mapped read-only; NOT yet checked (batch_index_read, batch_check are the caller's); valid until the next engine_next */
+    struct wire_planned planned; /* schema lives until the next job */
+    struct engine_batch
+        batch; /* sealed, mapped read-only; NOT yet checked (batch_index_read, batch_check are the caller's); valid until the next engine_next */
     struct wire_beat beat;
-    struct wire_done done;        /* inline bytes valid until the next engine_next */
+    struct wire_done done; /* inline bytes valid until the next engine_next */
     struct wire_failed failed;
 };
 

@@ -27,28 +27,38 @@
 #include "base/sys.h"
 #include "pool/pool.h"
 
-#define ENGINE_MAGIC 0x51454e47u
+#define ENGINE_MAGIC     0x51454e47u
 #define POOL_PREWARM_MAX 16
 #define POOL_UNWIPED_MAX 64
-#define BLANK_DELAY_MS 200 /* a new spare after the last was taken: the query that took it goes first */
+#define BLANK_DELAY_MS   200 /* a new spare after the last was taken: the query that took it goes first */
 /* Room for the largest index a schema can need, so that result.max_batch is left for the body. */
 #define SLOT_INDEX_ROOM (8u * 1024u * 1024u)
 
 /* Reloadable keys change under us, one relaxed word at a time. */
 #define CONF(field) __atomic_load_n(&config.field, __ATOMIC_RELAXED)
-#define MS_NS(ms) ((int64_t)(ms) * 1000000)
+#define MS_NS(ms)   ((int64_t)(ms)*1000000)
 
 enum pool_state { STATE_BLANK, STATE_STARTING, STATE_BUSY, STATE_IDLE, STATE_DYING };
 
 /* Why a process ended; the label of quern_engine_ended_total. The first reason given stays. */
 enum pool_reason {
-    REASON_NONE, REASON_USED, REASON_IDLE, REASON_RETIRED, REASON_CRASHED, REASON_HUNG, REASON_LIED, REASON_KILLED, REASON_ABANDONED, REASON_START,
-    REASON_CLOSED, REASONS
+    REASON_NONE,
+    REASON_USED,
+    REASON_IDLE,
+    REASON_RETIRED,
+    REASON_CRASHED,
+    REASON_HUNG,
+    REASON_LIED,
+    REASON_KILLED,
+    REASON_ABANDONED,
+    REASON_START,
+    REASON_CLOSED,
+    REASONS
 };
 
 /* One credit: a memfd that the child has (given), or the sealed and mapped one the caller is looking at. */
 struct slot {
-    int fd;          /* -1 none */
+    int fd; /* -1 none */
     bool given;
     const uint8_t *map;
     size_t map_len;
@@ -57,7 +67,7 @@ struct slot {
 /* The receiving half of the socket. Acquiring thread. */
 struct link {
     struct buf rx;
-    size_t used;     /* bytes of the frame that was handed out last; dropped at the next call */
+    size_t used; /* bytes of the frame that was handed out last; dropped at the next call */
 };
 
 struct engine {
@@ -67,26 +77,26 @@ struct engine {
     /* set by the spawner before spawn_done, constant afterwards */
     pid_t pid;
     int pidfd, sock, wake;
-    char folder[32];       /* name inside DIR/run */
+    char folder[32]; /* name inside DIR/run */
 
     /* (mu) */
-    struct engine *prev, *next;      /* all engines of the pool */
-    struct engine *next_spawn;       /* queue of wanted spawns */
+    struct engine *prev, *next; /* all engines of the pool */
+    struct engine *next_spawn;  /* queue of wanted spawns */
     enum pool_state state;
     enum pool_reason reason;
     bool spawn_done;
     int spawn_errno;
-    bool killed;           /* SIGKILL was sent, or QUIT: never reuse */
-    bool dead;             /* reaped; nothing of the process is left but its folder */
+    bool killed;                /* SIGKILL was sent, or QUIT: never reuse */
+    bool dead;                  /* reaped; nothing of the process is left but its folder */
     int exit_code, exit_status; /* si_code and si_status; exit_code 0 = unknown */
-    bool holds_catalog;    /* counted in its workspace's catalog_open until it is dead */
-    bool running;          /* a job is under way */
-    int64_t kill_at_ns;    /* the spawner kills it then; 0 = never */
+    bool holds_catalog;         /* counted in its workspace's catalog_open until it is dead */
+    bool running;               /* a job is under way */
+    int64_t kill_at_ns;         /* the spawner kills it then; 0 = never */
     int64_t idle_since_ns;
     struct engine_key *key; /* owned; NULL while BLANK */
     struct arena *key_arena;
 
-    _Atomic int cancel;    /* 0 none, 1 asked, 2 kill now; sticks until release */
+    _Atomic int cancel; /* 0 none, 1 asked, 2 kill now; sticks until release */
 
     /* (send) */
     pthread_mutex_t send_mu;
@@ -96,8 +106,8 @@ struct engine {
     /* acquiring thread */
     struct link link;
     struct slot slots[WIRE_SLOTS];
-    int batch_slot;        /* slot whose batch the caller holds, -1 none */
-    struct arena *arena;   /* of the job */
+    int batch_slot;      /* slot whose batch the caller holds, -1 none */
+    struct arena *arena; /* of the job */
     bool planned, has_columns, plan_only, reusable, liar;
     uint8_t planned_kind;
     int64_t row_limit;
@@ -112,37 +122,41 @@ struct engine {
 /* One workspace the pool has seen. */
 struct pool_workspace {
     int64_t id;
-    uint64_t epoch;        /* newest seen */
-    int catalog_open;      /* live processes with its catalog open */
-    int retiring;          /* callers of pool_retire that wait */
+    uint64_t epoch;   /* newest seen */
+    int catalog_open; /* live processes with its catalog open */
+    int retiring;     /* callers of pool_retire that wait */
 };
 
 struct pool {
     char *engine_path;
-    char *run_path;        /* absolute */
+    char *run_path; /* absolute */
     int run_fd;
-    int wake;              /* eventfd of the spawner */
+    int wake; /* eventfd of the spawner */
     pthread_t spawner, chores;
 
     pthread_mutex_t mu;
-    pthread_cond_t changed;      /* spawn done, death, release */
+    pthread_cond_t changed; /* spawn done, death, release */
     pthread_cond_t chores_wanted;
     /* (mu) */
     struct engine *all;
     int count, idle;
-    int64_t max_processes;       /* (C) 0 none */
+    int64_t max_processes; /* (C) 0 none */
     struct engine *spawn_head, *spawn_tail;
     uint64_t serial;
     bool closing, spawner_stop, chores_stop;
-    bool blank_wanted;     /* keep a blank spare: some process has come up */
-    int64_t blank_at_ns;   /* not before */
+    bool blank_wanted;   /* keep a blank spare: some process has come up */
+    int64_t blank_at_ns; /* not before */
     int blank_failures;
     struct pool_workspace *workspaces; /* sorted by id */
     size_t nworkspaces, workspaces_cap;
-    struct prewarm { struct engine_key *key; struct arena *arena; } prewarm[POOL_PREWARM_MAX];
+    struct prewarm {
+        struct engine_key *key;
+        struct arena *arena;
+    } prewarm[POOL_PREWARM_MAX];
     int nprewarm;
     const struct engine_key *prewarming; /* being brought up by the chores thread */
-    char unwiped[POOL_UNWIPED_MAX][32];  /* folders that could not be wiped; tried again by pool_tick and at close */
+    char unwiped[POOL_UNWIPED_MAX]
+                [32]; /* folders that could not be wiped; tried again by pool_tick and at close */
     int nunwiped;
     bool wipe_again;
 
@@ -150,7 +164,8 @@ struct pool {
 };
 
 /* ---- pool.c ---- */
-int pool__key_copy(const struct engine_key *k, struct arena **ret_arena, struct engine_key **ret_key) MUST_USE;
+int pool__key_copy(const struct engine_key *k, struct arena **ret_arena,
+                   struct engine_key **ret_key) MUST_USE;
 bool pool__key_equal(const struct engine_key *a, const struct engine_key *b);
 /* (mu) The workspace's entry, made when new; NULL out of memory. Valid until the next call. */
 struct pool_workspace *pool__workspace(struct pool *p, int64_t id);
@@ -179,7 +194,8 @@ void engine__job_clear(struct engine *x);
 
 /* ---- start.c ---- */
 /* Spawns (or takes the spare), sets up, waits for READY. On success the engine is BUSY and the caller's. */
-int pool__bring_up(struct pool *p, const struct engine_key *key, bool selftest, struct engine **ret, struct err *e) MUST_USE;
+int pool__bring_up(struct pool *p, const struct engine_key *key, bool selftest, struct engine **ret,
+                   struct err *e) MUST_USE;
 
 /* ---- spawner.c ---- */
 int spawner__start(struct pool *p, struct err *e) MUST_USE;
@@ -196,7 +212,8 @@ void link__free(struct link *l);
 int link__send(struct engine *x, const struct buf *frame, int fd) MUST_USE;
 /* Next whole frame without waiting; it lives until the next call. ERR_WOULDBLOCK, ERR_END (peer gone, frames before it were handed out),
  * ERR_CORRUPT, ERR_NOMEM. */
-int link__next(struct engine *x, enum wire_type *ret_type, const uint8_t **ret_payload, uint32_t *ret_len) MUST_USE;
+int link__next(struct engine *x, enum wire_type *ret_type, const uint8_t **ret_payload,
+               uint32_t *ret_len) MUST_USE;
 /* Waits for something to read or for a wake, until the deadline. */
 void link__wait(struct engine *x, int64_t deadline_ns);
 /* True when nothing is left to read and the peer is there. */
@@ -207,7 +224,8 @@ uint64_t slot__size(void); /* of one memfd */
 void slot__init(struct slot *s);
 int slot__make(struct slot *s, struct err *e) MUST_USE;
 /* Seals and maps what a BATCH frame speaks of. ERR_CORRUPT with *ret_lie: the child broke a rule. Other errors are ours. */
-int slot__seal(struct slot *s, const struct wire_batch *b, struct engine_batch *ret, const char **ret_lie, struct err *e) MUST_USE;
+int slot__seal(struct slot *s, const struct wire_batch *b, struct engine_batch *ret, const char **ret_lie,
+               struct err *e) MUST_USE;
 void slot__drop(struct slot *s);
 
 /* ---- rundir.c ---- */

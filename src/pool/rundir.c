@@ -24,7 +24,8 @@ static int open_folder(int at, const char *name)
 {
     int fd = sys_openat(at, name, DIR_FLAGS, 0);
     if (fd < 0 && errno == EACCES) {
-        if (fchmodat(at, name, 0700, 0) < 0) return -1;
+        if (fchmodat(at, name, 0700, 0) < 0)
+            return -1;
         fd = sys_openat(at, name, DIR_FLAGS, 0);
     }
     return fd;
@@ -34,7 +35,8 @@ static int open_folder(int at, const char *name)
 static int sweep(int fd, int *ret_child)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0) return -1;
+    if (copy < 0)
+        return -1;
     DIR *d = fdopendir(copy);
     if (!d) {
         close(copy);
@@ -49,18 +51,23 @@ static int sweep(int fd, int *ret_child)
             rc = errno ? -1 : 0;
             break;
         }
-        if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, "..")) continue;
-        if (de->d_type != DT_DIR && sys_unlinkat(fd, de->d_name, 0) == 0) continue;
+        if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
+            continue;
+        if (de->d_type != DT_DIR && sys_unlinkat(fd, de->d_name, 0) == 0)
+            continue;
         if (de->d_type != DT_DIR && errno != EISDIR && errno != EPERM) {
-            if (errno == ENOENT) continue;
+            if (errno == ENOENT)
+                continue;
             if (errno != EACCES || fchmod(fd, 0700) < 0 || sys_unlinkat(fd, de->d_name, 0) < 0) {
                 rc = -1;
                 break;
             }
             continue;
         }
-        if (sys_unlinkat(fd, de->d_name, AT_REMOVEDIR) == 0) continue;
-        if (errno == EACCES && fchmod(fd, 0700) == 0 && sys_unlinkat(fd, de->d_name, AT_REMOVEDIR) == 0) continue;
+        if (sys_unlinkat(fd, de->d_name, AT_REMOVEDIR) == 0)
+            continue;
+        if (errno == EACCES && fchmod(fd, 0700) == 0 && sys_unlinkat(fd, de->d_name, AT_REMOVEDIR) == 0)
+            continue;
         if (errno != ENOTEMPTY && errno != EEXIST) {
             rc = -1;
             break;
@@ -79,19 +86,22 @@ static int sweep(int fd, int *ret_child)
 static int empty(int fd)
 {
     int cur = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (cur < 0) return -1;
+    if (cur < 0)
+        return -1;
     uint64_t depth = 0;
     for (;;) {
         int next = -1;
         int rc = sweep(cur, &next);
-        if (rc < 0) break;
+        if (rc < 0)
+            break;
         if (rc == 0) {
             if (depth == 0) {
                 close(cur);
                 return 0;
             }
             next = sys_openat(cur, "..", DIR_FLAGS, 0);
-            if (next < 0) break;
+            if (next < 0)
+                break;
             depth--;
         } else {
             depth++;
@@ -107,26 +117,30 @@ static int empty(int fd)
 
 int rundir__make(int run_fd, const char *name)
 {
-    if (sys_fault(SYS_MKDIR)) return -1;
+    if (sys_fault(SYS_MKDIR))
+        return -1;
     return mkdirat(run_fd, name, 0700);
 }
 
 int rundir__wipe(int run_fd, const char *name)
 {
     int fd = open_folder(run_fd, name);
-    if (fd < 0) return errno == ENOENT ? 0 : -1;
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -1;
     int rc = empty(fd);
     int keep = errno;
     close(fd);
     errno = keep;
-    if (rc < 0) return -1;
+    if (rc < 0)
+        return -1;
     return sys_unlinkat(run_fd, name, AT_REMOVEDIR);
 }
 
 int rundir__open(const char *data_dir, char **ret_path, int *ret_fd, struct err *e)
 {
     char *path = NULL;
-    if (asprintf(&path, "%s/run", data_dir) < 0) return err_set(e, ERR_NOMEM, NULL, "out of memory");
+    if (asprintf(&path, "%s/run", data_dir) < 0)
+        return err_set(e, ERR_NOMEM, NULL, "out of memory");
     int rc = 0;
     char *full = NULL;
     int fd = -1;
@@ -142,7 +156,8 @@ int rundir__open(const char *data_dir, char **ret_path, int *ret_fd, struct err 
     free(path);
     if (rc) {
         free(full);
-        if (fd >= 0) close(fd);
+        if (fd >= 0)
+            close(fd);
         return rc;
     }
     *ret_path = full;

@@ -34,8 +34,10 @@ void slot__init(struct slot *s)
 
 void slot__drop(struct slot *s)
 {
-    if (s->map) munmap((void *)(uintptr_t)s->map, s->map_len);
-    if (s->fd >= 0) close(s->fd);
+    if (s->map)
+        munmap((void *)(uintptr_t)s->map, s->map_len);
+    if (s->fd >= 0)
+        close(s->fd);
     slot__init(s);
 }
 
@@ -43,7 +45,8 @@ int slot__make(struct slot *s, struct err *e)
 {
     ASSERT(s->fd < 0 && !s->map);
     int fd = sys_fault(SYS_MEMFD) ? -1 : memfd_create("quern-batch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0) return err_errno(e, errno, "making memory for a batch");
+    if (fd < 0)
+        return err_errno(e, errno, "making memory for a batch");
     if (ftruncate(fd, (off_t)slot__size()) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
         int rc = err_errno(e, errno, "making memory for a batch");
         close(fd);
@@ -53,7 +56,8 @@ int slot__make(struct slot *s, struct err *e)
     return 0;
 }
 
-int slot__seal(struct slot *s, const struct wire_batch *b, struct engine_batch *ret, const char **ret_lie, struct err *e)
+int slot__seal(struct slot *s, const struct wire_batch *b, struct engine_batch *ret, const char **ret_lie,
+               struct err *e)
 {
     uint64_t size = slot__size();
     uint64_t body_at = ((uint64_t)b->index_len + 63) & ~(uint64_t)63;
@@ -66,18 +70,21 @@ int slot__seal(struct slot *s, const struct wire_batch *b, struct engine_batch *
         return ERR_CORRUPT;
     }
     if (fcntl(s->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-        *ret_lie = errno == EBUSY ? "memory of a batch is still mapped for writing" : "memory of a batch cannot be sealed";
+        *ret_lie = errno == EBUSY ? "memory of a batch is still mapped for writing"
+                                  : "memory of a batch cannot be sealed";
         return ERR_CORRUPT;
     }
     struct stat st;
-    if (fstat(s->fd, &st) < 0) return err_errno(e, errno, "looking at the memory of a batch");
+    if (fstat(s->fd, &st) < 0)
+        return err_errno(e, errno, "looking at the memory of a batch");
     if (st.st_size < 0 || (uint64_t)st.st_size != size) {
         *ret_lie = "memory of a batch changed its size";
         return ERR_CORRUPT;
     }
     size_t len = (size_t)(body_at + b->body_len);
     void *map = sys_fault(SYS_MMAP) ? MAP_FAILED : mmap(NULL, len, PROT_READ, MAP_PRIVATE, s->fd, 0);
-    if (map == MAP_FAILED) return err_errno(e, errno, "mapping a batch");
+    if (map == MAP_FAILED)
+        return err_errno(e, errno, "mapping a batch");
     if (madvise(map, len, MADV_POPULATE_READ) < 0 && errno != EINVAL) {
         int rc = err_errno(e, errno, "reading the memory of a batch");
         munmap(map, len);

@@ -46,10 +46,13 @@ void spawner__wake(struct pool *p)
 static int start_process(struct pool *p, struct engine *x)
 {
     int pair[2];
-    if (rundir__make(p->run_fd, x->folder) < 0) return errno;
+    if (rundir__make(p->run_fd, x->folder) < 0)
+        return errno;
     x->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (x->wake < 0) return errno;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) return errno;
+    if (x->wake < 0)
+        return errno;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return errno;
     char name[] = "quern-engine";
     char *argv[] = {name, NULL};
     pid_t pid = sys_spawn(p->engine_path, argv, NULL, &pair[1], 1);
@@ -63,7 +66,8 @@ static int start_process(struct pool *p, struct engine *x)
     if (pidfd < 0) {
         failed = errno;
         kill(pid, SIGKILL);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+        }
         close(pair[0]);
         return failed;
     }
@@ -81,7 +85,8 @@ static void spawn_finish(struct pool *p, struct engine *x, int failed)
     x->spawn_done = true;
     if (failed) {
         x->dead = true;
-        if (x->state != STATE_STARTING) pool__discard(x, REASON_START); /* others are discarded by who waits for them */
+        if (x->state != STATE_STARTING)
+            pool__discard(x, REASON_START); /* others are discarded by who waits for them */
     } else if (p->closing) {
         pool__kill(x, REASON_CLOSED);
     }
@@ -102,11 +107,15 @@ static void serve(struct pool *p)
         struct engine *x = p->spawn_head;
         if (x) {
             p->spawn_head = x->next_spawn;
-            if (!p->spawn_head) p->spawn_tail = NULL;
+            if (!p->spawn_head)
+                p->spawn_tail = NULL;
         } else {
-            if (!p->blank_wanted || p->closing || CONF(engine_idle_max) == 0 || sys_mono_ns() < p->blank_at_ns) return;
+            if (!p->blank_wanted || p->closing || CONF(engine_idle_max) == 0 ||
+                sys_mono_ns() < p->blank_at_ns)
+                return;
             for (const struct engine *y = p->all; y; y = y->next)
-                if (y->state == STATE_BLANK) return;
+                if (y->state == STATE_BLANK)
+                    return;
             if (p->max_processes > 0 && pool__alive(p) >= p->max_processes) {
                 blank_later(p);
                 return;
@@ -122,7 +131,8 @@ static void serve(struct pool *p)
         pthread_mutex_lock(&p->mu);
         bool blank = x->state == STATE_BLANK;
         spawn_finish(p, x, failed);
-        if (blank && failed) blank_later(p);
+        if (blank && failed)
+            blank_later(p);
     }
 }
 
@@ -132,8 +142,10 @@ static int64_t deadlines(struct pool *p)
     int64_t now = sys_mono_ns(), next = INT64_MAX;
     bool spare = false;
     for (struct engine *x = p->all; x; x = x->next) {
-        if (x->state == STATE_BLANK) spare = true;
-        if (x->kill_at_ns == 0 || x->dead) continue;
+        if (x->state == STATE_BLANK)
+            spare = true;
+        if (x->kill_at_ns == 0 || x->dead)
+            continue;
         if (x->kill_at_ns <= now) {
             x->kill_at_ns = 0;
             x->killed = false; /* a QUIT was not obeyed: now for real */
@@ -142,7 +154,8 @@ static int64_t deadlines(struct pool *p)
             next = x->kill_at_ns;
         }
     }
-    if (p->blank_wanted && !p->closing && !spare && CONF(engine_idle_max) > 0 && p->blank_at_ns < next) next = p->blank_at_ns;
+    if (p->blank_wanted && !p->closing && !spare && CONF(engine_idle_max) > 0 && p->blank_at_ns < next)
+        next = p->blank_at_ns;
     return next;
 }
 
@@ -152,7 +165,8 @@ static void reap(struct pool *p, struct engine *x)
     siginfo_t info;
     memset(&info, 0, sizeof info);
     if (waitid(QUERN_P_PIDFD, (id_t)x->pidfd, &info, WEXITED | WNOHANG) < 0) {
-        if (errno != ECHILD) return;
+        if (errno != ECHILD)
+            return;
     } else if (info.si_pid == 0) {
         return;
     }
@@ -166,9 +180,12 @@ static void reap(struct pool *p, struct engine *x)
         w->catalog_open--;
         x->holds_catalog = false;
     }
-    if (x->state == STATE_BLANK && !p->closing) blank_later(p);
-    if (x->state == STATE_BLANK || x->state == STATE_IDLE) pool__discard(x, REASON_CRASHED);
-    if (x->state == STATE_DYING) pthread_cond_signal(&p->chores_wanted);
+    if (x->state == STATE_BLANK && !p->closing)
+        blank_later(p);
+    if (x->state == STATE_BLANK || x->state == STATE_IDLE)
+        pool__discard(x, REASON_CRASHED);
+    if (x->state == STATE_DYING)
+        pthread_cond_signal(&p->chores_wanted);
     pthread_cond_broadcast(&p->changed);
 }
 
@@ -179,16 +196,19 @@ static bool watch_fill(struct pool *p, struct watch *w)
     if (need > w->cap) {
         size_t cap = need + 16;
         struct pollfd *fds = realloc(w->fds, cap * sizeof *fds);
-        if (fds) w->fds = fds;
+        if (fds)
+            w->fds = fds;
         struct engine **engines = fds ? realloc(w->engines, cap * sizeof(struct engine *)) : NULL;
-        if (!engines) return false;
+        if (!engines)
+            return false;
         w->engines = engines;
         w->cap = cap;
     }
     w->fds[0] = (struct pollfd){.fd = p->wake, .events = POLLIN};
     w->n = 1;
     for (struct engine *x = p->all; x; x = x->next) {
-        if (!x->spawn_done || x->dead) continue;
+        if (!x->spawn_done || x->dead)
+            continue;
         w->fds[w->n] = (struct pollfd){.fd = x->pidfd, .events = POLLIN};
         w->engines[w->n++] = x;
     }
@@ -204,14 +224,16 @@ static void *spawner_main(void *arg)
         serve(p);
         int64_t next = deadlines(p);
         bool filled = watch_fill(p, &w);
-        if (p->spawner_stop && w.n <= 1 && filled) break;
+        if (p->spawner_stop && w.n <= 1 && filled)
+            break;
         size_t n = filled ? w.n : 0;
         pthread_mutex_unlock(&p->mu);
         int timeout = filled ? -1 : 10;
         if (next != INT64_MAX) {
             int64_t ms = (next - sys_mono_ns()) / 1000000 + 1;
             int until = ms < 0 ? 0 : ms > 60000 ? 60000 : (int)ms;
-            if (timeout < 0 || until < timeout) timeout = until;
+            if (timeout < 0 || until < timeout)
+                timeout = until;
         }
         int got = poll(w.fds, n, timeout);
         if (got > 0 && (w.fds[0].revents & POLLIN)) {
@@ -221,7 +243,8 @@ static void *spawner_main(void *arg)
         }
         pthread_mutex_lock(&p->mu);
         for (size_t i = 1; got > 0 && i < n; i++)
-            if (w.fds[i].revents) reap(p, w.engines[i]);
+            if (w.fds[i].revents)
+                reap(p, w.engines[i]);
     }
     pthread_mutex_unlock(&p->mu);
     free(w.fds);
@@ -233,17 +256,24 @@ static void *spawner_main(void *arg)
 static bool bury(struct pool *p)
 {
     struct engine *x = p->all;
-    while (x && !(x->state == STATE_DYING && x->dead && x->spawn_done)) x = x->next;
-    if (!x) return false;
-    if (x->pid > 0) metric_add(p->m_ended[x->reason ? x->reason : REASON_CRASHED], 1);
+    while (x && !(x->state == STATE_DYING && x->dead && x->spawn_done))
+        x = x->next;
+    if (!x)
+        return false;
+    if (x->pid > 0)
+        metric_add(p->m_ended[x->reason ? x->reason : REASON_CRASHED], 1);
     pool__free(x); /* out of the list; descriptors and folder are ours now */
     pthread_mutex_unlock(&p->mu);
-    if (x->sock >= 0) close(x->sock);
-    if (x->pidfd >= 0) close(x->pidfd);
-    if (x->wake >= 0) close(x->wake);
+    if (x->sock >= 0)
+        close(x->sock);
+    if (x->pidfd >= 0)
+        close(x->pidfd);
+    if (x->wake >= 0)
+        close(x->wake);
     bool wiped = rundir__wipe(p->run_fd, x->folder) == 0;
     pthread_mutex_lock(&p->mu);
-    if (!wiped && p->nunwiped < POOL_UNWIPED_MAX) memcpy(p->unwiped[p->nunwiped++], x->folder, sizeof x->folder);
+    if (!wiped && p->nunwiped < POOL_UNWIPED_MAX)
+        memcpy(p->unwiped[p->nunwiped++], x->folder, sizeof x->folder);
     free(x);
     pthread_cond_broadcast(&p->changed);
     return true;
@@ -260,21 +290,24 @@ static void wipe_again(struct pool *p)
         pthread_mutex_unlock(&p->mu);
         bool wiped = rundir__wipe(p->run_fd, name) == 0;
         pthread_mutex_lock(&p->mu);
-        if (!wiped && p->nunwiped < POOL_UNWIPED_MAX) memcpy(p->unwiped[p->nunwiped++], name, sizeof name);
+        if (!wiped && p->nunwiped < POOL_UNWIPED_MAX)
+            memcpy(p->unwiped[p->nunwiped++], name, sizeof name);
     }
 }
 
 /* (mu, released meanwhile) */
 static bool prewarm_one(struct pool *p)
 {
-    if (p->nprewarm == 0) return false;
+    if (p->nprewarm == 0)
+        return false;
     struct prewarm w = p->prewarm[0];
     memmove(&p->prewarm[0], &p->prewarm[1], (size_t)(--p->nprewarm) * sizeof w);
     if (!p->closing) {
         p->prewarming = w.key;
         pthread_mutex_unlock(&p->mu);
         struct engine *x = NULL;
-        if (pool__bring_up(p, w.key, false, &x, NULL) == 0) pool__put(x, true);
+        if (pool__bring_up(p, w.key, false, &x, NULL) == 0)
+            pool__put(x, true);
         pthread_mutex_lock(&p->mu);
         p->prewarming = NULL;
     }
@@ -287,8 +320,10 @@ static void *chores_main(void *arg)
     struct pool *p = arg;
     pthread_mutex_lock(&p->mu);
     for (;;) {
-        if (p->wipe_again) wipe_again(p);
-        if (bury(p) || prewarm_one(p)) continue;
+        if (p->wipe_again)
+            wipe_again(p);
+        if (bury(p) || prewarm_one(p))
+            continue;
         if (p->chores_stop) {
             wipe_again(p);
             break;
@@ -304,25 +339,32 @@ int spawner__spawn(struct engine *x, struct err *e)
     struct pool *p = x->pool;
     pthread_mutex_lock(&p->mu);
     x->next_spawn = NULL;
-    if (p->spawn_tail) p->spawn_tail->next_spawn = x;
-    else p->spawn_head = x;
+    if (p->spawn_tail)
+        p->spawn_tail->next_spawn = x;
+    else
+        p->spawn_head = x;
     p->spawn_tail = x;
     spawner__wake(p);
-    while (!x->spawn_done) pthread_cond_wait(&p->changed, &p->mu);
+    while (!x->spawn_done)
+        pthread_cond_wait(&p->changed, &p->mu);
     int failed = x->spawn_errno;
-    if (failed) pool__discard(x, REASON_START); /* gone as soon as the lock is released */
+    if (failed)
+        pool__discard(x, REASON_START); /* gone as soon as the lock is released */
     pthread_mutex_unlock(&p->mu);
-    if (!failed) return 0;
+    if (!failed)
+        return 0;
     bool again = failed == EAGAIN || failed == ENOMEM || failed == EMFILE || failed == ENFILE;
     char text[128];
     const char *words = strerror_r(failed, text, sizeof text);
-    return err_set(e, again ? ERR_BUSY : ERR_ENGINE, again ? "53000" : "XX000", "cannot start an engine process: %s", words);
+    return err_set(e, again ? ERR_BUSY : ERR_ENGINE, again ? "53000" : "XX000",
+                   "cannot start an engine process: %s", words);
 }
 
 int spawner__start(struct pool *p, struct err *e)
 {
     int rc = pthread_create(&p->spawner, NULL, spawner_main, p);
-    if (rc) return err_errno(e, rc, "starting the spawner thread");
+    if (rc)
+        return err_errno(e, rc, "starting the spawner thread");
     rc = pthread_create(&p->chores, NULL, chores_main, p);
     if (rc) {
         pthread_mutex_lock(&p->mu);

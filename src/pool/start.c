@@ -13,8 +13,8 @@
 #include "pool/pool_int.h"
 
 #define READY_MIN_NS MS_NS(5000)
-#define SELFTEST_NS MS_NS(120000)
-#define START_ARENA (64u * 1024u)
+#define SELFTEST_NS  MS_NS(120000)
+#define START_ARENA  (64u * 1024u)
 
 /* A writer may have to replay the catalog's log first. */
 static int64_t ready_deadline(const struct engine *x)
@@ -28,8 +28,10 @@ static int wait_frame(struct engine *x, int64_t deadline, enum wire_type *t, con
 {
     for (;;) {
         int rc = link__next(x, t, p, n);
-        if (rc != ERR_WOULDBLOCK) return rc;
-        if (sys_mono_ns() >= deadline) return ERR_TIMEOUT;
+        if (rc != ERR_WOULDBLOCK)
+            return rc;
+        if (sys_mono_ns() >= deadline)
+            return ERR_TIMEOUT;
         link__wait(x, deadline);
     }
 }
@@ -37,7 +39,8 @@ static int wait_frame(struct engine *x, int64_t deadline, enum wire_type *t, con
 static int send_setup(struct engine *x, const struct engine_key *key, bool selftest, struct err *e)
 {
     char *dir = NULL;
-    if (asprintf(&dir, "%s/%s", x->pool->run_path, x->folder) < 0) return err_set(e, ERR_NOMEM, NULL, "out of memory");
+    if (asprintf(&dir, "%s/%s", x->pool->run_path, x->folder) < 0)
+        return err_set(e, ERR_NOMEM, NULL, "out of memory");
     struct wire_setup m = {
         .version = WIRE_VERSION,
         .private_dir = dir,
@@ -55,7 +58,8 @@ static int send_setup(struct engine *x, const struct engine_key *key, bool selft
     CLEANUP_BUF struct buf b = BUF_INIT(8u + wire_ceiling(WIRE_SETUP));
     int rc = wire_put_setup(&b, &m);
     free(dir);
-    if (rc) return err_set(e, rc, NULL, "the workspace's data sets do not fit into one engine's setup");
+    if (rc)
+        return err_set(e, rc, NULL, "the workspace's data sets do not fit into one engine's setup");
     pthread_mutex_lock(&x->send_mu);
     rc = link__send(x, &b, -1);
     pthread_mutex_unlock(&x->send_mu);
@@ -66,10 +70,14 @@ static int send_setup(struct engine *x, const struct engine_key *key, bool selft
 static int setup_failed(const struct engine *x, const uint8_t *p, uint32_t n, struct err *e)
 {
     struct wire_failed m;
-    if (wire_get_failed(p, n, &m)) return ERR_CORRUPT;
-    log_event(LOG_ERROR, "pool", "an engine process could not open what it was given", "error", m.error.text, NULL);
+    if (wire_get_failed(p, n, &m))
+        return ERR_CORRUPT;
+    log_event(LOG_ERROR, "pool", "an engine process could not open what it was given", "error", m.error.text,
+              NULL);
     bool catalog = x->key->catalog_path && x->key->catalog_path[0];
-    return err_set(e, ERR_ENGINE, "58030", catalog ? "the engine could not open the workspace's catalog" : "the engine could not start");
+    return err_set(e, ERR_ENGINE, "58030",
+                   catalog ? "the engine could not open the workspace's catalog"
+                           : "the engine could not start");
 }
 
 static int await_ready(struct engine *x, struct err *e)
@@ -78,14 +86,19 @@ static int await_ready(struct engine *x, struct err *e)
     const uint8_t *p;
     uint32_t n;
     int rc = wait_frame(x, ready_deadline(x), &t, &p, &n);
-    if (rc) return rc;
-    if (t == WIRE_FAILED) return setup_failed(x, p, n, e);
-    if (t != WIRE_READY) return ERR_CORRUPT;
+    if (rc)
+        return rc;
+    if (t == WIRE_FAILED)
+        return setup_failed(x, p, n, e);
+    if (t != WIRE_READY)
+        return ERR_CORRUPT;
     struct arena *a = arena_new(START_ARENA);
-    if (!a) return err_set(e, ERR_NOMEM, NULL, "out of memory");
+    if (!a)
+        return err_set(e, ERR_NOMEM, NULL, "out of memory");
     struct wire_ready r;
     rc = wire_get_ready(p, n, a, &r);
-    if (!rc && r.version != WIRE_VERSION) rc = ERR_CORRUPT;
+    if (!rc && r.version != WIRE_VERSION)
+        rc = ERR_CORRUPT;
     if (!rc) {
         (void)snprintf(x->library, sizeof x->library, "%s", r.library ? r.library : "");
         r.library = NULL;
@@ -99,8 +112,10 @@ static int await_ready(struct engine *x, struct err *e)
 static struct engine *take_blank(struct pool *p)
 {
     struct engine *x = p->all;
-    while (x && !(x->state == STATE_BLANK && x->spawn_done && !x->dead && !x->killed)) x = x->next;
-    if (!x) return NULL;
+    while (x && !(x->state == STATE_BLANK && x->spawn_done && !x->dead && !x->killed))
+        x = x->next;
+    if (!x)
+        return NULL;
     x->state = STATE_STARTING;
     p->blank_at_ns = sys_mono_ns() + MS_NS(BLANK_DELAY_MS);
     spawner__wake(p);
@@ -108,12 +123,14 @@ static struct engine *take_blank(struct pool *p)
 }
 
 /* Makes or takes a process, gives it its key. */
-static int obtain(struct pool *p, const struct engine_key *key, bool spare, struct engine **ret, bool *ret_spare, struct err *e)
+static int obtain(struct pool *p, const struct engine_key *key, bool spare, struct engine **ret,
+                  bool *ret_spare, struct err *e)
 {
     struct arena *a;
     struct engine_key *copy;
     int rc = pool__key_copy(key, &a, &copy);
-    if (rc) return err_set(e, rc, NULL, "out of memory");
+    if (rc)
+        return err_set(e, rc, NULL, "out of memory");
     pthread_mutex_lock(&p->mu);
     struct engine *x = spare && !p->closing ? take_blank(p) : NULL;
     bool room = x || pool__room(p);
@@ -128,12 +145,14 @@ static int obtain(struct pool *p, const struct engine_key *key, bool spare, stru
     } else if (!room) {
         rc = err_set(e, ERR_BUSY, "53000", "the memory of engine processes is used up (engine.memory_share)");
     } else if (p->count >= most) {
-        rc = err_set(e, ERR_BUSY, "53000", "too many engine processes (engine.slots, engine.plan_slots, engine.idle_max)");
+        rc = err_set(e, ERR_BUSY, "53000",
+                     "too many engine processes (engine.slots, engine.plan_slots, engine.idle_max)");
     } else if (!(x = pool__new(p, STATE_STARTING))) {
         rc = err_set(e, ERR_NOMEM, NULL, "out of memory");
     }
     if (rc) {
-        if (x) pool__discard(x, REASON_START);
+        if (x)
+            pool__discard(x, REASON_START);
         pthread_mutex_unlock(&p->mu);
         arena_free(a);
         return rc;
@@ -148,7 +167,8 @@ static int obtain(struct pool *p, const struct engine_key *key, bool spare, stru
     pthread_mutex_unlock(&p->mu);
     if (!spawned) {
         rc = spawner__spawn(x, e);
-        if (rc) return rc;
+        if (rc)
+            return rc;
     }
     *ret = x;
     return 0;
@@ -159,32 +179,42 @@ static void fail(struct engine *x, int rc, struct err *e)
     const char *what = NULL;
     char death[160];
     switch (rc) {
-    case ERR_TIMEOUT: what = "engine process did not become ready in time"; break;
-    case ERR_CORRUPT: what = "engine process answered its setup with something else"; break;
+    case ERR_TIMEOUT:
+        what = "engine process did not become ready in time";
+        break;
+    case ERR_CORRUPT:
+        what = "engine process answered its setup with something else";
+        break;
     case ERR_END:
-        if (!engine__await_death(x, sys_mono_ns() + MS_NS(1000))) engine__kill(x, REASON_START);
+        if (!engine__await_death(x, sys_mono_ns() + MS_NS(1000)))
+            engine__kill(x, REASON_START);
         engine__death_text(x, death, sizeof death);
         what = death;
         break;
-    default: break;
+    default:
+        break;
     }
-    if (what) (void)err_set(e, ERR_ENGINE, "XX000", "cannot start an engine: %s", what);
+    if (what)
+        (void)err_set(e, ERR_ENGINE, "XX000", "cannot start an engine: %s", what);
     engine__job_clear(x);
     pthread_mutex_lock(&x->pool->mu);
     pool__discard(x, REASON_START);
     pthread_mutex_unlock(&x->pool->mu);
 }
 
-int pool__bring_up(struct pool *p, const struct engine_key *key, bool selftest, struct engine **ret, struct err *e)
+int pool__bring_up(struct pool *p, const struct engine_key *key, bool selftest, struct engine **ret,
+                   struct err *e)
 {
     int64_t begun = sys_mono_ns();
     for (bool spare = !selftest;; spare = false) {
         struct engine *x = NULL;
         bool was_spare = false;
         int rc = obtain(p, key, spare, &x, &was_spare, e);
-        if (rc) return rc;
+        if (rc)
+            return rc;
         rc = send_setup(x, key, selftest, e);
-        if (!rc) rc = await_ready(x, e);
+        if (!rc)
+            rc = await_ready(x, e);
         if (!rc) {
             pthread_mutex_lock(&p->mu);
             x->state = STATE_BUSY;
@@ -200,7 +230,8 @@ int pool__bring_up(struct pool *p, const struct engine_key *key, bool selftest, 
             return 0;
         }
         fail(x, rc, e);
-        if (was_spare && rc == ERR_END) continue;
+        if (was_spare && rc == ERR_END)
+            continue;
         return rc == ERR_TIMEOUT || rc == ERR_CORRUPT || rc == ERR_END ? ERR_ENGINE : rc;
     }
 }
@@ -214,7 +245,8 @@ static int selftest_answer(struct engine *x, struct err *e)
         const uint8_t *p;
         uint32_t n;
         int rc = wait_frame(x, deadline, &t, &p, &n);
-        if (rc == ERR_TIMEOUT) return err_set(e, ERR_ENGINE, "XX000", "the engine's self-test did not end in time");
+        if (rc == ERR_TIMEOUT)
+            return err_set(e, ERR_ENGINE, "XX000", "the engine's self-test did not end in time");
         if (rc == ERR_END) {
             char death[160];
             (void)engine__await_death(x, sys_mono_ns() + MS_NS(1000));
@@ -223,11 +255,15 @@ static int selftest_answer(struct engine *x, struct err *e)
         }
         struct wire_done done;
         struct wire_failed failed;
-        if (!rc && t == WIRE_BEAT) continue;
-        if (!rc && t == WIRE_DONE && wire_get_done(p, n, &done) == 0) return 0;
+        if (!rc && t == WIRE_BEAT)
+            continue;
+        if (!rc && t == WIRE_DONE && wire_get_done(p, n, &done) == 0)
+            return 0;
         if (!rc && t == WIRE_FAILED && wire_get_failed(p, n, &failed) == 0) {
-            if (e) *e = failed.error;
-            if (e) e->code = ERR_DENIED;
+            if (e)
+                *e = failed.error;
+            if (e)
+                e->code = ERR_DENIED;
             return ERR_DENIED;
         }
         return err_set(e, ERR_ENGINE, "XX000", "the engine's self-test answered with something else");
@@ -239,7 +275,8 @@ int pool_selftest(struct pool *p, struct engine_level *ret_level, struct err *e)
     const struct engine_key key = {.workspace = 0, .catalog_path = ""};
     struct engine *x = NULL;
     int rc = pool__bring_up(p, &key, true, &x, e);
-    if (rc) return rc;
+    if (rc)
+        return rc;
     ret_level->landlock_abi = x->ready.landlock_abi;
     ret_level->seccomp = x->ready.seccomp;
     (void)snprintf(ret_level->library, sizeof ret_level->library, "%s", x->library);

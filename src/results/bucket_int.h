@@ -19,7 +19,9 @@ struct bucket_kind {
     int (*remove)(const char *rest, const char *key, struct err *e);
 };
 
-struct bucket_upload { const struct bucket_kind *kind; };
+struct bucket_upload {
+    const struct bucket_kind *kind;
+};
 
 extern const struct bucket_kind bucket__local;
 

@@ -33,9 +33,12 @@ struct local_upload {
 
 static int hex(char c)
 {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
     return -1;
 }
 
@@ -47,20 +50,28 @@ static int root_path(const char *rest, char *out, size_t cap, struct err *e)
         char c = *p;
         if (c == '%') {
             int hi = hex(p[1]), lo = hi < 0 ? -1 : hex(p[2]);
-            if (lo < 0) return err_set(e, ERR_INVALID, "22023", "the bucket URL has a broken %% sequence");
+            if (lo < 0)
+                return err_set(e, ERR_INVALID, "22023", "the bucket URL has a broken %% sequence");
             c = (char)(hi * 16 + lo);
-            if (c == '/' || c == 0) return err_set(e, ERR_INVALID, "22023", "the bucket URL has a %% sequence that is not allowed");
+            if (c == '/' || c == 0)
+                return err_set(e, ERR_INVALID, "22023",
+                               "the bucket URL has a %% sequence that is not allowed");
             p += 2;
         } else if (c == '?' || c == '#') {
             return err_set(e, ERR_INVALID, "22023", "a file bucket URL has no query and no fragment");
         }
-        if (n + 1 >= cap) return err_set(e, ERR_INVALID, "22023", "the bucket URL is too long");
+        if (n + 1 >= cap)
+            return err_set(e, ERR_INVALID, "22023", "the bucket URL is too long");
         out[n++] = c;
     }
     out[n] = 0;
-    if (out[0] != '/') return err_set(e, ERR_INVALID, "22023", "a file bucket URL is file:///DIR with an absolute folder and no host");
-    while (n > 1 && out[n - 1] == '/') out[--n] = 0;
-    if (n == 1) return err_set(e, ERR_INVALID, "22023", "the root folder cannot be a bucket");
+    if (out[0] != '/')
+        return err_set(e, ERR_INVALID, "22023",
+                       "a file bucket URL is file:///DIR with an absolute folder and no host");
+    while (n > 1 && out[n - 1] == '/')
+        out[--n] = 0;
+    if (n == 1)
+        return err_set(e, ERR_INVALID, "22023", "the root folder cannot be a bucket");
     for (const char *p = out; p; p = strchr(p + 1, '/')) {
         size_t len = strcspn(p + 1, "/");
         if (len == 0 || (len == 1 && p[1] == '.') || (len == 2 && p[1] == '.' && p[2] == '.'))
@@ -74,16 +85,22 @@ static int bucket_error(struct err *e, int errnum, const char *what)
     switch (errnum) {
     case EACCES:
     case EPERM:
-    case EROFS: return err_set(e, ERR_DENIED, "42501", "%s: the bucket does not allow it", what);
+    case EROFS:
+        return err_set(e, ERR_DENIED, "42501", "%s: the bucket does not allow it", what);
     case ELOOP:
-    case ENOTDIR: return err_set(e, ERR_DENIED, "42501", "%s: a folder of the object's name is no folder of the bucket", what);
+    case ENOTDIR:
+        return err_set(e, ERR_DENIED, "42501", "%s: a folder of the object's name is no folder of the bucket",
+                       what);
     case EISDIR:
-    case ENOTEMPTY: return err_set(e, ERR_CONFLICT, "58P02", "%s: a folder has the object's name", what);
+    case ENOTEMPTY:
+        return err_set(e, ERR_CONFLICT, "58P02", "%s: a folder has the object's name", what);
     case ENOENT:
     case EMFILE:
     case ENFILE:
-    case ESTALE: return err_set(e, ERR_UNAVAILABLE, "58030", "%s: the bucket cannot be reached now", what);
-    default: return err_errno(e, errnum, what);
+    case ESTALE:
+        return err_set(e, ERR_UNAVAILABLE, "58030", "%s: the bucket cannot be reached now", what);
+    default:
+        return err_errno(e, errnum, what);
     }
 }
 
@@ -91,9 +108,12 @@ static int open_root(const char *rest, int *ret, struct err *e)
 {
     char path[4096];
     int rc = root_path(rest, path, sizeof path, e);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     int fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd < 0) return errno == ENOTDIR ? err_set(e, ERR_UNAVAILABLE, "58030", "the bucket's root is not a folder") : bucket_error(e, errno, "opening the bucket");
+    if (fd < 0)
+        return errno == ENOTDIR ? err_set(e, ERR_UNAVAILABLE, "58030", "the bucket's root is not a folder")
+                                : bucket_error(e, errno, "opening the bucket");
     *ret = fd;
     return 0;
 }
@@ -103,7 +123,8 @@ static int check_url(const char *rest, struct err *e)
     char path[4096];
     int rc = root_path(rest, path, sizeof path, e);
     struct stat st;
-    if (rc == 0 && stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) rc = err_set(e, ERR_INVALID, "22023", "the bucket URL names something that is not a folder");
+    if (rc == 0 && stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+        rc = err_set(e, ERR_INVALID, "22023", "the bucket URL names something that is not a folder");
     return rc;
 }
 
@@ -111,7 +132,8 @@ static int prepare(const char *rest, struct err *e)
 {
     char path[4096];
     int rc = root_path(rest, path, sizeof path, e);
-    if (rc == 0 && sys_mkdir_p(path, 0755) < 0) rc = bucket_error(e, errno, "making the bucket");
+    if (rc == 0 && sys_mkdir_p(path, 0755) < 0)
+        rc = bucket_error(e, errno, "making the bucket");
     return rc;
 }
 
@@ -119,8 +141,10 @@ static int writable(const char *rest, struct err *e)
 {
     int root = -1;
     int rc = open_root(rest, &root, e);
-    if (rc < 0) return rc;
-    if (faccessat(root, ".", W_OK | X_OK, AT_EACCESS) < 0) rc = bucket_error(e, errno, "writing to the bucket");
+    if (rc < 0)
+        return rc;
+    if (faccessat(root, ".", W_OK | X_OK, AT_EACCESS) < 0)
+        rc = bucket_error(e, errno, "writing to the bucket");
     close(root);
     return rc;
 }
@@ -134,7 +158,8 @@ static int step(int dir, const char *name, bool make)
     int fd = sys_openat(dir, name, flags, 0);
     if (fd < 0 && errno == ENOENT && make) {
         bool made = !sys_fault(SYS_MKDIR) && mkdirat(dir, name, 0755) == 0;
-        if (made || errno == EEXIST) fd = sys_openat(dir, name, flags, 0);
+        if (made || errno == EEXIST)
+            fd = sys_openat(dir, name, flags, 0);
         /* whatever the umask is; and the new name must survive what is put into it */
         if (fd >= 0 && made && (fchmod(fd, 0755) < 0 || sys_fsync(dir) < 0)) {
             int errnum = errno;
@@ -160,7 +185,8 @@ static int walk(int root, const char *key, bool make, const char **ret_name)
         memcpy(name, key, n); /* at most 255: bucket.c */
         name[n] = 0;
         dir = step(dir, name, make);
-        if (dir < 0) return -1;
+        if (dir < 0)
+            return -1;
         key = slash + 1;
     }
     *ret_name = key;
@@ -175,7 +201,8 @@ static void temp_name(const char *name, char out[TMP_LEN])
     uint8_t hash[CRYPTO_HASH_LEN];
     crypto_hash(key, name, strlen(name), hash);
     char text[33];
-    for (unsigned i = 0; i < 16; i++) (void)snprintf(text + 2 * i, 3, "%02x", hash[i]);
+    for (unsigned i = 0; i < 16; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", hash[i]);
     (void)snprintf(out, TMP_LEN, ".quern-%s.tmp", text);
 }
 
@@ -183,17 +210,22 @@ static void temp_name(const char *name, char out[TMP_LEN])
 static int take_leftover(int dir, const char *tmp)
 {
     struct stat st, now;
-    if (fstatat(dir, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? 0 : -1;
-    if (!S_ISREG(st.st_mode)) return sys_unlinkat(dir, tmp, 0); /* not ours; a folder makes this fail */
+    if (fstatat(dir, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -1;
+    if (!S_ISREG(st.st_mode))
+        return sys_unlinkat(dir, tmp, 0); /* not ours; a folder makes this fail */
     CLEANUP_FD int fd = sys_openat(dir, tmp, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
-    if (fd < 0) return errno == ENOENT ? 0 : -1;
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -1;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
         errno = EBUSY;
         return -1;
     }
     /* Its owner may have finished and another begun in between: only the very file that we locked goes. */
-    if (fstat(fd, &st) < 0 || fstatat(dir, tmp, &now, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? 0 : -1;
-    if (st.st_ino != now.st_ino || st.st_dev != now.st_dev) return 0;
+    if (fstat(fd, &st) < 0 || fstatat(dir, tmp, &now, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -1;
+    if (st.st_ino != now.st_ino || st.st_dev != now.st_dev)
+        return 0;
     return sys_unlinkat(dir, tmp, 0);
 }
 
@@ -205,12 +237,15 @@ static int create_temp(int dir, const char *tmp)
             /* File systems without locks lose only the protection against a second delivery of the same object. Between creation and lock
              * somebody may have taken the file for a leftover: then its name is gone and another round is due. */
             struct stat st;
-            bool mine = !(flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) && fstat(fd, &st) == 0 && st.st_nlink > 0;
-            if (mine && fchmod(fd, 0644) == 0) return fd;
+            bool mine = !(flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) && fstat(fd, &st) == 0 &&
+                        st.st_nlink > 0;
+            if (mine && fchmod(fd, 0644) == 0)
+                return fd;
             close(fd);
             continue;
         }
-        if (errno != EEXIST || take_leftover(dir, tmp) < 0) return -1;
+        if (errno != EEXIST || take_leftover(dir, tmp) < 0)
+            return -1;
     }
     errno = EBUSY;
     return -1;
@@ -218,21 +253,26 @@ static int create_temp(int dir, const char *tmp)
 
 static void upload_free(struct local_upload *u)
 {
-    if (u->fd >= 0) close(u->fd);
-    if (u->dir >= 0) close(u->dir);
+    if (u->fd >= 0)
+        close(u->fd);
+    if (u->dir >= 0)
+        close(u->dir);
     free(u);
 }
 
 static int begin(const char *rest, const char *key, struct bucket_upload **ret, struct err *e)
 {
     struct local_upload *u = calloc(1, sizeof *u);
-    if (!u) return err_set(e, ERR_NOMEM, "53200", "out of memory while writing to a bucket");
+    if (!u)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory while writing to a bucket");
     int rc = 0;
-    for (int attempt = 0; attempt < 3; attempt++) { /* bucket_remove may take an empty folder away while we walk */
+    for (int attempt = 0; attempt < 3;
+         attempt++) { /* bucket_remove may take an empty folder away while we walk */
         u->dir = u->fd = -1;
         int root;
         rc = open_root(rest, &root, e);
-        if (rc < 0) break;
+        if (rc < 0)
+            break;
         const char *name = NULL;
         u->dir = walk(root, key, true, &name);
         if (u->dir >= 0) {
@@ -245,10 +285,14 @@ static int begin(const char *rest, const char *key, struct bucket_upload **ret, 
             return 0;
         }
         int errnum = errno;
-        if (u->dir >= 0) close(u->dir);
+        if (u->dir >= 0)
+            close(u->dir);
         u->dir = -1;
-        rc = errnum == EBUSY ? err_set(e, ERR_BUSY, "55006", "the object is being written by another delivery") : bucket_error(e, errnum, "writing to the bucket");
-        if (errnum != ENOENT) break;
+        rc = errnum == EBUSY
+                 ? err_set(e, ERR_BUSY, "55006", "the object is being written by another delivery")
+                 : bucket_error(e, errnum, "writing to the bucket");
+        if (errnum != ENOENT)
+            break;
     }
     upload_free(u);
     return rc;
@@ -257,7 +301,8 @@ static int begin(const char *rest, const char *key, struct bucket_upload **ret, 
 static int write_some(struct bucket_upload *base, const void *p, size_t n, struct err *e)
 {
     struct local_upload *u = (struct local_upload *)base;
-    if (n == 0 || sys_write_all(u->fd, p, n) == 0) return 0;
+    if (n == 0 || sys_write_all(u->fd, p, n) == 0)
+        return 0;
     return bucket_error(e, errno, "writing to the bucket");
 }
 
@@ -291,13 +336,16 @@ static void remove_empty(const char *rest, const char *key)
     for (char *slash = strrchr(path, '/'); slash; slash = strrchr(path, '/')) {
         *slash = 0;
         int root = -1;
-        if (open_root(rest, &root, NULL) < 0) return;
+        if (open_root(rest, &root, NULL) < 0)
+            return;
         const char *name = NULL;
         int dir = walk(root, path, false, &name);
-        if (dir < 0) return;
+        if (dir < 0)
+            return;
         int gone = sys_unlinkat(dir, name, AT_REMOVEDIR);
         close(dir);
-        if (gone < 0) return;
+        if (gone < 0)
+            return;
     }
 }
 
@@ -305,14 +353,19 @@ static int remove_object(const char *rest, const char *key, struct err *e)
 {
     int root = -1;
     int rc = open_root(rest, &root, e);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     const char *name = NULL;
     int dir = walk(root, key, false, &name);
-    if (dir < 0) return errno == ENOENT ? 0 : bucket_error(e, errno, "removing from the bucket");
-    if (sys_unlinkat(dir, name, 0) < 0 && errno != ENOENT) rc = bucket_error(e, errno, "removing from the bucket");
-    if (rc == 0 && sys_fsync(dir) < 0) rc = bucket_error(e, errno, "removing from the bucket");
+    if (dir < 0)
+        return errno == ENOENT ? 0 : bucket_error(e, errno, "removing from the bucket");
+    if (sys_unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+        rc = bucket_error(e, errno, "removing from the bucket");
+    if (rc == 0 && sys_fsync(dir) < 0)
+        rc = bucket_error(e, errno, "removing from the bucket");
     close(dir);
-    if (rc == 0) remove_empty(rest, key);
+    if (rc == 0)
+        remove_empty(rest, key);
     return rc;
 }
 

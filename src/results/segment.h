@@ -32,10 +32,11 @@ struct segment_facts { /* what the manifest keeps */
 struct segment_writer;
 
 /* Makes dir_fd/name (must not exist: ERR_CONFLICT) and writes the schema message. `s` is copied; dir_fd must stay open as long as the writer. */
-int segment_create(int dir_fd, const char *name, const struct qid *id, uint32_t ordinal, const struct schema *s,
-                   struct segment_writer **ret, struct err *e) MUST_USE;
+int segment_create(int dir_fd, const char *name, const struct qid *id, uint32_t ordinal,
+                   const struct schema *s, struct segment_writer **ret, struct err *e) MUST_USE;
 /* Appends a checked batch (batch_check passed). After a failed write the writer is dead: only free it. After return its rows are readable through segment_view(). */
-int segment_append(struct segment_writer *w, const struct batch_index *ix, const uint8_t *body, struct err *e) MUST_USE;
+int segment_append(struct segment_writer *w, const struct batch_index *ix, const uint8_t *body,
+                   struct err *e) MUST_USE;
 /* Writes index and footer, fsyncs the file; the caller renames it and fsyncs the folder. */
 int segment_seal(struct segment_writer *w, struct segment_facts *ret, struct err *e) MUST_USE;
 /* Frees the writer; an unsealed file is removed by the caller. NULL allowed. */
@@ -46,14 +47,15 @@ uint64_t segment_written_bytes(const struct segment_writer *w);
 struct segment;
 
 /* Opens a sealed file and checks footer, trailer checksum and index against `facts`. ERR_CORRUPT, ERR_IO, ERR_GONE when absent. */
-int segment_open(int dir_fd, const char *name, const struct qid *id, uint32_t ordinal, const struct segment_facts *facts, struct segment **ret,
-                 struct err *e) MUST_USE;
+int segment_open(int dir_fd, const char *name, const struct qid *id, uint32_t ordinal,
+                 const struct segment_facts *facts, struct segment **ret, struct err *e) MUST_USE;
 /* A reader over what the writer has appended so far and will append (early rows): same interface; row and batch counts grow. Stays valid after
  * the writer is gone (own descriptor). */
 int segment_view(struct segment_writer *w, struct segment **ret, struct err *e) MUST_USE;
 /* A segment from an inline result in memory: schema + one batch, checked (batch_check) and copied. index_len 0: no rows. */
-int segment_inline(const struct qid *id, uint32_t ordinal, const struct schema *s, const void *index, size_t index_len, const void *body,
-                   size_t body_len, struct segment **ret, struct err *e) MUST_USE;
+int segment_inline(const struct qid *id, uint32_t ordinal, const struct schema *s, const void *index,
+                   size_t index_len, const void *body, size_t body_len, struct segment **ret,
+                   struct err *e) MUST_USE;
 struct segment *segment_ref(struct segment *s);
 void segment_unref(struct segment *s);
 
@@ -61,7 +63,7 @@ const struct schema *segment_schema(const struct segment *s);
 uint64_t segment_rows(const struct segment *s);
 uint64_t segment_nbatches(const struct segment *s);
 bool segment_inline_held(const struct segment *s); /* an inline one: reading it never blocks */
-uint64_t segment_memory(const struct segment *s); /* anonymous bytes held */
+uint64_t segment_memory(const struct segment *s);  /* anonymous bytes held */
 /* Row range of batch i. */
 void segment_batch_rows(const struct segment *s, uint64_t i, uint64_t *ret_first, uint64_t *ret_rows);
 /* Where a whole batch message (header + body) lies in the stream; and the stream's length and the schema message's length. Inline segments have a
@@ -82,7 +84,7 @@ void segment_scratch_trim(struct segment_scratch *x);
 void segment_scratch_free(struct segment_scratch *x);
 /* Loads rows [first, ...) into a window: at most max_rows, at most about max_bytes (at least one row), never across a batch. Only the exact byte ranges
  * are read. The window is valid until the next call with the same scratch. ERR_END when first >= rows. */
-int segment_window(struct segment *s, uint64_t first, uint64_t max_rows, size_t max_bytes, struct segment_scratch *x, struct window *ret,
-                   struct err *e) MUST_USE;
+int segment_window(struct segment *s, uint64_t first, uint64_t max_rows, size_t max_bytes,
+                   struct segment_scratch *x, struct window *ret, struct err *e) MUST_USE;
 
 #endif

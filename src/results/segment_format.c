@@ -31,10 +31,14 @@ void segment__footer_put(struct segment_footer *f, uint8_t out[SEGMENT_FOOTER])
 
 bool segment__footer_get(const uint8_t in[SEGMENT_FOOTER], struct segment_footer *ret)
 {
-    if (memcmp(in, footer_magic, 8) != 0) return false;
-    if (segment__get32(in + 8) != SEGMENT_VERSION || segment__get32(in + 12) != 0 || segment__get32(in + 88) != 0) return false;
+    if (memcmp(in, footer_magic, 8) != 0)
+        return false;
+    if (segment__get32(in + 8) != SEGMENT_VERSION || segment__get32(in + 12) != 0 ||
+        segment__get32(in + 88) != 0)
+        return false;
     uint32_t crc = segment__get32(in + 92);
-    if (crypto_crc32c(0, in, SEGMENT_FOOTER - 4) != crc) return false;
+    if (crypto_crc32c(0, in, SEGMENT_FOOTER - 4) != crc)
+        return false;
     struct segment_footer f = {
         .flags = 0,
         .ordinal = segment__get32(in + 80),
@@ -61,7 +65,8 @@ void segment__table_init(struct segment_table *t, size_t width, uint64_t base)
 
 void segment__table_free(struct segment_table *t)
 {
-    for (int i = 0; i < SEGMENT_CHUNKS; i++) free(t->chunk[i]);
+    for (int i = 0; i < SEGMENT_CHUNKS; i++)
+        free(t->chunk[i]);
     memset(t->chunk, 0, sizeof t->chunk);
     t->capacity = 0;
 }
@@ -70,12 +75,16 @@ int segment__table_reserve(struct segment_table *t, uint64_t n)
 {
     while (t->capacity < n) {
         int k = 0;
-        while (k < SEGMENT_CHUNKS && t->chunk[k]) k++;
-        if (k == SEGMENT_CHUNKS) return ERR_NOMEM;
+        while (k < SEGMENT_CHUNKS && t->chunk[k])
+            k++;
+        if (k == SEGMENT_CHUNKS)
+            return ERR_NOMEM;
         uint64_t add = k ? t->capacity : t->base;
-        if (add > SIZE_MAX / t->width / 2) return ERR_NOMEM;
+        if (add > SIZE_MAX / t->width / 2)
+            return ERR_NOMEM;
         uint8_t *p = calloc((size_t)add, t->width);
-        if (!p) return ERR_NOMEM;
+        if (!p)
+            return ERR_NOMEM;
         t->chunk[k] = p;
         t->capacity += add;
     }
@@ -84,7 +93,8 @@ int segment__table_reserve(struct segment_table *t, uint64_t n)
 
 void *segment__table_at(const struct segment_table *t, uint64_t i)
 {
-    if (i < t->base) return t->chunk[0] + (size_t)i * t->width;
+    if (i < t->base)
+        return t->chunk[0] + (size_t)i * t->width;
     uint64_t q = i / t->base;
     unsigned log = 63u - (unsigned)__builtin_clzll(q);
     return t->chunk[log + 1] + (size_t)(i - (t->base << log)) * t->width;

@@ -27,7 +27,13 @@
 
 #include "bench.h"
 
-#define CHECK(x) do { if (!(x)) { fprintf(stderr, "baseline: %s failed (%m)\n", #x); exit(1); } } while (0)
+#define CHECK(x)                                                                                             \
+    do {                                                                                                     \
+        if (!(x)) {                                                                                          \
+            fprintf(stderr, "baseline: %s failed (%m)\n", #x);                                               \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
 
 /* ---- DuckDB ---- */
 
@@ -79,7 +85,8 @@ static int copy_csv(const char *parquet, const char *file, const char *threads)
     duckdb_connection con = connect_duckdb(&db, threads);
     duckdb_result result;
     char sql[8192];
-    (void)snprintf(sql, sizeof sql, "COPY (SELECT * FROM read_parquet('%s')) TO '%s' (FORMAT csv, HEADER)", parquet, file);
+    (void)snprintf(sql, sizeof sql, "COPY (SELECT * FROM read_parquet('%s')) TO '%s' (FORMAT csv, HEADER)",
+                   parquet, file);
     int64_t t = bench_now();
     if (duckdb_query(con, sql, &result) != DuckDBSuccess) {
         fprintf(stderr, "baseline: %s\n", duckdb_result_error(&result));
@@ -116,8 +123,8 @@ static int fsync_loop(const char *dir, long n)
 
 /* ---- hello ---- */
 
-static enum MHD_Result hello_answer(void *arg, struct MHD_Connection *c, const char *url, const char *method, const char *version, const char *data,
-                                    size_t *size, void **state)
+static enum MHD_Result hello_answer(void *arg, struct MHD_Connection *c, const char *url, const char *method,
+                                    const char *version, const char *data, size_t *size, void **state)
 {
     static int seen;
     (void)arg, (void)url, (void)method, (void)version, (void)data;
@@ -130,7 +137,8 @@ static enum MHD_Result hello_answer(void *arg, struct MHD_Connection *c, const c
         return MHD_YES;
     }
     static const char text[] = "{\"hello\":\"world\"}\n";
-    struct MHD_Response *r = MHD_create_response_from_buffer(sizeof text - 1, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(sizeof text - 1, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
     MHD_add_response_header(r, "Content-Type", "application/json");
     enum MHD_Result ok = MHD_queue_response(c, 200, r);
     MHD_destroy_response(r);
@@ -140,13 +148,14 @@ static enum MHD_Result hello_answer(void *arg, struct MHD_Connection *c, const c
 static int hello(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct MHD_Daemon *d = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, hello_answer, NULL, MHD_OPTION_SOCK_ADDR, &address,
-                                            MHD_OPTION_END);
+    struct MHD_Daemon *d = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, hello_answer, NULL,
+                                            MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_END);
     CHECK(d);
     printf("%u\n", MHD_get_daemon_info(d, MHD_DAEMON_INFO_BIND_PORT)->port);
     fflush(stdout);
     char byte;
-    while (read(0, &byte, 1) > 0) {}
+    while (read(0, &byte, 1) > 0) {
+    }
     MHD_stop_daemon(d);
     return 0;
 }
@@ -158,12 +167,16 @@ static int listener(uint16_t *ret_port)
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof a;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&a, n) == 0 && listen(fd, 4) == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0);
+    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&a, n) == 0 && listen(fd, 4) == 0 &&
+          getsockname(fd, (struct sockaddr *)&a, &n) == 0);
     *ret_port = ntohs(a.sin_port);
     return fd;
 }
 
-struct sender { int listen; const char *path; };
+struct sender {
+    int listen;
+    const char *path;
+};
 
 static void *send_file(void *arg)
 {
@@ -173,7 +186,8 @@ static void *send_file(void *arg)
     CHECK(file >= 0 && to >= 0 && fstat(file, &st) == 0);
     setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     off_t at = 0;
-    while (at < st.st_size) CHECK(sendfile(to, file, &at, (size_t)(st.st_size - at)) > 0);
+    while (at < st.st_size)
+        CHECK(sendfile(to, file, &at, (size_t)(st.st_size - at)) > 0);
     close(to);
     close(file);
     return NULL;
@@ -189,16 +203,19 @@ static int loopback(const char *path, long n)
     for (long i = 0; i < n; i++) {
         pthread_t t;
         struct sender s = {l, path};
-        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+        struct sockaddr_in a = {
+            .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
         CHECK(pthread_create(&t, NULL, send_file, &s) == 0);
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         int64_t start = bench_now();
         CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
         ssize_t got;
         total = 0;
-        while ((got = read(fd, buffer, BENCH_READ)) > 0) total += got;
+        while ((got = read(fd, buffer, BENCH_READ)) > 0)
+            total += got;
         double seconds = (double)(bench_now() - start) / 1e9;
-        if (seconds < best) best = seconds;
+        if (seconds < best)
+            best = seconds;
         close(fd);
         pthread_join(t, NULL);
     }
@@ -211,11 +228,17 @@ static int loopback(const char *path, long n)
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
-    if (!strcmp(what, "engine-select1") && argc == 3) return engine_select1(atol(argv[2]));
-    if (!strcmp(what, "fsync") && argc == 4) return fsync_loop(argv[2], atol(argv[3]));
-    if (!strcmp(what, "hello") && argc == 2) return hello();
-    if (!strcmp(what, "copy-csv") && argc == 5) return copy_csv(argv[2], argv[3], argv[4]);
-    if (!strcmp(what, "loopback") && argc == 4) return loopback(argv[2], atol(argv[3]));
-    fprintf(stderr, "usage: baseline engine-select1 N | fsync DIR N | hello | copy-csv PARQUET FILE THREADS | loopback FILE N\n");
+    if (!strcmp(what, "engine-select1") && argc == 3)
+        return engine_select1(atol(argv[2]));
+    if (!strcmp(what, "fsync") && argc == 4)
+        return fsync_loop(argv[2], atol(argv[3]));
+    if (!strcmp(what, "hello") && argc == 2)
+        return hello();
+    if (!strcmp(what, "copy-csv") && argc == 5)
+        return copy_csv(argv[2], argv[3], argv[4]);
+    if (!strcmp(what, "loopback") && argc == 4)
+        return loopback(argv[2], atol(argv[3]));
+    fprintf(stderr, "usage: baseline engine-select1 N | fsync DIR N | hello | copy-csv PARQUET FILE THREADS "
+                    "| loopback FILE N\n");
     return 2;
 }

@@ -16,18 +16,23 @@ static inline int64_t bench_now(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-struct samples { int64_t *ns; long n, cap; };
+struct samples {
+    int64_t *ns;
+    long n, cap;
+};
 
 static inline struct samples samples_new(long cap)
 {
     struct samples s = {calloc((size_t)(cap > 0 ? cap : 1), sizeof(int64_t)), 0, cap};
-    if (!s.ns) abort();
+    if (!s.ns)
+        abort();
     return s;
 }
 
 static inline void samples_add(struct samples *s, int64_t ns)
 {
-    if (s->n < s->cap) s->ns[s->n++] = ns;
+    if (s->n < s->cap)
+        s->ns[s->n++] = ns;
 }
 
 static inline int samples_compare(const void *a, const void *b)
@@ -47,8 +52,8 @@ static inline double samples_at(const struct samples *s, double part)
 static inline void samples_print(struct samples *s)
 {
     qsort(s->ns, (size_t)s->n, sizeof *s->ns, samples_compare);
-    printf("{\"n\":%ld,\"p50\":%.2f,\"p90\":%.2f,\"p99\":%.2f,\"best\":%.2f}\n", s->n, samples_at(s, 0.5), samples_at(s, 0.9), samples_at(s, 0.99),
-           samples_at(s, 0));
+    printf("{\"n\":%ld,\"p50\":%.2f,\"p90\":%.2f,\"p99\":%.2f,\"best\":%.2f}\n", s->n, samples_at(s, 0.5),
+           samples_at(s, 0.9), samples_at(s, 0.99), samples_at(s, 0));
     free(s->ns);
 }
 

@@ -22,9 +22,9 @@
 
 #include "bench.h"
 
-#define CLIENTS_MAX 1024
+#define CLIENTS_MAX  1024
 #define REQUESTS_MAX 256
-#define ANSWER_MAX (256 * 1024)
+#define ANSWER_MAX   (256 * 1024)
 
 static _Noreturn void die(const char *what)
 {
@@ -34,9 +34,16 @@ static _Noreturn void die(const char *what)
 
 /* ---- crowd ---- */
 
-struct client { int fd; char *p; size_t n; };
+struct client {
+    int fd;
+    char *p;
+    size_t n;
+};
 
-static struct { const char *p; size_t n; } requests[REQUESTS_MAX];
+static struct {
+    const char *p;
+    size_t n;
+} requests[REQUESTS_MAX];
 static size_t nrequests, next_request;
 
 static void ask(struct client *c)
@@ -46,7 +53,8 @@ static void ask(struct client *c)
     c->n = 0;
     while (n > 0) {
         ssize_t w = write(c->fd, p, n);
-        if (w <= 0) die("cannot send");
+        if (w <= 0)
+            die("cannot send");
         p += w;
         n -= (size_t)w;
     }
@@ -57,7 +65,8 @@ static bool whole(struct client *c)
 {
     c->p[c->n] = 0;
     char *body = strstr(c->p, "\r\n\r\n");
-    if (!body) return false;
+    if (!body)
+        return false;
     if (strncmp(c->p, "HTTP/1.1 2", 10) != 0) {
         fprintf(stderr, "bench-spine: %.400s\n", c->p);
         exit(1);
@@ -70,20 +79,26 @@ static bool whole(struct client *c)
 static int crowd(const char *port, long n, double seconds)
 {
     static struct client clients[CLIENTS_MAX];
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)strtoul(port, NULL, 10))};
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                            .sin_port = htons((uint16_t)strtoul(port, NULL, 10))};
     int ep = epoll_create1(EPOLL_CLOEXEC), one = 1;
-    if (ep < 0 || n < 1 || n > CLIENTS_MAX) die("no epoll, or too many clients");
+    if (ep < 0 || n < 1 || n > CLIENTS_MAX)
+        die("no epoll, or too many clients");
     for (long i = 0; i < n; i++) {
         struct client *c = &clients[i];
         c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         c->p = malloc(ANSWER_MAX + 1);
-        if (!c->p || c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof a)) die("cannot connect");
+        if (!c->p || c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof a))
+            die("cannot connect");
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-        if (epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &e)) die("epoll");
+        if (epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &e))
+            die("epoll");
         ask(c);
     }
-    int64_t start = bench_now(), warm = start + (int64_t)(seconds * 1e8), end = warm + (int64_t)(seconds * 1e9), now = start;
+    int64_t start = bench_now(), warm = start + (int64_t)(seconds * 1e8),
+            end = warm + (int64_t)(seconds * 1e9), now = start;
     long answers = 0;
     bool counting = false;
     while (now < end) {
@@ -98,9 +113,11 @@ static int crowd(const char *port, long n, double seconds)
         for (int i = 0; i < k; i++) {
             struct client *c = events[i].data.ptr;
             ssize_t r = read(c->fd, c->p + c->n, ANSWER_MAX - c->n);
-            if (r <= 0) die("the connection ended early");
+            if (r <= 0)
+                die("the connection ended early");
             c->n += (size_t)r;
-            if (!whole(c)) continue;
+            if (!whole(c))
+                continue;
             answers++;
             ask(c);
         }
@@ -139,7 +156,8 @@ static void *committer(void *arg)
             long batch = group.generation++, n = group.waiting;
             group.waiting = 0;
             pthread_mutex_unlock(&group.lock);
-            if (write(group.fd, block, (size_t)n * 512) != (ssize_t)(n * 512) || fdatasync(group.fd)) die("cannot write");
+            if (write(group.fd, block, (size_t)n * 512) != (ssize_t)(n * 512) || fdatasync(group.fd))
+                die("cannot write");
             pthread_mutex_lock(&group.lock);
             group.durable = batch;
             group.commits += n;
@@ -155,12 +173,15 @@ static int group_commit(const char *dir, long n, double seconds)
 {
     char path[4096];
     pthread_t threads[CLIENTS_MAX];
-    if (n < 1 || n > CLIENTS_MAX) die("too many threads");
+    if (n < 1 || n > CLIENTS_MAX)
+        die("too many threads");
     (void)snprintf(path, sizeof path, "%s/bench-group-%ld", dir, (long)getpid());
     group.fd = open(path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
-    if (group.fd < 0) die("cannot make the file");
+    if (group.fd < 0)
+        die("cannot make the file");
     for (long i = 0; i < n; i++)
-        if (pthread_create(&threads[i], NULL, committer, NULL)) die("cannot start a thread");
+        if (pthread_create(&threads[i], NULL, committer, NULL))
+            die("cannot start a thread");
     int64_t start = bench_now();
     struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
     nanosleep(&t, NULL);
@@ -168,8 +189,10 @@ static int group_commit(const char *dir, long n, double seconds)
     double rate = (double)group.commits * 1e9 / (double)(bench_now() - start);
     group.stop = true;
     pthread_mutex_unlock(&group.lock);
-    for (long i = 0; i < n; i++) pthread_join(threads[i], NULL);
-    printf("{\"rate\":%.1f,\"batch\":%.1f}\n", rate, (double)group.commits / (double)(group.durable > 0 ? group.durable : 1));
+    for (long i = 0; i < n; i++)
+        pthread_join(threads[i], NULL);
+    printf("{\"rate\":%.1f,\"batch\":%.1f}\n", rate,
+           (double)group.commits / (double)(group.durable > 0 ? group.durable : 1));
     close(group.fd);
     unlink(path);
     return 0;
@@ -177,9 +200,12 @@ static int group_commit(const char *dir, long n, double seconds)
 
 int main(int argc, char **argv)
 {
-    if (argc == 5 && !strcmp(argv[1], "group-commit")) return group_commit(argv[2], atol(argv[3]), atof(argv[4]));
+    if (argc == 5 && !strcmp(argv[1], "group-commit"))
+        return group_commit(argv[2], atol(argv[3]), atof(argv[4]));
     if (argc != 5 || strcmp(argv[1], "crowd") != 0) {
-        fprintf(stderr, "usage: bench-spine crowd PORT CLIENTS SECONDS <requests | group-commit DIR THREADS SECONDS\n");
+        fprintf(
+            stderr,
+            "usage: bench-spine crowd PORT CLIENTS SECONDS <requests | group-commit DIR THREADS SECONDS\n");
         return 2;
     }
     static char text[1 << 20];
@@ -189,6 +215,7 @@ int main(int argc, char **argv)
         requests[nrequests].n = strnlen(text + at, len - at);
         at += requests[nrequests].n + 1;
     }
-    if (!nrequests) die("no request on stdin");
+    if (!nrequests)
+        die("no request on stdin");
     return crowd(argv[2], atol(argv[3]), atof(argv[4]));
 }

@@ -31,7 +31,8 @@ int clock_gettime(clockid_t id, struct timespec *ts)
     int rc = (int)syscall(SYS_clock_gettime, id, ts);
     if (rc || !shared || (id != CLOCK_REALTIME && id != CLOCK_REALTIME_COARSE))
         return rc;
-    int64_t stands = shared[1], ms = stands ? stands : (int64_t)ts->tv_sec * 1000 + ts->tv_nsec / 1000000 + shared[0];
+    int64_t stands = shared[1],
+            ms = stands ? stands : (int64_t)ts->tv_sec * 1000 + ts->tv_nsec / 1000000 + shared[0];
     ts->tv_sec = ms / 1000;
     ts->tv_nsec = (stands ? ms % 1000 * 1000000 : ms % 1000 * 1000000 + ts->tv_nsec % 1000000);
     return 0;

@@ -40,8 +40,10 @@ static void put(const void *p, size_t n)
     const char *c = p;
     while (n > 0) {
         ssize_t w = send(WIRE_FD, c, n, MSG_NOSIGNAL);
-        if (w < 0 && errno == EINTR) continue;
-        if (w <= 0) _exit(0); /* the daemon has gone */
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0)
+            _exit(0); /* the daemon has gone */
         c += w;
         n -= (size_t)w;
     }
@@ -49,7 +51,8 @@ static void put(const void *p, size_t n)
 
 static void put_frame(struct buf *b, int rc)
 {
-    if (rc) _exit(90);
+    if (rc)
+        _exit(90);
     put(b->p, b->len);
     buf_free(b);
 }
@@ -58,14 +61,23 @@ static void get(void *p, size_t n, int *ret_fd)
 {
     char *c = p;
     while (n > 0) {
-        union { struct cmsghdr align; char room[CMSG_SPACE(sizeof(int))]; } control;
+        union {
+            struct cmsghdr align;
+            char room[CMSG_SPACE(sizeof(int))];
+        } control;
         struct iovec iov = {c, n};
-        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+        struct msghdr msg = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.room,
+                             .msg_controllen = sizeof control.room};
         ssize_t r = recvmsg(WIRE_FD, &msg, 0);
-        if (r < 0 && errno == EINTR) continue;
-        if (r <= 0) _exit(0);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0)
+            _exit(0);
         const struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-        if (h && h->cmsg_type == SCM_RIGHTS && ret_fd) memcpy(ret_fd, CMSG_DATA(h), sizeof *ret_fd);
+        if (h && h->cmsg_type == SCM_RIGHTS && ret_fd)
+            memcpy(ret_fd, CMSG_DATA(h), sizeof *ret_fd);
         c += r;
         n -= (size_t)r;
     }
@@ -78,9 +90,11 @@ static enum wire_type get_frame(uint8_t **ret_p, uint32_t *ret_len, int *ret_fd)
     enum wire_type t;
     *ret_fd = -1;
     get(h, sizeof h, ret_fd);
-    if (wire_header(h, &t, ret_len)) _exit(91);
+    if (wire_header(h, &t, ret_len))
+        _exit(91);
     *ret_p = malloc(*ret_len + 1u);
-    if (!*ret_p) _exit(92);
+    if (!*ret_p)
+        _exit(92);
     get(*ret_p, *ret_len, NULL);
     return t;
 }
@@ -95,12 +109,16 @@ static void job_frame(void)
     uint64_t of;
     uint32_t slot;
     if (t == WIRE_MEMFD) {
-        if (wire_get_memfd(p, n, &of, &slot) || slot >= WIRE_SLOTS || fd < 0) _exit(93);
-        if (slot_fd[slot] >= 0) close(slot_fd[slot]);
+        if (wire_get_memfd(p, n, &of, &slot) || slot >= WIRE_SLOTS || fd < 0)
+            _exit(93);
+        if (slot_fd[slot] >= 0)
+            close(slot_fd[slot]);
         slot_fd[slot] = fd;
     } else if (t == WIRE_CANCEL) {
-        if (wire_get_cancel(p, n, &of)) _exit(94);
-        if (of == job.job) canceled = true;
+        if (wire_get_cancel(p, n, &of))
+            _exit(94);
+        if (of == job.job)
+            canceled = true;
     } else if (t == WIRE_QUIT) {
         asked_to_quit = true;
     }
@@ -110,7 +128,8 @@ static void job_frame(void)
 static void pump(int ms)
 {
     struct pollfd p = {.fd = WIRE_FD, .events = POLLIN};
-    if (poll(&p, 1, ms) > 0) job_frame();
+    if (poll(&p, 1, ms) > 0)
+        job_frame();
 }
 
 /* ---- good messages ---- */
@@ -119,18 +138,22 @@ static struct schema *rows_schema(void)
 {
     static struct column columns[2];
     static struct schema s;
-    columns[0] = (struct column){.name = "n", .detail = "BIGINT", .phys = PHYS_INT64, .sql = SQLT_BIGINT, .nullable = true};
-    columns[1] = (struct column){.name = "s", .detail = "VARCHAR", .phys = PHYS_UTF8, .sql = SQLT_VARCHAR, .nullable = true};
+    columns[0] = (struct column){
+        .name = "n", .detail = "BIGINT", .phys = PHYS_INT64, .sql = SQLT_BIGINT, .nullable = true};
+    columns[1] = (struct column){
+        .name = "s", .detail = "VARCHAR", .phys = PHYS_UTF8, .sql = SQLT_VARCHAR, .nullable = true};
     s = (struct schema){.ncolumns = 2, .columns = columns};
     struct err e;
-    if (schema_number(&s, &e)) _exit(95);
+    if (schema_number(&s, &e))
+        _exit(95);
     return &s;
 }
 
 static void planned(uint8_t kind)
 {
     static struct schema none;
-    struct wire_planned m = {.job = job.job, .kind = kind, .schema = kind == WIRE_KIND_ROWS ? rows_schema() : &none};
+    struct wire_planned m = {
+        .job = job.job, .kind = kind, .schema = kind == WIRE_KIND_ROWS ? rows_schema() : &none};
     struct buf b = BUF_INIT(1 << 20);
     int rc = wire_put_planned(&b, &m);
     put_frame(&b, rc);
@@ -144,11 +167,15 @@ static void beat(void)
     put_frame(&b, rc);
 }
 
-struct made { struct buf index, body; uint64_t rows; };
+struct made {
+    struct buf index, body;
+    uint64_t rows;
+};
 
 static void align8(struct buf *b)
 {
-    while (b->len % 8) (void)buf_char(b, 0);
+    while (b->len % 8)
+        (void)buf_char(b, 0);
 }
 
 /* rows x (n = first + i, s = "row <n>"). `flaw` names what is wrong with it, or NULL. */
@@ -160,7 +187,8 @@ static struct made make_rows(uint64_t first, uint64_t rows, const char *flaw)
     struct batch_buffer buffers[5] = {{0, 0}};
     for (uint64_t i = 0; i < rows; i++) {
         int64_t v = (int64_t)(first + i);
-        if (buf_add(&m.body, &v, 8)) _exit(96);
+        if (buf_add(&m.body, &v, 8))
+            _exit(96);
     }
     buffers[1] = (struct batch_buffer){0, rows * 8};
     struct buf text = BUF_INIT(256 << 20);
@@ -171,29 +199,40 @@ static struct made make_rows(uint64_t first, uint64_t rows, const char *flaw)
     for (uint64_t i = 0; i < rows; i++) {
         (void)buf_printf(&text, "row %llu", (unsigned long long)(first + i));
         at = (int32_t)text.len;
-        if (!strcmp(f, "offsets") && i == 1) at = 2;
-        if (!strcmp(f, "offset-beyond") && i + 1 == rows) at += 1000;
+        if (!strcmp(f, "offsets") && i == 1)
+            at = 2;
+        if (!strcmp(f, "offset-beyond") && i + 1 == rows)
+            at += 1000;
         (void)buf_add(&m.body, &at, 4);
     }
-    if (!strcmp(f, "utf8")) text.p[1] = (char)0xff;
+    if (!strcmp(f, "utf8"))
+        text.p[1] = (char)0xff;
     align8(&m.body);
     buffers[4] = (struct batch_buffer){m.body.len, text.len};
     (void)buf_add(&m.body, text.p, text.len);
     buf_free(&text);
     align8(&m.body);
-    if (!strcmp(f, "null-count")) nodes[0].null_count = 1;
-    if (!strcmp(f, "node-rows")) nodes[1].length = rows + 1;
-    if (!strcmp(f, "buffer-beyond")) buffers[4].length += 4096;
-    struct batch_index ix = {.rows = rows, .body_len = m.body.len, .nnodes = 2, .nbuffers = 5, .nodes = nodes, .buffers = buffers};
-    if (!strcmp(f, "counts")) ix.nbuffers = 4;
-    if (buf_failed(&m.body) || batch_index_write(&ix, &m.index)) _exit(97);
-    if (!strcmp(f, "magic")) m.index.p[0] ^= 1;
+    if (!strcmp(f, "null-count"))
+        nodes[0].null_count = 1;
+    if (!strcmp(f, "node-rows"))
+        nodes[1].length = rows + 1;
+    if (!strcmp(f, "buffer-beyond"))
+        buffers[4].length += 4096;
+    struct batch_index ix = {
+        .rows = rows, .body_len = m.body.len, .nnodes = 2, .nbuffers = 5, .nodes = nodes, .buffers = buffers};
+    if (!strcmp(f, "counts"))
+        ix.nbuffers = 4;
+    if (buf_failed(&m.body) || batch_index_write(&ix, &m.index))
+        _exit(97);
+    if (!strcmp(f, "magic"))
+        m.index.p[0] ^= 1;
     return m;
 }
 
 static void send_batch(uint32_t slot, uint64_t rows, uint32_t index_len, uint64_t body_len)
 {
-    struct wire_batch m = {.job = job.job, .slot = slot, .rows = rows, .index_len = index_len, .body_len = body_len};
+    struct wire_batch m = {
+        .job = job.job, .slot = slot, .rows = rows, .index_len = index_len, .body_len = body_len};
     struct buf b = BUF_INIT(1 << 10);
     int rc = wire_put_batch(&b, &m);
     put_frame(&b, rc);
@@ -204,10 +243,13 @@ static uint32_t fill(const struct made *m)
 {
     for (;;) {
         for (uint32_t i = 0; i < WIRE_SLOTS; i++) {
-            if (slot_fd[i] < 0) continue;
+            if (slot_fd[i] < 0)
+                continue;
             off_t at = (off_t)((m->index.len + 63) & ~(size_t)63);
-            if (pwrite(slot_fd[i], m->index.p, m->index.len, 0) != (ssize_t)m->index.len) _exit(98);
-            if (pwrite(slot_fd[i], m->body.p, m->body.len, at) != (ssize_t)m->body.len) _exit(99);
+            if (pwrite(slot_fd[i], m->index.p, m->index.len, 0) != (ssize_t)m->index.len)
+                _exit(98);
+            if (pwrite(slot_fd[i], m->body.p, m->body.len, at) != (ssize_t)m->body.len)
+                _exit(99);
             return i;
         }
         pump(100);
@@ -227,7 +269,8 @@ static void batch(uint64_t first, uint64_t rows, const char *flaw)
     uint32_t slot = fill(&m);
     close(slot_fd[slot]);
     slot_fd[slot] = -1;
-    send_batch(slot, flaw && !strcmp(flaw, "frame-rows") ? rows + 1 : rows, (uint32_t)m.index.len, m.body.len);
+    send_batch(slot, flaw && !strcmp(flaw, "frame-rows") ? rows + 1 : rows, (uint32_t)m.index.len,
+               m.body.len);
     made_free(&m);
 }
 
@@ -248,8 +291,13 @@ static void done(uint64_t rows)
 static void done_inline(uint64_t rows, uint64_t said, const char *flaw)
 {
     struct made r = make_rows(0, rows, flaw);
-    struct wire_done m = {.rows = said, .update_count = -1, .reusable = true, .index_len = (uint32_t)r.index.len, .body_len = (uint32_t)r.body.len,
-                          .index = (const uint8_t *)r.index.p, .body = (const uint8_t *)r.body.p};
+    struct wire_done m = {.rows = said,
+                          .update_count = -1,
+                          .reusable = true,
+                          .index_len = (uint32_t)r.index.len,
+                          .body_len = (uint32_t)r.body.len,
+                          .index = (const uint8_t *)r.index.p,
+                          .body = (const uint8_t *)r.body.p};
     done_with(&m);
     made_free(&r);
 }
@@ -265,13 +313,18 @@ static void failed(uint32_t kind, const char *sqlstate, const char *text, bool r
 
 static void raw_header(uint32_t len, uint8_t type, uint8_t reserved)
 {
-    uint8_t h[8] = {(uint8_t)len, (uint8_t)(len >> 8), (uint8_t)(len >> 16), (uint8_t)(len >> 24), type, 0, 0, reserved};
+    uint8_t h[8] = {(uint8_t)len, (uint8_t)(len >> 8), (uint8_t)(len >> 16), (uint8_t)(len >> 24), type, 0, 0,
+                    reserved};
     put(h, sizeof h);
 }
 
 /* ---- behaviours ---- */
 
-static void do_small(void) { planned(WIRE_KIND_ROWS); done_inline(3, 3, NULL); }
+static void do_small(void)
+{
+    planned(WIRE_KIND_ROWS);
+    done_inline(3, 3, NULL);
+}
 static void do_update(void)
 {
     planned(WIRE_KIND_UPDATE);
@@ -281,7 +334,8 @@ static void do_update(void)
 static void do_three(void)
 {
     planned(WIRE_KIND_ROWS);
-    for (uint64_t i = 0; i < 3; i++) batch(i * BATCH_ROWS, BATCH_ROWS, NULL);
+    for (uint64_t i = 0; i < 3; i++)
+        batch(i * BATCH_ROWS, BATCH_ROWS, NULL);
     done(3 * BATCH_ROWS);
 }
 static void do_both(void)
@@ -303,8 +357,14 @@ static void do_big(void)
     done(100 * m.rows);
     made_free(&m);
 }
-static void do_failed(void) { failed(WIRE_FAIL_SQL, "42P01", "Table with name nope does not exist!", true); }
-static void do_fatal(void) { failed(WIRE_FAIL_FATAL, "XX000", "the library is broken", true); }
+static void do_failed(void)
+{
+    failed(WIRE_FAIL_SQL, "42P01", "Table with name nope does not exist!", true);
+}
+static void do_fatal(void)
+{
+    failed(WIRE_FAIL_FATAL, "XX000", "the library is broken", true);
+}
 static void do_once(void)
 {
     planned(WIRE_KIND_ROWS);
@@ -313,27 +373,51 @@ static void do_once(void)
 }
 static void do_flood(void)
 {
-    for (int i = 0; i < 5000; i++) beat();
+    for (int i = 0; i < 5000; i++)
+        beat();
     do_small();
 }
-static void do_stray(void) { do_small(); beat(); }
-static void do_empty(void) { planned(WIRE_KIND_ROWS); done(0); }
+static void do_stray(void)
+{
+    do_small();
+    beat();
+}
+static void do_empty(void)
+{
+    planned(WIRE_KIND_ROWS);
+    done(0);
+}
 
 /* What this process was given: the environment's size and its open descriptors. */
 static void do_given(void)
 {
     char text[256];
     int vars = 0, at = 0;
-    while (environ && environ[vars]) vars++;
+    while (environ && environ[vars])
+        vars++;
     at = snprintf(text, sizeof text, "env %d fds", vars);
     for (int fd = 0; fd < 256; fd++)
-        if (fcntl(fd, F_GETFD) >= 0 && fd != slot_fd[0] && fd != slot_fd[1]) at += snprintf(text + at, sizeof text - (size_t)at, " %d", fd);
+        if (fcntl(fd, F_GETFD) >= 0 && fd != slot_fd[0] && fd != slot_fd[1])
+            at += snprintf(text + at, sizeof text - (size_t)at, " %d", fd);
     failed(WIRE_FAIL_SQL, "00000", text, true);
 }
 
-static void do_hang(void) { planned(WIRE_KIND_ROWS); for (;;) pause(); }
-static void do_hang_at_once(void) { for (;;) pause(); }
-static void do_stop(void) { planned(WIRE_KIND_ROWS); raise(SIGSTOP); }
+static void do_hang(void)
+{
+    planned(WIRE_KIND_ROWS);
+    for (;;)
+        pause();
+}
+static void do_hang_at_once(void)
+{
+    for (;;)
+        pause();
+}
+static void do_stop(void)
+{
+    planned(WIRE_KIND_ROWS);
+    raise(SIGSTOP);
+}
 static void do_trickle(void)
 {
     planned(WIRE_KIND_ROWS);
@@ -360,25 +444,79 @@ static void do_obey_cancel(void)
     }
     failed(WIRE_FAIL_CANCELED, "57014", "interrupted", true);
 }
-static void do_exit0(void) { _exit(0); }
-static void do_exit0_mid(void) { planned(WIRE_KIND_ROWS); batch(0, 10, NULL); _exit(0); }
-static void do_exit7(void) { planned(WIRE_KIND_ROWS); _exit(7); }
+static void do_exit0(void)
+{
+    _exit(0);
+}
+static void do_exit0_mid(void)
+{
+    planned(WIRE_KIND_ROWS);
+    batch(0, 10, NULL);
+    _exit(0);
+}
+static void do_exit7(void)
+{
+    planned(WIRE_KIND_ROWS);
+    _exit(7);
+}
 static void die(int sig)
 {
     signal(sig, SIG_DFL);
     raise(sig);
 }
-static void do_segv(void) { planned(WIRE_KIND_ROWS); die(SIGSEGV); }
-static void do_abort(void) { planned(WIRE_KIND_ROWS); batch(0, 10, NULL); die(SIGABRT); }
-static void do_close(void) { planned(WIRE_KIND_ROWS); close(WIRE_FD); for (;;) pause(); }
+static void do_segv(void)
+{
+    planned(WIRE_KIND_ROWS);
+    die(SIGSEGV);
+}
+static void do_abort(void)
+{
+    planned(WIRE_KIND_ROWS);
+    batch(0, 10, NULL);
+    die(SIGABRT);
+}
+static void do_close(void)
+{
+    planned(WIRE_KIND_ROWS);
+    close(WIRE_FD);
+    for (;;)
+        pause();
+}
 
-static void lie_plan(void) { planned(WIRE_KIND_ROWS); planned(WIRE_KIND_ROWS); }
-static void lie_no_plan(void) { done(0); }
-static void lie_batch_no_plan(void) { batch(0, 10, NULL); }
-static void lie_no_columns(void) { planned(WIRE_KIND_UPDATE); batch(0, 10, NULL); }
-static void lie_total(void) { planned(WIRE_KIND_ROWS); batch(0, 10, NULL); done(11); }
-static void lie_inline_rows(void) { planned(WIRE_KIND_ROWS); done_inline(3, 4, NULL); }
-static void lie_inline_size(void) { planned(WIRE_KIND_ROWS); done_inline(2000, 2000, NULL); }
+static void lie_plan(void)
+{
+    planned(WIRE_KIND_ROWS);
+    planned(WIRE_KIND_ROWS);
+}
+static void lie_no_plan(void)
+{
+    done(0);
+}
+static void lie_batch_no_plan(void)
+{
+    batch(0, 10, NULL);
+}
+static void lie_no_columns(void)
+{
+    planned(WIRE_KIND_UPDATE);
+    batch(0, 10, NULL);
+}
+static void lie_total(void)
+{
+    planned(WIRE_KIND_ROWS);
+    batch(0, 10, NULL);
+    done(11);
+}
+static void lie_inline_rows(void)
+{
+    planned(WIRE_KIND_ROWS);
+    done_inline(3, 4, NULL);
+}
+static void lie_inline_size(void)
+{
+    planned(WIRE_KIND_ROWS);
+    done_inline(2000, 2000, NULL);
+}
 static void lie_max_rows(void)
 {
     planned(WIRE_KIND_ROWS);
@@ -387,10 +525,26 @@ static void lie_max_rows(void)
     send_batch(slot, UINT64_MAX - 5, (uint32_t)m.index.len, m.body.len);
     made_free(&m);
 }
-static void lie_type(void) { planned(WIRE_KIND_ROWS); raw_header(0, 99, 0); }
-static void lie_our_type(void) { planned(WIRE_KIND_ROWS); raw_header(0, WIRE_QUIT, 0); }
-static void lie_reserved(void) { planned(WIRE_KIND_ROWS); raw_header(0, WIRE_BEAT, 1); }
-static void lie_long(void) { planned(WIRE_KIND_ROWS); raw_header(1u << 30, WIRE_BEAT, 0); }
+static void lie_type(void)
+{
+    planned(WIRE_KIND_ROWS);
+    raw_header(0, 99, 0);
+}
+static void lie_our_type(void)
+{
+    planned(WIRE_KIND_ROWS);
+    raw_header(0, WIRE_QUIT, 0);
+}
+static void lie_reserved(void)
+{
+    planned(WIRE_KIND_ROWS);
+    raw_header(0, WIRE_BEAT, 1);
+}
+static void lie_long(void)
+{
+    planned(WIRE_KIND_ROWS);
+    raw_header(1u << 30, WIRE_BEAT, 0);
+}
 static void lie_payload(void)
 {
     static const uint8_t junk[64] = {0xff, 0xff, 0xff};
@@ -404,8 +558,18 @@ static void lie_ready(void)
     int rc = wire_put_ready(&b, &m);
     put_frame(&b, rc);
 }
-static void lie_job(void) { planned(WIRE_KIND_ROWS); job.job += 1; done(0); job.job -= 1; }
-static void lie_slot(void) { planned(WIRE_KIND_ROWS); send_batch(7, 1, 64, 64); }
+static void lie_job(void)
+{
+    planned(WIRE_KIND_ROWS);
+    job.job += 1;
+    done(0);
+    job.job -= 1;
+}
+static void lie_slot(void)
+{
+    planned(WIRE_KIND_ROWS);
+    send_batch(7, 1, 64, 64);
+}
 static void lie_slot_twice(void)
 {
     planned(WIRE_KIND_ROWS);
@@ -424,26 +588,41 @@ static void with_lengths(uint32_t index_len, uint64_t body_len)
     send_batch(slot, m.rows, index_len, body_len);
     made_free(&m);
 }
-static void lie_index_long(void) { with_lengths(0xfffffff0u, 64); }
-static void lie_index_short(void) { with_lengths(8, 64); }
-static void lie_body_long(void) { with_lengths(64, UINT64_MAX - 10); }
-static void lie_body_past_end(void) { with_lengths(64, 1ull << 40); }
+static void lie_index_long(void)
+{
+    with_lengths(0xfffffff0u, 64);
+}
+static void lie_index_short(void)
+{
+    with_lengths(8, 64);
+}
+static void lie_body_long(void)
+{
+    with_lengths(64, UINT64_MAX - 10);
+}
+static void lie_body_past_end(void)
+{
+    with_lengths(64, 1ull << 40);
+}
 static void lie_mapping(void)
 {
     planned(WIRE_KIND_ROWS);
     struct made m = make_rows(0, 10, NULL);
     uint32_t slot = fill(&m);
     void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, slot_fd[slot], 0);
-    if (p == MAP_FAILED) _exit(89);
+    if (p == MAP_FAILED)
+        _exit(89);
     send_batch(slot, m.rows, (uint32_t)m.index.len, m.body.len);
-    for (;;) ((volatile char *)p)[0]++;
+    for (;;)
+        ((volatile char *)p)[0]++;
 }
 static void lie_sealed(void)
 {
     planned(WIRE_KIND_ROWS);
     struct made m = make_rows(0, 10, NULL);
     uint32_t slot = fill(&m);
-    if (fcntl(slot_fd[slot], F_ADD_SEALS, F_SEAL_SEAL)) _exit(88);
+    if (fcntl(slot_fd[slot], F_ADD_SEALS, F_SEAL_SEAL))
+        _exit(88);
     send_batch(slot, m.rows, (uint32_t)m.index.len, m.body.len);
     made_free(&m);
 }
@@ -453,8 +632,10 @@ static void do_shrink(void)
     planned(WIRE_KIND_ROWS);
     struct made m = make_rows(0, 10, NULL);
     uint32_t slot = fill(&m);
-    if (ftruncate(slot_fd[slot], 4096) == 0) send_batch(slot, m.rows, (uint32_t)m.index.len, m.body.len);
-    else failed(WIRE_FAIL_SQL, "00000", "shrink refused", true);
+    if (ftruncate(slot_fd[slot], 4096) == 0)
+        send_batch(slot, m.rows, (uint32_t)m.index.len, m.body.len);
+    else
+        failed(WIRE_FAIL_SQL, "00000", "shrink refused", true);
     made_free(&m);
 }
 /* Keeps the descriptor and writes after BATCH: the seal must refuse. */
@@ -466,7 +647,8 @@ static void do_write_after(void)
     int kept = slot_fd[slot];
     slot_fd[slot] = -1;
     send_batch(slot, m.rows, (uint32_t)m.index.len, m.body.len);
-    while (slot_fd[slot] < 0) pump(50); /* fresh credit: the daemon has sealed the old one */
+    while (slot_fd[slot] < 0)
+        pump(50); /* fresh credit: the daemon has sealed the old one */
     bool refused = pwrite(kept, "x", 1, 0) < 0 && errno == EPERM;
     close(kept);
     failed(WIRE_FAIL_SQL, "00000", refused ? "write refused" : "write done", true);
@@ -478,17 +660,25 @@ static void do_descriptors(void)
     for (int i = 0; i < 100; i++) {
         struct wire_beat m = {.job = job.job};
         struct buf b = BUF_INIT(1 << 10);
-        if (wire_put_beat(&b, &m)) _exit(87);
-        union { struct cmsghdr align; char room[CMSG_SPACE(sizeof(int))]; } control = {.room = {0}};
+        if (wire_put_beat(&b, &m))
+            _exit(87);
+        union {
+            struct cmsghdr align;
+            char room[CMSG_SPACE(sizeof(int))];
+        } control = {.room = {0}};
         struct iovec iov = {b.p, b.len};
-        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+        struct msghdr msg = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.room,
+                             .msg_controllen = sizeof control.room};
         struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN(sizeof(int));
         int fd = 0;
         memcpy(CMSG_DATA(c), &fd, sizeof fd);
-        if (sendmsg(WIRE_FD, &msg, MSG_NOSIGNAL) != (ssize_t)b.len) _exit(86);
+        if (sendmsg(WIRE_FD, &msg, MSG_NOSIGNAL) != (ssize_t)b.len)
+            _exit(86);
         buf_free(&b);
     }
     do_small();
@@ -497,24 +687,67 @@ static void do_descriptors(void)
 /* Batches that are well-formed frames with bad contents: "flaw NAME". */
 static bool do_flaw(const char *sql)
 {
-    if (strncmp(sql, "flaw ", 5)) return false;
+    if (strncmp(sql, "flaw ", 5))
+        return false;
     planned(WIRE_KIND_ROWS);
     batch(0, 10, sql + 5);
     done(10);
     return true;
 }
 
-static const struct { const char *sql; void (*run)(void); } table[] = {
-    {"small", do_small}, {"three", do_three}, {"both", do_both}, {"big", do_big}, {"update", do_update}, {"empty", do_empty},
-    {"failed", do_failed}, {"fatal", do_fatal}, {"once", do_once}, {"flood", do_flood}, {"stray", do_stray}, {"given", do_given},
-    {"hang", do_hang}, {"hang at once", do_hang_at_once}, {"stop", do_stop}, {"trickle", do_trickle}, {"ignore cancel", do_ignore_cancel},
-    {"obey cancel", do_obey_cancel}, {"exit 0", do_exit0}, {"exit 0 mid", do_exit0_mid}, {"exit 7", do_exit7}, {"segv", do_segv},
-    {"abort", do_abort}, {"close", do_close}, {"shrink", do_shrink}, {"write after", do_write_after}, {"descriptors", do_descriptors},
-    {"lie plan", lie_plan}, {"lie no plan", lie_no_plan}, {"lie batch no plan", lie_batch_no_plan}, {"lie no columns", lie_no_columns},
-    {"lie total", lie_total}, {"lie inline rows", lie_inline_rows}, {"lie inline size", lie_inline_size}, {"lie max rows", lie_max_rows},
-    {"lie type", lie_type}, {"lie our type", lie_our_type}, {"lie reserved", lie_reserved}, {"lie long", lie_long}, {"lie payload", lie_payload},
-    {"lie ready", lie_ready}, {"lie job", lie_job}, {"lie slot", lie_slot}, {"lie slot twice", lie_slot_twice}, {"lie index long", lie_index_long},
-    {"lie index short", lie_index_short}, {"lie body long", lie_body_long}, {"lie body past end", lie_body_past_end}, {"lie mapping", lie_mapping},
+static const struct {
+    const char *sql;
+    void (*run)(void);
+} table[] = {
+    {"small", do_small},
+    {"three", do_three},
+    {"both", do_both},
+    {"big", do_big},
+    {"update", do_update},
+    {"empty", do_empty},
+    {"failed", do_failed},
+    {"fatal", do_fatal},
+    {"once", do_once},
+    {"flood", do_flood},
+    {"stray", do_stray},
+    {"given", do_given},
+    {"hang", do_hang},
+    {"hang at once", do_hang_at_once},
+    {"stop", do_stop},
+    {"trickle", do_trickle},
+    {"ignore cancel", do_ignore_cancel},
+    {"obey cancel", do_obey_cancel},
+    {"exit 0", do_exit0},
+    {"exit 0 mid", do_exit0_mid},
+    {"exit 7", do_exit7},
+    {"segv", do_segv},
+    {"abort", do_abort},
+    {"close", do_close},
+    {"shrink", do_shrink},
+    {"write after", do_write_after},
+    {"descriptors", do_descriptors},
+    {"lie plan", lie_plan},
+    {"lie no plan", lie_no_plan},
+    {"lie batch no plan", lie_batch_no_plan},
+    {"lie no columns", lie_no_columns},
+    {"lie total", lie_total},
+    {"lie inline rows", lie_inline_rows},
+    {"lie inline size", lie_inline_size},
+    {"lie max rows", lie_max_rows},
+    {"lie type", lie_type},
+    {"lie our type", lie_our_type},
+    {"lie reserved", lie_reserved},
+    {"lie long", lie_long},
+    {"lie payload", lie_payload},
+    {"lie ready", lie_ready},
+    {"lie job", lie_job},
+    {"lie slot", lie_slot},
+    {"lie slot twice", lie_slot_twice},
+    {"lie index long", lie_index_long},
+    {"lie index short", lie_index_short},
+    {"lie body long", lie_body_long},
+    {"lie body past end", lie_body_past_end},
+    {"lie mapping", lie_mapping},
     {"lie sealed", lie_sealed},
 };
 
@@ -526,9 +759,11 @@ static void run_job(void)
         done(0);
         return;
     }
-    if (do_flaw(job.sql)) return;
+    if (do_flaw(job.sql))
+        return;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        if (strcmp(table[i].sql, job.sql)) continue;
+        if (strcmp(table[i].sql, job.sql))
+            continue;
         table[i].run();
         return;
     }
@@ -546,29 +781,38 @@ static void start_up(void)
     uint8_t *p;
     uint32_t n;
     int fd;
-    if (get_frame(&p, &n, &fd) != WIRE_SETUP) _exit(80);
+    if (get_frame(&p, &n, &fd) != WIRE_SETUP)
+        _exit(80);
     struct arena *a = arena_new(8 << 20);
     struct wire_setup s;
-    if (!a || wire_get_setup(p, n, a, &s) || s.version != WIRE_VERSION) _exit(81);
+    if (!a || wire_get_setup(p, n, a, &s) || s.version != WIRE_VERSION)
+        _exit(81);
     free(p);
     char how[64];
     (void)snprintf(how, sizeof how, "%.63s", base_name(s.catalog_path));
-    if (!strcmp(how, "exit-start")) _exit(3);
-    while (!strcmp(how, "never-ready")) pause();
-    if (!strcmp(how, "lie-ready")) beat();
+    if (!strcmp(how, "exit-start"))
+        _exit(3);
+    while (!strcmp(how, "never-ready"))
+        pause();
+    if (!strcmp(how, "lie-ready"))
+        beat();
     /* Something to wipe. */
     char path[4096];
     (void)snprintf(path, sizeof path, "%s/spill", s.private_dir);
     int spill = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    if (spill >= 0) close(spill);
+    if (spill >= 0)
+        close(spill);
     struct wire_ready r = {.version = WIRE_VERSION, .landlock_abi = 2, .seccomp = true, .library = "fake 1"};
     struct buf b = BUF_INIT(4096);
     int rc = wire_put_ready(&b, &r);
     put_frame(&b, rc);
-    while (!strcmp(how, "deaf")) pause();
+    while (!strcmp(how, "deaf"))
+        pause();
     if (s.selftest) {
-        if (strstr(s.private_dir, "hostile")) failed(WIRE_FAIL_REFUSED, "42501", "COPY TO; connect", false);
-        else done(0);
+        if (strstr(s.private_dir, "hostile"))
+            failed(WIRE_FAIL_REFUSED, "42501", "COPY TO; connect", false);
+        else
+            done(0);
         _exit(0);
     }
     arena_free(a);
@@ -578,19 +822,23 @@ int main(void)
 {
     pid_t parent = getppid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(0);
+    if (getppid() != parent)
+        _exit(0);
     start_up();
     for (;;) {
         uint8_t *p;
         uint32_t n;
         int fd;
         enum wire_type t = get_frame(&p, &n, &fd);
-        if (t == WIRE_QUIT) _exit(0);
+        if (t == WIRE_QUIT)
+            _exit(0);
         uint64_t of;
         uint32_t slot;
         if (t == WIRE_MEMFD && fd >= 0) { /* credit that came late stays for the next job */
-            if (wire_get_memfd(p, n, &of, &slot) || slot >= WIRE_SLOTS) _exit(93);
-            if (slot_fd[slot] >= 0) close(slot_fd[slot]);
+            if (wire_get_memfd(p, n, &of, &slot) || slot >= WIRE_SLOTS)
+                _exit(93);
+            if (slot_fd[slot] >= 0)
+                close(slot_fd[slot]);
             slot_fd[slot] = fd;
             free(p);
             continue;
@@ -600,10 +848,12 @@ int main(void)
             continue;
         }
         job_arena = arena_new(64 << 20);
-        if (!job_arena || wire_get_job(p, n, job_arena, &job)) _exit(82);
+        if (!job_arena || wire_get_job(p, n, job_arena, &job))
+            _exit(82);
         run_job();
         arena_free(job_arena);
         free(p);
-        if (asked_to_quit) _exit(0);
+        if (asked_to_quit)
+            _exit(0);
     }
 }

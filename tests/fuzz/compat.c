@@ -7,7 +7,8 @@ static void once(const char *p, size_t n, bool again)
 {
     struct arena *a = arena_new(256u << 20);
     struct crewrite w;
-    if (!a) return;
+    if (!a)
+        return;
     if (compat_rewrite(a, p, n, &w)) {
         ASSERT(w.out.len <= n * 4 + 65536);
         uint32_t at = 0;
@@ -15,13 +16,16 @@ static void once(const char *p, size_t n, bool again)
             ASSERT(w.spans[i].out_at == at && w.spans[i].n);
             at += w.spans[i].n;
             ASSERT(w.spans[i].in_at <= n && (!w.spans[i].same || w.spans[i].in_at + w.spans[i].n <= n));
-            if (w.spans[i].same) ASSERT(!memcmp(w.out.p + w.spans[i].out_at, p + w.spans[i].in_at, w.spans[i].n));
+            if (w.spans[i].same)
+                ASSERT(!memcmp(w.out.p + w.spans[i].out_at, p + w.spans[i].in_at, w.spans[i].n));
         }
         ASSERT(at == w.out.len);
-        for (size_t k = 0; k <= w.out.len; k += 1 + w.out.len / 64) ASSERT(compat_origin(w.spans, w.nspans, k) <= n);
+        for (size_t k = 0; k <= w.out.len; k += 1 + w.out.len / 64)
+            ASSERT(compat_origin(w.spans, w.nspans, k) <= n);
         struct clex l;
         ASSERT(!w.out.len || compat_lex(a, w.out.p, w.out.len, &l));
-        if (again && w.out.len) once(w.out.p, w.out.len, false);
+        if (again && w.out.len)
+            once(w.out.p, w.out.len, false);
         compat_end(&w);
     }
     arena_free(a);
@@ -29,6 +33,7 @@ static void once(const char *p, size_t n, bool again)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size <= 65536) once((const char *)data, size, true);
+    if (size <= 65536)
+        once((const char *)data, size, true);
     return 0;
 }

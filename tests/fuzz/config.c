@@ -27,7 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         return 0;
     }
-    if (config.http_max_body < 1024 || config.http_max_body > 1 << 30 || config.log_level < 0 || config.log_level > 3)
+    if (config.http_max_body < 1024 || config.http_max_body > 1 << 30 || config.log_level < 0 ||
+        config.log_level > 3)
         abort();
     return 0;
 }

@@ -21,7 +21,8 @@ static void credentials(const char *text)
     struct auth_headers h = {text, NULL, NULL}, k = {NULL, text, text};
     for (int kind = CREDENTIAL_KAKAO; kind <= CREDENTIAL_ANY; kind++) {
         if (auth_parse((enum credential)kind, &h, &parts) == AUTH_PARSED)
-            MUST(parts.key_len > 0 && parts.key_len + parts.secret_len <= AUTH_MAX && parts.text[parts.key_len + parts.secret_len] == 0);
+            MUST(parts.key_len > 0 && parts.key_len + parts.secret_len <= AUTH_MAX &&
+                 parts.text[parts.key_len + parts.secret_len] == 0);
         (void)auth_parse((enum credential)kind, &k, &parts);
     }
 }

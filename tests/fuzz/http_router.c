@@ -10,10 +10,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MUST(x) ((x) ? (void)0 : abort())
 
-static const struct route routes[] = {
-    {"GET", "/a/{x}/b", "1", NULL, 0},     {"POST", "/a/{x}/b", "2", NULL, 0},   {"GET", "/a/a/b/{y}", "3", NULL, 0}, {"GET", "/a/{x}/b/{y}/{z}/{w}", "4", NULL, 0},
-    {"DELETE", "/a/a/{y}/c", "5", NULL, 0}, {"GET", "/b", "6", NULL, 0},          {"GET", "/{x}", "7", NULL, 0},      {"HEAD", "/{x}/{y}", "8", NULL, 0},
-    {NULL, NULL, NULL, NULL, 0}};
+static const struct route routes[] = {{"GET", "/a/{x}/b", "1", NULL, 0},
+                                      {"POST", "/a/{x}/b", "2", NULL, 0},
+                                      {"GET", "/a/a/b/{y}", "3", NULL, 0},
+                                      {"GET", "/a/{x}/b/{y}/{z}/{w}", "4", NULL, 0},
+                                      {"DELETE", "/a/a/{y}/c", "5", NULL, 0},
+                                      {"GET", "/b", "6", NULL, 0},
+                                      {"GET", "/{x}", "7", NULL, 0},
+                                      {"HEAD", "/{x}/{y}", "8", NULL, 0},
+                                      {NULL, NULL, NULL, NULL, 0}};
 static const struct dialect dialect = {.name = "d", .routes = routes};
 static const struct dialect *const table[] = {&dialect, NULL};
 

@@ -25,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         struct kakao_source s;
         if (!kakao__read_source(a, (const char *)data + 1, size - 1, &s, &e))
-            ASSERT(s.type && s.name && s.scope && s.instance && s.username && (s.database || !strcmp(s.type, "MYSQL")));
+            ASSERT(s.type && s.name && s.scope && s.instance && s.username &&
+                   (s.database || !strcmp(s.type, "MYSQL")));
     }
     arena_free(a);
     return 0;

@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 1) return 0;
+    if (size < 1)
+        return 0;
     const uint8_t *p = data + 1;
     size_t n = size - 1;
     struct arena *a = arena_new(64u << 20);
@@ -19,12 +20,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t id;
     uint32_t slot;
     switch (data[0] % 4) {
-    case 0: if (!(accepted = wire_get_setup(p, n, a, &setup))) written = wire_put_setup(&b, &setup); break;
-    case 1: if (!(accepted = wire_get_job(p, n, a, &job))) written = wire_put_job(&b, &job); break;
-    case 2: if (!(accepted = wire_get_memfd(p, n, &id, &slot))) written = wire_put_memfd(&b, id, slot); break;
-    default: if (!(accepted = wire_get_cancel(p, n, &id))) written = wire_put_cancel(&b, id); break;
+    case 0:
+        if (!(accepted = wire_get_setup(p, n, a, &setup)))
+            written = wire_put_setup(&b, &setup);
+        break;
+    case 1:
+        if (!(accepted = wire_get_job(p, n, a, &job)))
+            written = wire_put_job(&b, &job);
+        break;
+    case 2:
+        if (!(accepted = wire_get_memfd(p, n, &id, &slot)))
+            written = wire_put_memfd(&b, id, slot);
+        break;
+    default:
+        if (!(accepted = wire_get_cancel(p, n, &id)))
+            written = wire_put_cancel(&b, id);
+        break;
     }
-    if (!accepted && !written && (b.len != n + 8 || memcmp(b.p + 8, p, n) != 0)) abort();
+    if (!accepted && !written && (b.len != n + 8 || memcmp(b.p + 8, p, n) != 0))
+        abort();
     buf_free(&b);
     arena_free(a);
     return 0;

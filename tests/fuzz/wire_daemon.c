@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 9) return 0;
+    if (size < 9)
+        return 0;
     enum wire_type t;
     uint32_t len;
     (void)wire_header(data, &t, &len);
@@ -17,16 +18,42 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct arena *a = arena_new(64u << 20);
     struct buf b = BUF_INIT(64u << 20);
     int accepted = ERR_CORRUPT, written = 0;
-    union { struct wire_ready ready; struct wire_planned planned; struct wire_batch batch; struct wire_beat beat; struct wire_done done; struct wire_failed failed; } m;
+    union {
+        struct wire_ready ready;
+        struct wire_planned planned;
+        struct wire_batch batch;
+        struct wire_beat beat;
+        struct wire_done done;
+        struct wire_failed failed;
+    } m;
     switch (data[0] % 6) {
-    case 0: if (!(accepted = wire_get_ready(p, n, a, &m.ready))) written = wire_put_ready(&b, &m.ready); break;
-    case 1: if (!(accepted = wire_get_planned(p, n, a, &m.planned))) written = wire_put_planned(&b, &m.planned); break;
-    case 2: if (!(accepted = wire_get_batch(p, n, &m.batch))) written = wire_put_batch(&b, &m.batch); break;
-    case 3: if (!(accepted = wire_get_beat(p, n, &m.beat))) written = wire_put_beat(&b, &m.beat); break;
-    case 4: if (!(accepted = wire_get_done(p, n, &m.done))) written = wire_put_done(&b, &m.done); break;
-    default: if (!(accepted = wire_get_failed(p, n, &m.failed))) written = wire_put_failed(&b, &m.failed); break;
+    case 0:
+        if (!(accepted = wire_get_ready(p, n, a, &m.ready)))
+            written = wire_put_ready(&b, &m.ready);
+        break;
+    case 1:
+        if (!(accepted = wire_get_planned(p, n, a, &m.planned)))
+            written = wire_put_planned(&b, &m.planned);
+        break;
+    case 2:
+        if (!(accepted = wire_get_batch(p, n, &m.batch)))
+            written = wire_put_batch(&b, &m.batch);
+        break;
+    case 3:
+        if (!(accepted = wire_get_beat(p, n, &m.beat)))
+            written = wire_put_beat(&b, &m.beat);
+        break;
+    case 4:
+        if (!(accepted = wire_get_done(p, n, &m.done)))
+            written = wire_put_done(&b, &m.done);
+        break;
+    default:
+        if (!(accepted = wire_get_failed(p, n, &m.failed)))
+            written = wire_put_failed(&b, &m.failed);
+        break;
     }
-    if (!accepted && !written && (b.len != n + 8 || memcmp(b.p + 8, p, n) != 0)) abort();
+    if (!accepted && !written && (b.len != n + 8 || memcmp(b.p + 8, p, n) != 0))
+        abort();
     buf_free(&b);
     arena_free(a);
     return 0;

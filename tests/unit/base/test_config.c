@@ -39,7 +39,11 @@ static void defaults(void **state)
 static void units_and_bounds(void **state)
 {
     (void)state;
-    struct { const char *key, *value; _Atomic int64_t *at; int64_t want; } good[] = {
+    struct {
+        const char *key, *value;
+        _Atomic int64_t *at;
+        int64_t want;
+    } good[] = {
         {"http.max_body", "2 MiB", &config.http_max_body, 2 << 20},
         {"http.max_body", "1KiB", &config.http_max_body, 1024},
         {"http.max_body", "1024", &config.http_max_body, 1024},
@@ -62,14 +66,36 @@ static void units_and_bounds(void **state)
         assert_int_equal(config_set(good[i].key, good[i].value, &e), 0);
         assert_int_equal(*good[i].at, good[i].want);
     }
-    struct { const char *key, *value; } bad[] = {
-        {"http.max_body", "1023"}, {"http.max_body", "1025 MiB"}, {"http.max_body", "1 MB"}, {"http.max_body", ""},
-        {"http.max_body", "-1"}, {"http.max_body", "1.5MiB"}, {"http.max_body", "9999999999999999999"},
-        {"http.max_body", "9223372036854775807 KiB"}, {"http.max_body", " 1024"}, {"http.max_body", "1s"},
-        {"engine.run_timeout", "9"}, {"engine.run_timeout", "11d"}, {"engine.run_timeout", "1KiB"}, {"engine.run_timeout", "s"},
-        {"queue.total", "0"}, {"queue.total", "1 KiB"}, {"queue.total", "0x10"}, {"log.level", "warning"}, {"log.level", ""},
-        {"log.level", "debug|info"}, {"engine.unsafe_no_sandbox", "maybe"}, {"nothing.here", "1"}, {"http", "1"}, {"", ""},
-        {"http.", "1"}, {".max_body", "1"}, {"http.max_bod", "1"},
+    struct {
+        const char *key, *value;
+    } bad[] = {
+        {"http.max_body", "1023"},
+        {"http.max_body", "1025 MiB"},
+        {"http.max_body", "1 MB"},
+        {"http.max_body", ""},
+        {"http.max_body", "-1"},
+        {"http.max_body", "1.5MiB"},
+        {"http.max_body", "9999999999999999999"},
+        {"http.max_body", "9223372036854775807 KiB"},
+        {"http.max_body", " 1024"},
+        {"http.max_body", "1s"},
+        {"engine.run_timeout", "9"},
+        {"engine.run_timeout", "11d"},
+        {"engine.run_timeout", "1KiB"},
+        {"engine.run_timeout", "s"},
+        {"queue.total", "0"},
+        {"queue.total", "1 KiB"},
+        {"queue.total", "0x10"},
+        {"log.level", "warning"},
+        {"log.level", ""},
+        {"log.level", "debug|info"},
+        {"engine.unsafe_no_sandbox", "maybe"},
+        {"nothing.here", "1"},
+        {"http", "1"},
+        {"", ""},
+        {"http.", "1"},
+        {".max_body", "1"},
+        {"http.max_bod", "1"},
     };
     struct config before = config;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -86,13 +112,17 @@ static void file(void **state)
 {
     (void)state;
     struct err e;
-    assert_int_equal(load_text("\xEF\xBB\xBF# comment\n\n[http]\r\nmax_body = 1 MiB ; why\nlisten=0.0.0.0:1\n[log]\nlevel=warn\n",
-                               false, &e), 0);
+    assert_int_equal(load_text("\xEF\xBB\xBF# comment\n\n[http]\r\nmax_body = 1 MiB ; "
+                               "why\nlisten=0.0.0.0:1\n[log]\nlevel=warn\n",
+                               false, &e),
+                     0);
     assert_int_equal(config.http_max_body, 1 << 20);
     assert_string_equal(config.http_listen, "0.0.0.0:1");
     assert_int_equal(config.log_level, 2);
 
-    struct { const char *text, *says; } bad[] = {
+    struct {
+        const char *text, *says;
+    } bad[] = {
         {"[http]\nmax_body = 1\n", "line 2: http.max_body"},
         {"[http]\n\nmax_bodi = 1\n", "line 3: [http] max_bodi: no such key"},
         {"[htp]\nmax_body = 1\n", "line 2: [htp]"},
@@ -142,10 +172,12 @@ static void reload(void **state)
 {
     (void)state;
     struct err e;
-    assert_int_equal(load_text("[http]\nmax_body=1MiB\nlisten=h:1\nworkers=3\n[queue]\ntotal=7\n", false, &e), 0);
+    assert_int_equal(load_text("[http]\nmax_body=1MiB\nlisten=h:1\nworkers=3\n[queue]\ntotal=7\n", false, &e),
+                     0);
     assert_int_equal(config_set("queue.per_workspace", "5", &e), 0);
     /* Reloadable keys follow the file, keys that left it go back to the default, the rest stays, options stay. */
-    assert_int_equal(load_text("[http]\nmax_body=2MiB\nlisten=h:2\nworkers=4\n[queue]\nper_workspace=6\n", true, &e), 0);
+    assert_int_equal(
+        load_text("[http]\nmax_body=2MiB\nlisten=h:2\nworkers=4\n[queue]\nper_workspace=6\n", true, &e), 0);
     assert_int_equal(config.http_max_body, 2 << 20);
     assert_int_equal(config.queue_total, 50000);
     assert_int_equal(config.queue_per_workspace, 5);
@@ -163,7 +195,9 @@ static void manual(void **state)
     CLEANUP_BUF struct buf b = BUF_INIT(1 << 20);
     assert_int_equal(config_markdown(&b), 0);
     const char *text = buf_str(&b);
-    assert_non_null(strstr(text, "| `max_body` | 16 MiB | 1 KiB .. 1 GiB | yes | `QUERN_HTTP_MAX_BODY` | largest request body |"));
+    assert_non_null(strstr(
+        text,
+        "| `max_body` | 16 MiB | 1 KiB .. 1 GiB | yes | `QUERN_HTTP_MAX_BODY` | largest request body |"));
     assert_non_null(strstr(text, "| `level` | info | debug, info, warn, error | yes |"));
     buf_reset(&b);
     assert_int_equal(config_help(&b), 0);

@@ -35,7 +35,8 @@ static void crc_vectors(void **state)
 static void sealing(void **state)
 {
     (void)state;
-    uint8_t key[CRYPTO_KEY_LEN] = {1, 2, 3}, other[CRYPTO_KEY_LEN] = {1, 2, 4}, sealed[64 + 40], again[64 + 40], plain[64];
+    uint8_t key[CRYPTO_KEY_LEN] = {1, 2, 3}, other[CRYPTO_KEY_LEN] = {1, 2, 4}, sealed[64 + 40],
+            again[64 + 40], plain[64];
     char text[64] = "a secret";
     crypto_seal(key, text, sizeof text, "rec", 3, sealed);
     crypto_seal(key, text, sizeof text, "rec", 3, again);
@@ -88,8 +89,10 @@ static void hashes_and_texts(void **state)
 static void base64(void **state)
 {
     (void)state;
-    struct { const char *plain, *text; } rows[] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-                                                   {"foob", "Zm9vYg=="}, {"user:p\xC3\xA4ss", "dXNlcjpww6Rzcw=="}};
+    struct {
+        const char *plain, *text;
+    } rows[] = {{"", ""},        {"f", "Zg=="},        {"fo", "Zm8="},
+                {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"user:p\xC3\xA4ss", "dXNlcjpww6Rzcw=="}};
     char out[64];
     uint8_t bytes[64];
     size_t n;
@@ -106,7 +109,8 @@ static void base64(void **state)
         if (len > 0)
             assert_false(crypto_base64_decode(out, strlen(out), bytes, len - 1, &n));
     }
-    const char *bad[] = {"Z", "Zg=", "Zh==", "Zg==Zg==", "Z g=", "Zm9v\n", "====", "=", "Zm9-", "Zg===", "Zm9v===="};
+    const char *bad[] = {"Z",    "Zg=", "Zh==", "Zg==Zg==", "Z g=",    "Zm9v\n",
+                         "====", "=",   "Zm9-", "Zg===",    "Zm9v===="};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(crypto_base64_decode(bad[i], strlen(bad[i]), bytes, sizeof bytes, &n));
 }

@@ -17,7 +17,8 @@ static bool parse(const char *s, struct qid *ret)
 static void round_trips(void **state)
 {
     (void)state;
-    static const int64_t times[] = {0, 999, 1000, 1758883507438, 1709164800000, 253402268399999, INT64_MAX, -5};
+    static const int64_t times[] = {0,         999, 1000, 1758883507438, 1709164800000, 253402268399999,
+                                    INT64_MAX, -5};
     for (int i = 0; i < 20000; i++) {
         int64_t ms = times[i % 8];
         struct qid id = id_new(ms), back;

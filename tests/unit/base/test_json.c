@@ -8,9 +8,10 @@
 static void accepts(void **state)
 {
     (void)state;
-    const char *text = " {\"s\":\"\\u00e9\\ud83d\\ude00\",\"i\":-9223372036854775808,\"r\":1.5,\"b\":[true,false,null],"
-                       "\"o\":{\"x\":1,\"y\":{}},\"big\":9223372036854775808,\"r2\":0.1,"
-                       "\"bigger\":-123456789012345678901234567890,\"e\":1e2} ";
+    const char *text =
+        " {\"s\":\"\\u00e9\\ud83d\\ude00\",\"i\":-9223372036854775808,\"r\":1.5,\"b\":[true,false,null],"
+        "\"o\":{\"x\":1,\"y\":{}},\"big\":9223372036854775808,\"r2\":0.1,"
+        "\"bigger\":-123456789012345678901234567890,\"e\":1e2} ";
     CLEANUP_JSON struct json_doc *d = NULL;
     struct err e;
     assert_int_equal(json_parse(text, strlen(text), &d, &e), 0);
@@ -55,7 +56,8 @@ static void accepts(void **state)
     assert_int_equal(json_number_text(json_get(r, "i"), out, 5), ERR_LIMIT);
     assert_int_equal(json_number_text(json_get(r, "s"), out, 64), ERR_INVALID);
 
-    const char *scalars[] = {"0", "-0", "\"x\"", "null", "true", "[]", "{}", "18446744073709551616", " 1 \n", "1E+2"};
+    const char *scalars[] = {"0",     "-0",  "\"x\"", "null", "true", "[]", "{}", "18446744073709551616",
+                             " 1 \n", "1E+2"};
     for (size_t k = 0; k < sizeof scalars / sizeof *scalars; k++) {
         CLEANUP_JSON struct json_doc *one = NULL;
         assert_int_equal(json_parse(scalars[k], strlen(scalars[k]), &one, NULL), 0);
@@ -79,12 +81,58 @@ static void refuses(void **state)
 {
     (void)state;
     const char *bad[] = {
-        "", " ", "{", "}", "[", "[1", "[1,]", "{\"a\":1,}", "{\"a\"}", "{a:1}", "{'a':1}", "{\"a\":1 \"b\":2}",
-        "{\"a\":1,\"a\":2}", "{\"a\":1,\"\\u0061\":2}", "1 2", "{} x", "nul", "nulll", "True", "01", "-", "-a", "+1", "1.",
-        ".5", "1e", "1e+", "0x1", "NaN", "Infinity", "1e999", "\"", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u0000\"",
-        "\"\\ud800\"", "\"\\udc00\\ud800\"", "\"a\nb\"", "\"\t\"", "\"\x80\"", "\"\xC0\x80\"", "\"\xED\xA0\x80\"",
-        "\"\xF5\x80\x80\x80\"", "\xEF\xBB\xBF{}", "// x\n1", "/**/1", "[1]]", "99999999999999999999a", "[99999999999999999999 1]",
-        "-99999999999999999999-", "099999999999999999999",
+        "",
+        " ",
+        "{",
+        "}",
+        "[",
+        "[1",
+        "[1,]",
+        "{\"a\":1,}",
+        "{\"a\"}",
+        "{a:1}",
+        "{'a':1}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":1,\"a\":2}",
+        "{\"a\":1,\"\\u0061\":2}",
+        "1 2",
+        "{} x",
+        "nul",
+        "nulll",
+        "True",
+        "01",
+        "-",
+        "-a",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x1",
+        "NaN",
+        "Infinity",
+        "1e999",
+        "\"",
+        "\"\\",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u0000\"",
+        "\"\\ud800\"",
+        "\"\\udc00\\ud800\"",
+        "\"a\nb\"",
+        "\"\t\"",
+        "\"\x80\"",
+        "\"\xC0\x80\"",
+        "\"\xED\xA0\x80\"",
+        "\"\xF5\x80\x80\x80\"",
+        "\xEF\xBB\xBF{}",
+        "// x\n1",
+        "/**/1",
+        "[1]]",
+        "99999999999999999999a",
+        "[99999999999999999999 1]",
+        "-99999999999999999999-",
+        "099999999999999999999",
     };
     struct err e;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -170,8 +218,10 @@ static void writes(void **state)
     json_strn(&w, "ab", 1);
     json_object_end(&w);
     const char *text = buf_str(&b);
-    assert_string_equal(text, "{\"a\\\"\":\"x\\\\\\n\\u0001\",\"n\":null,\"i\":-9223372036854775808,\"t\":true,\"l\":[0.1,null,"
-                              "18446744073709551615,{},[],false,null,{\"r\":1}],\"z\":\"a\"}");
+    assert_string_equal(
+        text,
+        "{\"a\\\"\":\"x\\\\\\n\\u0001\",\"n\":null,\"i\":-9223372036854775808,\"t\":true,\"l\":[0.1,null,"
+        "18446744073709551615,{},[],false,null,{\"r\":1}],\"z\":\"a\"}");
     assert_int_equal(parse_exact(text, strlen(text), NULL), 0);
 
     buf_reset(&b);
@@ -213,8 +263,23 @@ static void model(struct buf *b, const char *s, size_t n)
 static void escapes(void **state)
 {
     (void)state;
-    static const char *const pieces[] = {"a", "0123456789abcdef", "\"", "\\", "\n", "\x1F", "\x7F", "\xEA\xB0\x80", "\xE2\x80\xA8",
-                                         "\xF0\x9F\x98\x80", "\xC3\xA9", "\xFF", "\xEA\xB0", "\xF0\x9F", "\xC0", "\x80", " "};
+    static const char *const pieces[] = {"a",
+                                         "0123456789abcdef",
+                                         "\"",
+                                         "\\",
+                                         "\n",
+                                         "\x1F",
+                                         "\x7F",
+                                         "\xEA\xB0\x80",
+                                         "\xE2\x80\xA8",
+                                         "\xF0\x9F\x98\x80",
+                                         "\xC3\xA9",
+                                         "\xFF",
+                                         "\xEA\xB0",
+                                         "\xF0\x9F",
+                                         "\xC0",
+                                         "\x80",
+                                         " "};
     CLEANUP_BUF struct buf in = BUF_INIT(65536), out = BUF_INIT(65536), want = BUF_INIT(65536);
     uint64_t x = 1;
     for (int round = 0; round < 30000; round++) {
@@ -243,8 +308,8 @@ static void escapes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts), cmocka_unit_test(refuses), cmocka_unit_test(says_where),
-        cmocka_unit_test(bounds_values), cmocka_unit_test(writes), cmocka_unit_test(escapes),
+        cmocka_unit_test(accepts),       cmocka_unit_test(refuses), cmocka_unit_test(says_where),
+        cmocka_unit_test(bounds_values), cmocka_unit_test(writes),  cmocka_unit_test(escapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

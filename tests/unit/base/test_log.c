@@ -42,13 +42,15 @@ static void logfmt(void **state)
     log_init(LOG_INFO, false);
     capture();
     log_event(LOG_DEBUG, "base", "unseen", NULL);
-    log_event(LOG_WARN, "base", "two words", "plain", "abc", "empty", "", "evil", "a\nlevel=info \"x\" \xE2\x80\xAE\x1b[31m\xFF\x7f", NULL);
+    log_event(LOG_WARN, "base", "two words", "plain", "abc", "empty", "", "evil",
+              "a\nlevel=info \"x\" \xE2\x80\xAE\x1b[31m\xFF\x7f", NULL);
     log_line(LOG_INFO, "base", "port %d", 80);
     captured(text, sizeof text);
     const char *rest = strchr(text, ' ');
     assert_memory_equal(text, "time=2", 6);
-    assert_non_null(strstr(rest, " level=warn module=base msg=\"two words\" plain=abc empty=\"\" "
-                                 "evil=\"a\\nlevel=info \\\"x\\\" \\u202e\\u001b[31m\xEF\xBF\xBD\\u007f\"\n"));
+    assert_non_null(strstr(rest,
+                           " level=warn module=base msg=\"two words\" plain=abc empty=\"\" "
+                           "evil=\"a\\nlevel=info \\\"x\\\" \\u202e\\u001b[31m\xEF\xBF\xBD\\u007f\"\n"));
     assert_non_null(strstr(rest, " level=info module=base msg=\"port 80\"\n"));
     assert_null(strstr(text, "unseen"));
 }
@@ -132,9 +134,11 @@ static void exposition(void **state)
     assert_non_null(strstr(s, "# HELP t_one_total Help \\\\ with\\nnewline\n# TYPE t_one_total counter\n"
                               "t_one_total{state=\"A\"} 2\nt_one_total{state=\"B\"} 3\n"));
     assert_non_null(strstr(s, "# TYPE t_gauge gauge\nt_gauge -4\n"));
-    assert_non_null(strstr(s, "t_seconds_bucket{route=\"r\",le=\"0.0005\"} 2\nt_seconds_bucket{route=\"r\",le=\"0.001\"} 3\n"));
-    assert_non_null(strstr(s, "t_seconds_bucket{route=\"r\",le=\"600\"} 3\nt_seconds_bucket{route=\"r\",le=\"+Inf\"} 4\n"
-                              "t_seconds_sum{route=\"r\"} 700.001000001\nt_seconds_count{route=\"r\"} 4\n"));
+    assert_non_null(strstr(
+        s, "t_seconds_bucket{route=\"r\",le=\"0.0005\"} 2\nt_seconds_bucket{route=\"r\",le=\"0.001\"} 3\n"));
+    assert_non_null(
+        strstr(s, "t_seconds_bucket{route=\"r\",le=\"600\"} 3\nt_seconds_bucket{route=\"r\",le=\"+Inf\"} 4\n"
+                  "t_seconds_sum{route=\"r\"} 700.001000001\nt_seconds_count{route=\"r\"} 4\n"));
 
     pthread_t threads[4];
     struct metric *c = metrics_get(METRIC_COUNTER, "t_threads_total", "", "x");

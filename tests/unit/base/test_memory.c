@@ -45,10 +45,27 @@ static void err_fills_and_cuts(void **state)
 static void utf8_judges(void **state)
 {
     (void)state;
-    const char *good[] = {"", "a", "\xC2\x80", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEF\xBF\xBF", "\xF0\x90\x80\x80",
-                          "\xF4\x8F\xBF\xBF", "0123456789\xEA\xB0\x80"};
-    const char *bad[] = {"\x80",         "\xC0\x80", "\xC1\xBF",         "\xE0\x9F\xBF",     "\xED\xA0\x80",
-                         "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "\xC2", "\xE0\xA0", "01234567\xF0\x90\x80"};
+    const char *good[] = {"",
+                          "a",
+                          "\xC2\x80",
+                          "\xE0\xA0\x80",
+                          "\xED\x9F\xBF",
+                          "\xEF\xBF\xBF",
+                          "\xF0\x90\x80\x80",
+                          "\xF4\x8F\xBF\xBF",
+                          "0123456789\xEA\xB0\x80"};
+    const char *bad[] = {"\x80",
+                         "\xC0\x80",
+                         "\xC1\xBF",
+                         "\xE0\x9F\xBF",
+                         "\xED\xA0\x80",
+                         "\xF0\x8F\xBF\xBF",
+                         "\xF4\x90\x80\x80",
+                         "\xF5\x80\x80\x80",
+                         "\xFF",
+                         "\xC2",
+                         "\xE0\xA0",
+                         "01234567\xF0\x90\x80"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(utf8_valid(good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -175,8 +192,8 @@ static void arena_counts_and_cleans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(err_fills_and_cuts),   cmocka_unit_test(utf8_judges),
-        cmocka_unit_test(buf_stops_at_ceiling), cmocka_unit_test(buf_numbers_and_drop),
+        cmocka_unit_test(err_fills_and_cuts),      cmocka_unit_test(utf8_judges),
+        cmocka_unit_test(buf_stops_at_ceiling),    cmocka_unit_test(buf_numbers_and_drop),
         cmocka_unit_test(arena_counts_and_cleans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
@@ -184,7 +201,13 @@ int main(void)
 
 /* The sanitizers' allocators must answer NULL, as the C library does, to a size they will not give. */
 const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
 
 const char *__tsan_default_options(void);
-const char *__tsan_default_options(void) { return "allocator_may_return_null=1"; }
+const char *__tsan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}

@@ -10,7 +10,10 @@
 static void doubles(void **state)
 {
     (void)state;
-    struct { double v; const char *shortest, *java; } rows[] = {
+    struct {
+        double v;
+        const char *shortest, *java;
+    } rows[] = {
         {0.0, "0", "0.0"},
         {-0.0, "-0", "-0.0"},
         {100, "100", "100.0"},
@@ -144,10 +147,20 @@ static void civil_dates(void **state)
     (void)state;
     int64_t y;
     int m, d;
-    struct { int64_t days, y; int m, d; } rows[] = {
-        {0, 1970, 1, 1},           {-1, 1969, 12, 31},          {11016, 2000, 2, 29},         {-719468, 0, 3, 1},
-        {-719469, 0, 2, 29},       {2932896, 9999, 12, 31},     {INT32_MAX, 5881580, 7, 11},  {INT32_MIN, -5877641, 6, 23},
-        {47540, 2100, 2, 28},      {47541, 2100, 3, 1},
+    struct {
+        int64_t days, y;
+        int m, d;
+    } rows[] = {
+        {0, 1970, 1, 1},
+        {-1, 1969, 12, 31},
+        {11016, 2000, 2, 29},
+        {-719468, 0, 3, 1},
+        {-719469, 0, 2, 29},
+        {2932896, 9999, 12, 31},
+        {INT32_MAX, 5881580, 7, 11},
+        {INT32_MIN, -5877641, 6, 23},
+        {47540, 2100, 2, 28},
+        {47541, 2100, 3, 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         clock_civil_from_days(rows[i].days, &y, &m, &d);

@@ -59,8 +59,17 @@ static void faults(void **state)
 static void malformed_plans(void **state)
 {
     (void)state;
-    const char *bad[] = {"fsync", "fsync:", "fsync:0:EIO", "fsync:x:EIO", "fsink:1:EIO", "fsync:1:EWHAT", "fsync:1:EIO:0",
-                         "fsync:1:EIO:2:3", "fsync:1", ":1:EIO", "fsync:99999999999999999999:EIO"};
+    const char *bad[] = {"fsync",
+                         "fsync:",
+                         "fsync:0:EIO",
+                         "fsync:x:EIO",
+                         "fsink:1:EIO",
+                         "fsync:1:EWHAT",
+                         "fsync:1:EIO:0",
+                         "fsync:1:EIO:2:3",
+                         "fsync:1",
+                         ":1:EIO",
+                         "fsync:99999999999999999999:EIO"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         fflush(NULL);
         pid_t pid = fork();
@@ -167,7 +176,8 @@ static void spawn_passes_descriptors(void **state)
     assert_int_equal(write(file, "five", 4), 4);
     lseek(file, 0, SEEK_SET);
     int fds[3] = {p[1], q[1], file};
-    run("cat <&5 >&3; echo four >&4; echo \" $(cd /proc/self/fd && echo *)\" >&3; env >&3", fds, 3, p[0], out, sizeof out);
+    run("cat <&5 >&3; echo four >&4; echo \" $(cd /proc/self/fd && echo *)\" >&3; env >&3", fds, 3, p[0], out,
+        sizeof out);
     assert_memory_equal(out, "five 0 1 2 3 4 5", 16);
     assert_null(strstr(out, "HOME="));
     assert_int_equal(read(q[0], out, 5), 5);
@@ -181,8 +191,8 @@ static void spawn_passes_descriptors(void **state)
     int r1[2], r2[2];
     assert_int_equal(pipe(r1), 0);
     assert_int_equal(pipe(r2), 0);
-    int high1 = fcntl(r1[1], F_DUPFD, 100), high2 = fcntl(r2[1], F_DUPFD, 100), in1 = fcntl(r1[0], F_DUPFD, 200),
-        in2 = fcntl(r2[0], F_DUPFD, 200);
+    int high1 = fcntl(r1[1], F_DUPFD, 100), high2 = fcntl(r2[1], F_DUPFD, 100),
+        in1 = fcntl(r1[0], F_DUPFD, 200), in2 = fcntl(r2[0], F_DUPFD, 200);
     for (int i = 0; i < 2; i++) {
         close(r1[i]);
         close(r2[i]);

@@ -24,7 +24,11 @@
 #include "base/sys.h"
 #include "core/registry.h"
 
-struct place { char dir[128]; struct registry *r; int64_t workspace, user; };
+struct place {
+    char dir[128];
+    struct registry *r;
+    int64_t workspace, user;
+};
 
 static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
 {
@@ -36,8 +40,10 @@ static inline void place_make(struct place *p)
 {
     *p = (struct place){{0}, NULL, 0, 0};
     strncpy(p->dir, "/tmp/quern-core-XXXXXX", sizeof p->dir - 1);
-    if (!mkdtemp(p->dir)) abort();
-    if (crypto_init()) abort();
+    if (!mkdtemp(p->dir))
+        abort();
+    if (crypto_init())
+        abort();
     config_defaults();
 }
 
@@ -46,7 +52,10 @@ static inline void place_remove(struct place *p)
     (void)nftw(p->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-struct seed { struct registry_write w; struct place *p; };
+struct seed {
+    struct registry_write w;
+    struct place *p;
+};
 
 static inline int seed_apply(struct registry *r, struct registry_write *w, struct err *e)
 {
@@ -74,7 +83,8 @@ static inline int setup_place(void **state)
 {
     struct place *p = calloc(1, sizeof *p);
     struct err e;
-    if (!p) return -1;
+    if (!p)
+        return -1;
     place_make(p);
     *state = p;
     return place_open(p, &e);
@@ -83,7 +93,8 @@ static inline int setup_place(void **state)
 static inline int teardown_place(void **state)
 {
     struct place *p = *state;
-    if (p->r) place_close(p);
+    if (p->r)
+        place_close(p);
     place_remove(p);
     free(p);
     return 0;
@@ -92,28 +103,48 @@ static inline int teardown_place(void **state)
 /* A queued query of that place. */
 static inline struct query_record record_of(const struct place *p, int64_t created_ms)
 {
-    return (struct query_record){.id = id_new(created_ms), .workspace = p->workspace, .user = p->user, .dialect = DIALECT_KAKAO, .state = QUERY_QUEUED,
-                                 .sql = "SELECT 1", .sql_len = 8, .row_limit = -1, .created_ms = created_ms};
+    return (struct query_record){.id = id_new(created_ms),
+                                 .workspace = p->workspace,
+                                 .user = p->user,
+                                 .dialect = DIALECT_KAKAO,
+                                 .state = QUERY_QUEUED,
+                                 .sql = "SELECT 1",
+                                 .sql_len = 8,
+                                 .row_limit = -1,
+                                 .created_ms = created_ms};
 }
 
 enum what { PUT, RUN, EXPOSE, REQUEUE, END, GONE, DELETE };
-struct do_write { struct registry_write w; enum what what; const struct query_record *q; int64_t ms; };
+struct do_write {
+    struct registry_write w;
+    enum what what;
+    const struct query_record *q;
+    int64_t ms;
+};
 
 static inline int do_apply(struct registry *r, struct registry_write *w, struct err *e)
 {
     struct do_write *d = (struct do_write *)(void *)w;
     switch (d->what) {
-    case PUT: return registry_put_query(r, d->q, e);
-    case RUN: return registry_put_running(r, &d->q->id, d->ms, d->q->runs, false, e);
-    case EXPOSE: return registry_put_exposed(r, &d->q->id, e);
-    case REQUEUE: return registry_put_requeued(r, &d->q->id, e);
-    case END: return registry_put_end(r, d->q, e);
-    case GONE: return registry_put_gone(r, &d->q->id, d->ms, e);
-    default: return registry_delete_query(r, &d->q->id, e);
+    case PUT:
+        return registry_put_query(r, d->q, e);
+    case RUN:
+        return registry_put_running(r, &d->q->id, d->ms, d->q->runs, false, e);
+    case EXPOSE:
+        return registry_put_exposed(r, &d->q->id, e);
+    case REQUEUE:
+        return registry_put_requeued(r, &d->q->id, e);
+    case END:
+        return registry_put_end(r, d->q, e);
+    case GONE:
+        return registry_put_gone(r, &d->q->id, d->ms, e);
+    default:
+        return registry_delete_query(r, &d->q->id, e);
     }
 }
 
-static inline int do_it(struct place *p, enum what what, const struct query_record *q, int64_t ms, struct err *e)
+static inline int do_it(struct place *p, enum what what, const struct query_record *q, int64_t ms,
+                        struct err *e)
 {
     struct do_write d = {.w = {.apply = do_apply}, .what = what, .q = q, .ms = ms};
     err_clear(e);

@@ -8,7 +8,7 @@
 
 struct fixture {
     struct place p;
-    char data[400];    /* a name that no socket path could hold */
+    char data[400]; /* a name that no socket path could hold */
     char out[200000], err[4000];
     int lock;
     struct admin_context c;
@@ -32,7 +32,8 @@ static void daemon_stop(struct fixture *f)
     workspaces_close(f->c.workspaces);
     identities_close(f->c.identities);
     registry_close(f->p.r);
-    if (f->lock >= 0) close(f->lock);
+    if (f->lock >= 0)
+        close(f->lock);
     f->server = NULL;
     f->c = (struct admin_context){0};
     f->p.r = NULL;
@@ -72,7 +73,8 @@ static int admin(struct fixture *f, const char *words)
     char copy[2000], *argv[40] = {(char[]){"admin"}, (char[]){"--data"}, f->data}, *save = NULL;
     int argc = 3;
     snprintf(copy, sizeof copy, "%s", words);
-    for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save)) argv[argc++] = w;
+    for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
+        argv[argc++] = w;
     FILE *o = tmpfile(), *e = tmpfile();
     fflush(stdout);
     fflush(stderr);
@@ -94,7 +96,8 @@ static int admin(struct fixture *f, const char *words)
 static void wrong(struct fixture *f, const char *words, const char *text)
 {
     int rc = admin(f, words);
-    if (rc != 2 || !strstr(f->err, text) || f->out[0]) fail_msg("\"%s\": exit %d, \"%s\"", words, rc, f->err);
+    if (rc != 2 || !strstr(f->err, text) || f->out[0])
+        fail_msg("\"%s\": exit %d, \"%s\"", words, rc, f->err);
 }
 
 static void test_usage(void **state)
@@ -116,7 +119,8 @@ static void test_usage(void **state)
     wrong(f, "key list --url x", "knows no flag \"--url\"");
     wrong(f, "key revoke", "missing: \"KEYID\"");
     wrong(f, "key revoke a b", "unexpected \"b\"");
-    wrong(f, "bucket create b --url file:///b --workspace W --default=yes", "no value may follow \"--default\"");
+    wrong(f, "bucket create b --url file:///b --workspace W --default=yes",
+          "no value may follow \"--default\"");
     wrong(f, "key list \xff", "not UTF-8");
     wrong(f, "key list --data", "must follow \"--data\"");
     assert_int_not_equal(stat(f->data, &st), 0); /* none of that made the folder */
@@ -166,12 +170,14 @@ static void life(struct fixture *f)
     assert_int_equal(admin(f, "dataset remove t --workspace W"), 0);
     assert_int_equal(admin(f, "dataset list --workspace W"), 0);
     assert_string_equal(f->out, "(none)\n");
-    snprintf(words, sizeof words, "bucket create b --workspace W --url file://%s/bucket --default --json", f->p.dir);
+    snprintf(words, sizeof words, "bucket create b --workspace W --url file://%s/bucket --default --json",
+             f->p.dir);
     assert_int_equal(admin(f, words), 0);
     bool is_default = false;
     assert_true(json_boolean(json_get(parsed(f, &d), "default"), &is_default) && is_default);
     assert_int_equal(admin(f, "bucket create c --workspace W --url s3://b/c --region r"), 1);
-    snprintf(words, sizeof words, "bucket create c --workspace W --url file://%s/bucket --region r", f->p.dir);
+    snprintf(words, sizeof words, "bucket create c --workspace W --url file://%s/bucket --region r",
+             f->p.dir);
     assert_int_equal(admin(f, words), 2);
     assert_int_equal(admin(f, "bucket list"), 0);
     assert_int_equal(admin(f, "workspace list --json"), 0);
@@ -240,11 +246,14 @@ static void say(struct fixture *f, const char *text, size_t n, const char *expec
     int fd = connect_to(f);
     (void)!send(fd, text, n, MSG_NOSIGNAL);
     shutdown(fd, SHUT_WR);
-    while (got < sizeof reply - 1 && (k = recv(fd, reply + got, sizeof reply - 1 - got, 0)) > 0) got += (size_t)k;
+    while (got < sizeof reply - 1 && (k = recv(fd, reply + got, sizeof reply - 1 - got, 0)) > 0)
+        got += (size_t)k;
     reply[got] = 0;
     close(fd);
-    if (expect && !strstr(reply, expect)) fail_msg("%.60s: %s", text, reply);
-    if (!expect) assert_int_equal(got, 0);
+    if (expect && !strstr(reply, expect))
+        fail_msg("%.60s: %s", text, reply);
+    if (!expect)
+        assert_int_equal(got, 0);
 }
 
 static void test_liars(void **state)
@@ -287,6 +296,7 @@ int main(void)
 {
     sys_init();
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_usage), T(test_lock_without_socket), T(test_alone), T(test_daemon), T(test_liars)};
+    const struct CMUnitTest tests[] = {T(test_usage), T(test_lock_without_socket), T(test_alone),
+                                       T(test_daemon), T(test_liars)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

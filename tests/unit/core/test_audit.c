@@ -42,7 +42,8 @@ static void events(int n)
     for (int i = 0; i < n; i++) {
         snprintf(text, sizeof text, "%d", i);
         audit_event("query_submit", "query", text, "workspace", "w", NULL);
-        if (i % 500 == 499) assert_true(audit_flush()); /* never more than the queue holds */
+        if (i % 500 == 499)
+            assert_true(audit_flush()); /* never more than the queue holds */
     }
 }
 
@@ -92,14 +93,16 @@ static void good(const struct place *p, const char *has)
 {
     char text[1024];
     int rc = verify(p, text);
-    if (rc || !strstr(text, has)) fail_msg("%d %s (wanted %s)", rc, text, has);
+    if (rc || !strstr(text, has))
+        fail_msg("%d %s (wanted %s)", rc, text, has);
 }
 
 static void broken(const struct place *p, const char *has)
 {
     char text[1024];
     int rc = verify(p, text);
-    if (rc != ERR_CORRUPT || !strstr(text, has)) fail_msg("%d %s (wanted %s)", rc, text, has);
+    if (rc != ERR_CORRUPT || !strstr(text, has))
+        fail_msg("%d %s (wanted %s)", rc, text, has);
 }
 
 static void test_chain(void **state)
@@ -109,19 +112,22 @@ static void test_chain(void **state)
     begin(p);
     assert_string_equal(audit_previous(), "none");
     audit_event("sys_startup", NULL);
-    audit_event("odd", "text", "a\"\\\n\x01\xff", "nothing", (const char *)NULL, "more", "\xe2\x80\xae", NULL);
+    audit_event("odd", "text", "a\"\\\n\x01\xff", "nothing", (const char *)NULL, "more", "\xe2\x80\xae",
+                NULL);
     events(50);
     assert_true(audit_flush());
     good(p, "\"records\":52,\"first\":1,\"last\":52");
     size_t n;
-    char *text = slurp(p, "audit.log", &n), *line = text, before[65] = "0000000000000000000000000000000000000000000000000000000000000000";
+    char *text = slurp(p, "audit.log", &n), *line = text,
+         before[65] = "0000000000000000000000000000000000000000000000000000000000000000";
     for (int i = 1; i <= 52; i++) { /* said again, in other words */
         char *end = strchr(line, '\n'), want[128];
         snprintf(want, sizeof want, ",\"prev\":\"%s\"}", before);
         assert_memory_equal(end - strlen(want), want, strlen(want));
         uint8_t h[CRYPTO_HASH_LEN];
         crypto_digest(line, (size_t)(end - line), h);
-        for (size_t k = 0; k < sizeof h; k++) snprintf(before + 2 * k, 3, "%02x", h[k]);
+        for (size_t k = 0; k < sizeof h; k++)
+            snprintf(before + 2 * k, 3, "%02x", h[k]);
         line = end + 1;
     }
     assert_true(line == text + n);
@@ -172,13 +178,15 @@ static void test_tampering(void **state)
     broken(p, "line 30");
 
     memcpy(copy, text, n);
-    *strstr(copy + (last - text), "query_submit") = 'x'; /* the last record has none behind it: the head tells */
+    *strstr(copy + (last - text), "query_submit") =
+        'x'; /* the last record has none behind it: the head tells */
     spill(p, "audit.log", copy, n);
     broken(p, "not the record that was written");
 
     spill(p, "audit.log", text, n);
     good(p, "\"records\":30");
-    spill(p, "audit.log", text, (size_t)(last - text)); /* a start over a trail that lost its end says so for ever */
+    spill(p, "audit.log", text,
+          (size_t)(last - text)); /* a start over a trail that lost its end says so for ever */
     begin(p);
     audit_close();
     broken(p, "records before it were gone");
@@ -209,7 +217,8 @@ static void test_torn_tail(void **state)
     assert_memory_equal(now, text, n);
     assert_non_null(strstr(now + n, "\"event\":\"audit_mended\",\"torn_bytes\":\"100\""));
     free(now);
-    spill(p, "audit.log", "{\"se", 4); /* torn before its first record was whole: everything was lost, and the head knows */
+    spill(p, "audit.log", "{\"se",
+          4); /* torn before its first record was whole: everything was lost, and the head knows */
     begin(p);
     audit_close();
     broken(p, "gone when the daemon started");
@@ -234,7 +243,8 @@ static void test_damaged_end(void **state)
     char path[512];
     DIR *d = opendir(file(p, "", path));
     int damaged = 0;
-    for (struct dirent *x; (x = readdir(d));) damaged += strncmp(x->d_name, "damaged-", 8) == 0;
+    for (struct dirent *x; (x = readdir(d));)
+        damaged += strncmp(x->d_name, "damaged-", 8) == 0;
     closedir(d);
     assert_int_equal(damaged, 1);
     broken(p, "gone when the daemon started");
@@ -245,7 +255,8 @@ static int full_files(const struct place *p)
     char path[512];
     DIR *d = opendir(file(p, "", path));
     int n = 0;
-    for (struct dirent *x; (x = readdir(d));) n += strncmp(x->d_name, "audit-", 6) == 0;
+    for (struct dirent *x; (x = readdir(d));)
+        n += strncmp(x->d_name, "audit-", 6) == 0;
     closedir(d);
     return n;
 }
@@ -273,7 +284,8 @@ static void test_rotation(void **state)
     char path[512], oldest[256] = "";
     DIR *d = opendir(file(p, "", path));
     for (struct dirent *x; (x = readdir(d));)
-        if (strncmp(x->d_name, "audit-", 6) == 0 && (!oldest[0] || strcmp(x->d_name, oldest) > 0)) snprintf(oldest, sizeof oldest, "%.200s", x->d_name);
+        if (strncmp(x->d_name, "audit-", 6) == 0 && (!oldest[0] || strcmp(x->d_name, oldest) > 0))
+            snprintf(oldest, sizeof oldest, "%.200s", x->d_name);
     closedir(d);
     assert_int_equal(remove(file(p, oldest, path)), 0); /* the newer one: a hole */
     broken(p, "missing or out of order");
@@ -282,7 +294,8 @@ static void test_rotation(void **state)
 static void *hammer(void *arg)
 {
     (void)arg;
-    for (int i = 0; i < 5000; i++) audit_event("noise", "n", "1", NULL);
+    for (int i = 0; i < 5000; i++)
+        audit_event("noise", "n", "1", NULL);
     return NULL;
 }
 
@@ -295,14 +308,16 @@ static void test_full_queue(void **state)
     begin(p);
     assert_int_equal(audit_admit(&e), 0);
     pthread_t threads[3];
-    for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, hammer, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, hammer, NULL), 0);
     int refused = 0;
     for (int i = 0; i < 2000000 && !refused; i++) {
         audit_event("noise", "n", "2", NULL);
         err_clear(&e);
         refused = audit_admit(&e) == ERR_UNAVAILABLE;
     }
-    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
     assert_true(refused);
     assert_non_null(strstr(e.text, "audit.required"));
     assert_true(audit_flush());
@@ -319,7 +334,8 @@ static void test_refusals(void **state)
 {
     struct place *p = *state;
     begin(p);
-    for (int i = 0; i < 3000; i++) audit_refusal("authn_login_fail", "peer", "192.0.2.1", NULL);
+    for (int i = 0; i < 3000; i++)
+        audit_refusal("authn_login_fail", "peer", "192.0.2.1", NULL);
     sys_sleep_ms(2500);
     audit_close();
     size_t n;
@@ -355,7 +371,8 @@ static void test_disk_refuses(void **state)
     good(p, "\"records\":3");
     good(p, "\"tornBytes\":0"); /* the half record was cut off again */
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    for (int i = 0; i < 100 && !audit_flush(); i++) sys_sleep_ms(100);
+    for (int i = 0; i < 100 && !audit_flush(); i++)
+        sys_sleep_ms(100);
     assert_true(audit_flush());
     assert_int_equal(audit_admit(&e), 0);
     good(p, "\"records\":13"); /* nothing was lost */
@@ -377,7 +394,8 @@ static void test_statements(void **state)
     crypto_digest("SELECT 1", 8, plain);
     char two[3];
     snprintf(two, sizeof two, "%02x", plain[0]);
-    assert_false(strncmp(two, a, 2) == 0 && plain[1] == (uint8_t)strtol((char[]){a[2], a[3], 0}, NULL, 16)); /* keyed */
+    assert_false(strncmp(two, a, 2) == 0 &&
+                 plain[1] == (uint8_t)strtol((char[]){a[2], a[3], 0}, NULL, 16)); /* keyed */
 }
 
 int main(void)

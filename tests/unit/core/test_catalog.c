@@ -54,7 +54,8 @@ static bool take(struct who *w, const char *name, bool write)
 {
     *w = (struct who){.claim = {.answer = answer}, .name = name};
     bool got = catalog_take(cat, &w->claim, 1, write);
-    if (got) w->granted = true;
+    if (got)
+        w->granted = true;
     return got;
 }
 
@@ -124,7 +125,8 @@ static void wait_for(bool *flag)
         pthread_mutex_lock(&mu);
         bool is = *flag;
         pthread_mutex_unlock(&mu);
-        if (is) return;
+        if (is)
+            return;
         sys_sleep_ms(2);
     }
     fail_msg("waited too long");
@@ -170,12 +172,15 @@ static void limit(void **state)
     assert_false(take(&late, "l", false));
     wait_for(&w.expired);
     pthread_mutex_lock(&mu);
-    bool freed = late.granted || late.expired; /* with the writer gone the reader is in, unless its own limit was as short */
+    bool freed = late.granted ||
+                 late.expired; /* with the writer gone the reader is in, unless its own limit was as short */
     pthread_mutex_unlock(&mu);
-    if (!freed) wait_for(&late.granted);
+    if (!freed)
+        wait_for(&late.granted);
     assert_false(granted(&w));
     assert_false(catalog_forget(cat, &w.claim));
-    if (late.granted) catalog_release(cat, &late.claim);
+    if (late.granted)
+        catalog_release(cat, &late.claim);
     catalog_release(cat, &r.claim);
     assert_int_equal(catalog_waiting(cat), 0);
 }
@@ -223,12 +228,18 @@ static void closing(void **state)
 
 static _Atomic int inside_readers, inside_writers, wrong, through, forgotten;
 
-struct waiter { struct catalog_claim claim; pthread_mutex_t mu; pthread_cond_t cv; bool got; };
+struct waiter {
+    struct catalog_claim claim;
+    pthread_mutex_t mu;
+    pthread_cond_t cv;
+    bool got;
+};
 
 static void wake(struct catalog_claim *c, enum catalog_answer a)
 {
     struct waiter *w = (struct waiter *)(void *)c;
-    if (a != CATALOG_GRANTED) wrong++;
+    if (a != CATALOG_GRANTED)
+        wrong++;
     pthread_mutex_lock(&w->mu);
     w->got = true;
     pthread_cond_signal(&w->cv);
@@ -250,14 +261,19 @@ static void *hammer(void *arg)
                 continue;
             }
             pthread_mutex_lock(&w.mu);
-            while (!w.got) pthread_cond_wait(&w.cv, &w.mu);
+            while (!w.got)
+                pthread_cond_wait(&w.cv, &w.mu);
             pthread_mutex_unlock(&w.mu);
         }
         int before = write ? inside_writers++ : inside_readers++;
-        if (write ? before > 0 || inside_readers > 0 : inside_writers > 0) wrong++;
-        if (rand_r(&seed) % 16 == 0) sys_sleep_ms(1);
-        if (write) inside_writers--;
-        else inside_readers--;
+        if (write ? before > 0 || inside_readers > 0 : inside_writers > 0)
+            wrong++;
+        if (rand_r(&seed) % 16 == 0)
+            sys_sleep_ms(1);
+        if (write)
+            inside_writers--;
+        else
+            inside_readers--;
         catalog_release(cat, &w.claim);
         through++;
     }
@@ -271,8 +287,10 @@ static void many_threads(void **state)
     (void)state;
     SET(catalog_max_writer_wait, 3);
     pthread_t t[8];
-    for (uintptr_t i = 0; i < 8; i++) assert_int_equal(pthread_create(&t[i], NULL, hammer, (void *)(i + 1)), 0);
-    for (int i = 0; i < 8; i++) pthread_join(t[i], NULL);
+    for (uintptr_t i = 0; i < 8; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, hammer, (void *)(i + 1)), 0);
+    for (int i = 0; i < 8; i++)
+        pthread_join(t[i], NULL);
     assert_int_equal(wrong, 0);
     assert_int_equal(through + forgotten, 8 * 400);
     assert_int_equal(catalog_waiting(cat), 0);
@@ -290,23 +308,75 @@ static enum catalog_need need(const char *sql)
 static void words(void **state)
 {
     (void)state;
-    static const char *const none[] = {"SELECT 1", "  ( select 1 ) ;", "VALUES (1), (2)", "SELECT * FROM range(3) r", "SELECT * FROM range(1, 9) a JOIN flights ON true", "SELECT count(*) FROM flights", "select * from FLIGHTS AS f",
-        "SELECT * FROM flights f JOIN planes p ON f.a = p.a WHERE f.b IN (1, 2)", "SELECT a, b FROM data_catalog.main.flights GROUP BY a, b ORDER BY a DESC, b",
-        "SELECT * FROM (SELECT * FROM \"flights\") x", "SELECT (SELECT max(a) FROM main.planes), 2", "EXPLAIN SELECT * FROM flights", "SELECT 'FROM t', \"from\" FROM flights -- from t\n",
+    static const char *const none[] = {
+        "SELECT 1",
+        "  ( select 1 ) ;",
+        "VALUES (1), (2)",
+        "SELECT * FROM range(3) r",
+        "SELECT * FROM range(1, 9) a JOIN flights ON true",
+        "SELECT count(*) FROM flights",
+        "select * from FLIGHTS AS f",
+        "SELECT * FROM flights f JOIN planes p ON f.a = p.a WHERE f.b IN (1, 2)",
+        "SELECT a, b FROM data_catalog.main.flights GROUP BY a, b ORDER BY a DESC, b",
+        "SELECT * FROM (SELECT * FROM \"flights\") x",
+        "SELECT (SELECT max(a) FROM main.planes), 2",
+        "EXPLAIN SELECT * FROM flights",
+        "SELECT 'FROM t', \"from\" FROM flights -- from t\n",
         "SELECT * FROM flights JOIN planes USING (a, b)"};
-    static const char *const read[] = {"SELECT * FROM t", "SELECT * FROM flights, t", "SELECT * FROM flights f, t", "SELECT * FROM flights JOIN t ON true", "SELECT * FROM flights JOIN planes ON true, t",
-        "SELECT * FROM other.flights", "SELECT * FROM x.main.flights", "SELECT * FROM a.b.c.flights", "FROM t", "FROM flights", "SHOW TABLES", "DESCRIBE flights", "TABLE t", "SELECT (TABLE t)",
-        "SELECT * FROM information_schema.tables", "SELECT * FROM duckdb_tables()", "SELECT * FROM flights WHERE a IN (FROM t)", "SELECT * FROM (flights JOIN t ON true)", "WITH x AS (SELECT 1) SELECT * FROM x",
-        "WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x", "EXPLAIN ANALYZE INSERT INTO t VALUES (1)", "SELECT /* /* */ 1 */ 2", "SELECT $a$ x $a$ FROM flights", "PIVOT t ON a USING sum(b)", "SELECT 'open",
-        "SELECT * FROM 'file.csv'", "SELECT (1", "SELECT * FROM LATERAL t", "SELECT * FROM flights POSITIONAL JOIN t", "", ";", "SUMMARIZE flights", "SELECT * FROM main.range(3)", "SELECT * FROM query_table('t')", "SELECT * FROM range((SELECT max(a) FROM t))", "SELECT * FROM range(3), t"};
-    static const char *const write[] = {"INSERT INTO t VALUES (1)", " /* x */ create table t(a int)", "(DELETE FROM t)", "UPDATE t SET a = 1", "drop view v", "ALTER TABLE t ADD COLUMN b INT", "TRUNCATE t",
-        "MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE", "--\nInsert into t select 1"};
+    static const char *const read[] = {"SELECT * FROM t",
+                                       "SELECT * FROM flights, t",
+                                       "SELECT * FROM flights f, t",
+                                       "SELECT * FROM flights JOIN t ON true",
+                                       "SELECT * FROM flights JOIN planes ON true, t",
+                                       "SELECT * FROM other.flights",
+                                       "SELECT * FROM x.main.flights",
+                                       "SELECT * FROM a.b.c.flights",
+                                       "FROM t",
+                                       "FROM flights",
+                                       "SHOW TABLES",
+                                       "DESCRIBE flights",
+                                       "TABLE t",
+                                       "SELECT (TABLE t)",
+                                       "SELECT * FROM information_schema.tables",
+                                       "SELECT * FROM duckdb_tables()",
+                                       "SELECT * FROM flights WHERE a IN (FROM t)",
+                                       "SELECT * FROM (flights JOIN t ON true)",
+                                       "WITH x AS (SELECT 1) SELECT * FROM x",
+                                       "WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x",
+                                       "EXPLAIN ANALYZE INSERT INTO t VALUES (1)",
+                                       "SELECT /* /* */ 1 */ 2",
+                                       "SELECT $a$ x $a$ FROM flights",
+                                       "PIVOT t ON a USING sum(b)",
+                                       "SELECT 'open",
+                                       "SELECT * FROM 'file.csv'",
+                                       "SELECT (1",
+                                       "SELECT * FROM LATERAL t",
+                                       "SELECT * FROM flights POSITIONAL JOIN t",
+                                       "",
+                                       ";",
+                                       "SUMMARIZE flights",
+                                       "SELECT * FROM main.range(3)",
+                                       "SELECT * FROM query_table('t')",
+                                       "SELECT * FROM range((SELECT max(a) FROM t))",
+                                       "SELECT * FROM range(3), t"};
+    static const char *const write[] = {"INSERT INTO t VALUES (1)",
+                                        " /* x */ create table t(a int)",
+                                        "(DELETE FROM t)",
+                                        "UPDATE t SET a = 1",
+                                        "drop view v",
+                                        "ALTER TABLE t ADD COLUMN b INT",
+                                        "TRUNCATE t",
+                                        "MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE",
+                                        "--\nInsert into t select 1"};
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
-        if (need(none[i]) != CATALOG_NONE) fail_msg("%s", none[i]);
+        if (need(none[i]) != CATALOG_NONE)
+            fail_msg("%s", none[i]);
     for (size_t i = 0; i < sizeof read / sizeof read[0]; i++)
-        if (need(read[i]) != CATALOG_READ) fail_msg("%s", read[i]);
+        if (need(read[i]) != CATALOG_READ)
+            fail_msg("%s", read[i]);
     for (size_t i = 0; i < sizeof write / sizeof write[0]; i++)
-        if (need(write[i]) != CATALOG_WRITE) fail_msg("%s", write[i]);
+        if (need(write[i]) != CATALOG_WRITE)
+            fail_msg("%s", write[i]);
     static const char *const datasets[] = {"flights"};
     struct catalog_text t = {"SELECT * FROM flights", 21, "data_catalog", "other", 1, datasets};
     assert_int_equal(catalog_need(&t), CATALOG_READ);

@@ -5,7 +5,10 @@
 #include "core/limiter.h"
 #include "core_test.h"
 
-struct fixture { struct place p; struct identities *ids; };
+struct fixture {
+    struct place p;
+    struct identities *ids;
+};
 
 static int setup(void **state)
 {
@@ -13,7 +16,8 @@ static int setup(void **state)
     struct err e;
     place_make(&f->p);
     *state = f;
-    if (place_open(&f->p, &e)) return -1;
+    if (place_open(&f->p, &e))
+        return -1;
     return identities_open(f->p.r, f->p.dir, &f->ids, &e);
 }
 
@@ -21,7 +25,8 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     identities_close(f->ids);
-    if (f->p.r) place_close(&f->p);
+    if (f->p.r)
+        place_close(&f->p);
     place_remove(&f->p);
     free(f);
     return 0;
@@ -36,10 +41,13 @@ static void reopen(struct fixture *f, int want)
     assert_int_equal(place_open(&f->p, &e), 0);
     err_clear(&e);
     assert_int_equal(identities_open(f->p.r, f->p.dir, &f->ids, &e), want);
-    if (want) assert_true(e.text[0] != 0);
+    if (want)
+        assert_true(e.text[0] != 0);
 }
 
-struct key { char id[64], secret[64], token[128], kakao_id[64], kakao_secret[64], basic[2][200], token_header[2][200]; };
+struct key {
+    char id[64], secret[64], token[128], kakao_id[64], kakao_secret[64], basic[2][200], token_header[2][200];
+};
 
 static void copy(char *out, size_t cap, json_value v, const char *key)
 {
@@ -75,7 +83,8 @@ static struct key make(struct fixture *f, const char *workspace, const char *use
     return k;
 }
 
-static int check(struct fixture *f, const char *id, const char *secret, const char *peer, struct identity *who)
+static int check(struct fixture *f, const char *id, const char *secret, const char *peer,
+                 struct identity *who)
 {
     struct err e;
     err_clear(&e);
@@ -89,7 +98,9 @@ static void test_shapes(void **state)
     struct fixture *f = *state;
     struct identity who;
     struct key k = make(f, "Team \xed\x95\x9c", "ann@example.com", ROLE_MEMBER);
-    assert_true(strlen(k.secret) >= 32 && strspn(k.secret, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == strlen(k.secret));
+    assert_true(strlen(k.secret) >= 32 &&
+                strspn(k.secret, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") ==
+                    strlen(k.secret));
     assert_string_equal(k.kakao_id, k.id);
     assert_string_equal(k.kakao_secret, k.secret);
     assert_int_equal(check(f, k.id, k.secret, "p", &who), 0);
@@ -103,7 +114,8 @@ static void test_shapes(void **state)
         uint8_t plain[200];
         size_t n;
         assert_memory_equal(k.basic[i], "Basic ", 6);
-        assert_true(crypto_base64_decode(k.basic[i] + 6, strlen(k.basic[i] + 6), plain, sizeof plain - 1, &n));
+        assert_true(
+            crypto_base64_decode(k.basic[i] + 6, strlen(k.basic[i] + 6), plain, sizeof plain - 1, &n));
         plain[n] = 0;
         snprintf(want, sizeof want, "%s%s:%s", k.id, i == 0 ? "@api" : "", k.secret);
         assert_string_equal((char *)plain, want);
@@ -162,7 +174,8 @@ static void test_limit(void **state)
     struct fixture *f = *state;
     struct identity who;
     struct key k = make(f, "W", "U", ROLE_READER);
-    for (int i = 0; i < 100; i++) assert_int_equal(check(f, k.id, "wrong", "10.0.0.1", &who), ERR_UNAUTH);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(check(f, k.id, "wrong", "10.0.0.1", &who), ERR_UNAUTH);
     struct err e;
     err_clear(&e);
     assert_int_equal(identity_check(f->ids, k.id, strlen(k.id), "wrong", 5, "10.0.0.1", &who, &e), ERR_LIMIT);
@@ -179,13 +192,15 @@ static void test_limiter(void **state)
     (void)state;
     struct limiter *l = limiter_new();
     const int64_t second = 1000000000;
-    for (int i = 0; i < 3; i++) assert_int_equal(limiter_failure(l, "a", 1, "p", 3, 0), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(limiter_failure(l, "a", 1, "p", 3, 0), 0);
     assert_true(limiter_failure(l, "a", 1, "p", 3, 10 * second) > 49000);
     assert_true(limiter_failure(l, "a", 1, "p", 3, 60 * second - 1) > 0);
     assert_int_equal(limiter_failure(l, "a", 1, "p", 3, 60 * second), 0); /* a new minute */
     assert_int_equal(limiter_failure(l, "ap", 2, "", 3, 60 * second), 0);
     /* A flood of other names does not make it forget who is at the limit. */
-    for (int i = 0; i < 5; i++) (void)limiter_failure(l, "a", 1, "p", 3, 60 * second);
+    for (int i = 0; i < 5; i++)
+        (void)limiter_failure(l, "a", 1, "p", 3, 60 * second);
     for (int i = 0; i < 100000; i++) {
         char name[20];
         snprintf(name, sizeof name, "n%d", i);
@@ -227,7 +242,10 @@ static void test_revoke(void **state)
 }
 
 /* An expired key: made in the registry by hand, with the hash of a good one. */
-struct expire { struct registry_write w; struct key_row row; };
+struct expire {
+    struct registry_write w;
+    struct key_row row;
+};
 
 static int expire_apply(struct registry *r, struct registry_write *w, struct err *e)
 {
@@ -240,8 +258,13 @@ static void test_expiry_takes_the_key(void **state)
     struct fixture *f = *state;
     struct identity who;
     struct err e;
-    struct expire x = {.w = {.apply = expire_apply}, .row = {.key_id = "abcdefghijkl", .workspace = f->p.workspace, .user = f->p.user, .role = ROLE_READER,
-                                                             .created_ms = 1, .expires_ms = sys_wall_ms() + 300}};
+    struct expire x = {.w = {.apply = expire_apply},
+                       .row = {.key_id = "abcdefghijkl",
+                               .workspace = f->p.workspace,
+                               .user = f->p.user,
+                               .role = ROLE_READER,
+                               .created_ms = 1,
+                               .expires_ms = sys_wall_ms() + 300}};
     char line[100] = {0}, text[] = "abcdefghijkl:secret";
     uint8_t key[CRYPTO_KEY_LEN];
     size_t n;
@@ -266,7 +289,8 @@ static bool file_has(const char *dir, const char *name, const char *what)
     snprintf(path, sizeof path, "%s/%s", dir, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? 0 : read(fd, p, 1 << 20);
-    if (fd >= 0) close(fd);
+    if (fd >= 0)
+        close(fd);
     bool has = n > 0 && memmem(p, (size_t)n, what, strlen(what));
     free(p);
     return has;
@@ -310,7 +334,8 @@ static void test_names(void **state)
     char longest[258];
     memset(longest, 'n', sizeof longest);
     longest[256] = 0;
-    static const char *const bad[] = {"", ".", "..", "a/b", "a\nb", "\x7f", "\xc2\x85", "\xff", "a\xed\xa0\x80"};
+    static const char *const bad[] = {"",     ".",        "..",   "a/b",          "a\nb",
+                                      "\x7f", "\xc2\x85", "\xff", "a\xed\xa0\x80"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(identity_key_create(f->ids, bad[i], "U", ROLE_READER, 0, &out, &e), ERR_INVALID);
         assert_int_equal(identity_key_create(f->ids, "W", bad[i], ROLE_READER, 0, &out, &e), ERR_INVALID);
@@ -326,14 +351,19 @@ static void test_names(void **state)
 }
 
 /* Checks go on, and stay right, while keys come and go. */
-struct busy { struct fixture *f; const struct key *k; atomic_bool stop; };
+struct busy {
+    struct fixture *f;
+    const struct key *k;
+    atomic_bool stop;
+};
 
 static void *busy_main(void *arg)
 {
     struct busy *b = arg;
     struct identity who;
     while (!atomic_load(&b->stop)) {
-        assert_int_equal(identity_check(b->f->ids, b->k->token, strlen(b->k->token), NULL, 0, "p", &who, NULL), 0);
+        assert_int_equal(
+            identity_check(b->f->ids, b->k->token, strlen(b->k->token), NULL, 0, "p", &who, NULL), 0);
         assert_string_equal(who.key_id, b->k->id);
         assert_int_not_equal(identity_check(b->f->ids, "x", 1, "y", 1, "p", &who, NULL), 0);
     }
@@ -347,7 +377,8 @@ static void test_threads(void **state)
     struct busy b = {.f = f, .k = &k};
     pthread_t t[4];
     struct err e;
-    for (int i = 0; i < 4; i++) pthread_create(&t[i], NULL, busy_main, &b);
+    for (int i = 0; i < 4; i++)
+        pthread_create(&t[i], NULL, busy_main, &b);
     for (int i = 0; i < 80; i++) {
         CLEANUP_BUF struct buf out = BUF_INIT(65536);
         struct key fresh = make(f, "W", "U", ROLE_MEMBER);
@@ -357,14 +388,18 @@ static void test_threads(void **state)
         assert_int_equal(check(f, fresh.token, NULL, "q", &who), ERR_UNAUTH);
     }
     atomic_store(&b.stop, true);
-    for (int i = 0; i < 4; i++) pthread_join(t[i], NULL);
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
 }
 
 int main(void)
 {
     log_init(LOG_WARN, false);
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_shapes), T(test_wrong), T(test_limit), cmocka_unit_test(test_limiter), T(test_revoke),
-                                       T(test_expiry_takes_the_key), T(test_keyring), T(test_names), T(test_threads)};
+    const struct CMUnitTest tests[] = {T(test_shapes),  T(test_wrong),
+                                       T(test_limit),   cmocka_unit_test(test_limiter),
+                                       T(test_revoke),  T(test_expiry_takes_the_key),
+                                       T(test_keyring), T(test_names),
+                                       T(test_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

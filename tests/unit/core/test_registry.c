@@ -6,9 +6,13 @@
 /* ---- many threads ---- */
 
 #define THREADS 8
-#define EACH 125
+#define EACH    125
 
-struct counted { struct registry_write w; struct query_record q; atomic_int *done, *bad; };
+struct counted {
+    struct registry_write w;
+    struct query_record q;
+    atomic_int *done, *bad;
+};
 
 static int counted_apply(struct registry *r, struct registry_write *w, struct err *e)
 {
@@ -19,13 +23,17 @@ static void counted_done(struct registry_write *w, int rc, const struct err *e)
 {
     (void)e;
     struct counted *c = (struct counted *)(void *)w;
-    if (rc) atomic_fetch_add(c->bad, 1);
+    if (rc)
+        atomic_fetch_add(c->bad, 1);
     atomic_int *done = c->done;
     free(c);
     atomic_fetch_add(done, 1);
 }
 
-struct crowd { struct place *p; atomic_int done, bad; };
+struct crowd {
+    struct place *p;
+    atomic_int done, bad;
+};
 
 static void *crowd_main(void *arg)
 {
@@ -48,8 +56,10 @@ static void test_crowd(void **state)
     struct crowd c = {.p = p};
     pthread_t t[THREADS];
     struct err e;
-    for (int i = 0; i < THREADS; i++) pthread_create(&t[i], NULL, crowd_main, &c);
-    for (int i = 0; i < THREADS; i++) pthread_join(t[i], NULL);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&t[i], NULL, crowd_main, &c);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(t[i], NULL);
     registry_sync(p->r);
     assert_int_equal(atomic_load(&c.done), THREADS * EACH);
     assert_int_equal(atomic_load(&c.bad), 0);
@@ -66,12 +76,21 @@ static void test_crowd(void **state)
 
 /* ---- one transaction for all that is queued ---- */
 
-struct step { struct registry_write w; sem_t *gate; atomic_int *applied; int applied_at_done; atomic_int *done; int fail; const struct query_record *q; };
+struct step {
+    struct registry_write w;
+    sem_t *gate;
+    atomic_int *applied;
+    int applied_at_done;
+    atomic_int *done;
+    int fail;
+    const struct query_record *q;
+};
 
 static int step_apply(struct registry *r, struct registry_write *w, struct err *e)
 {
     struct step *s = (struct step *)(void *)w;
-    if (s->gate) sem_wait(s->gate);
+    if (s->gate)
+        sem_wait(s->gate);
     atomic_fetch_add(s->applied, 1);
     int rc = s->q ? registry_put_query(r, s->q, e) : 0;
     return rc ? rc : s->fail ? err_set(e, s->fail, "XX000", "asked to fail") : 0;
@@ -81,7 +100,8 @@ static void step_done(struct registry_write *w, int rc, const struct err *e)
 {
     struct step *s = (struct step *)(void *)w;
     assert_int_equal(rc, s->fail);
-    if (rc) assert_string_equal(e->text, "asked to fail");
+    if (rc)
+        assert_string_equal(e->text, "asked to fail");
     s->applied_at_done = atomic_load(s->applied);
     atomic_fetch_add(s->done, 1);
 }
@@ -95,7 +115,10 @@ static void test_group_commit(void **state)
     sem_init(&gate, 0, 0);
     struct step *s = calloc(N, sizeof *s);
     for (int i = 0; i < N; i++) {
-        s[i] = (struct step){.w = {.apply = step_apply, .done = step_done}, .gate = i ? NULL : &gate, .applied = &applied, .done = &done};
+        s[i] = (struct step){.w = {.apply = step_apply, .done = step_done},
+                             .gate = i ? NULL : &gate,
+                             .applied = &applied,
+                             .done = &done};
         registry_queue(p->r, &s[i].w);
     }
     sem_post(&gate);
@@ -119,11 +142,16 @@ static void test_savepoint(void **state)
     sem_t gate;
     sem_init(&gate, 0, 0);
     struct query_record q[3] = {record_of(p, 1000), record_of(p, 2000), record_of(p, 3000)};
-    struct step hold = {.w = {.apply = step_apply, .done = step_done}, .gate = &gate, .applied = &applied, .done = &done};
+    struct step hold = {
+        .w = {.apply = step_apply, .done = step_done}, .gate = &gate, .applied = &applied, .done = &done};
     struct step s[3];
     registry_queue(p->r, &hold.w);
     for (int i = 0; i < 3; i++) {
-        s[i] = (struct step){.w = {.apply = step_apply, .done = step_done}, .applied = &applied, .done = &done, .q = &q[i], .fail = i == 1 ? ERR_LIMIT : 0};
+        s[i] = (struct step){.w = {.apply = step_apply, .done = step_done},
+                             .applied = &applied,
+                             .done = &done,
+                             .q = &q[i],
+                             .fail = i == 1 ? ERR_LIMIT : 0};
         registry_queue(p->r, &s[i].w);
     }
     sem_post(&gate);
@@ -143,13 +171,17 @@ static void test_savepoint(void **state)
 
 static void wait_for(atomic_int *done, int n)
 {
-    for (int i = 0; i < 5000 && atomic_load(done) < n; i++) sys_sleep_ms(1);
+    for (int i = 0; i < 5000 && atomic_load(done) < n; i++)
+        sys_sleep_ms(1);
     assert_int_equal(atomic_load(done), n);
 }
 
 static struct step held(atomic_int *applied, atomic_int *done, int64_t ms)
 {
-    return (struct step){.w = {.apply = step_apply, .done = step_done, .hold_until_ns = sys_mono_ns() + ms * 1000000}, .applied = applied, .done = done};
+    return (struct step){
+        .w = {.apply = step_apply, .done = step_done, .hold_until_ns = sys_mono_ns() + ms * 1000000},
+        .applied = applied,
+        .done = done};
 }
 
 static void test_held(void **state)
@@ -228,6 +260,7 @@ static void test_no_registry(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_place, teardown_place)
-    const struct CMUnitTest tests[] = {T(test_crowd), T(test_group_commit), T(test_savepoint), T(test_held), T(test_newer), T(test_no_registry)};
+    const struct CMUnitTest tests[] = {T(test_crowd), T(test_group_commit), T(test_savepoint),
+                                       T(test_held),  T(test_newer),        T(test_no_registry)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,14 +11,19 @@
 #define QUERIES 3
 
 /* What the child says it was told; one byte each: 'y' acknowledged, 'n' refused, 0 not reached. */
-struct told { char put[QUERIES], end[QUERIES], opened; struct qid id[QUERIES]; };
+struct told {
+    char put[QUERIES], end[QUERIES], opened;
+    struct qid id[QUERIES];
+};
 
 static void live(struct place *p, struct told *t)
 {
     struct err e;
     if (place_open(p, &e)) {
-        if (!e.text[0]) _exit(3);
-        if (p->r) place_close(p);
+        if (!e.text[0])
+            _exit(3);
+        if (p->r)
+            place_close(p);
         return;
     }
     t->opened = 'y';
@@ -26,7 +31,8 @@ static void live(struct place *p, struct told *t)
         struct query_record q = record_of(p, 1000 + i), g;
         t->id[i] = q.id;
         t->put[i] = do_it(p, PUT, &q, 0, &e) ? 'n' : 'y';
-        if (t->put[i] == 'n' && (e.code == 0 || !e.text[0])) _exit(4);
+        if (t->put[i] == 'n' && (e.code == 0 || !e.text[0]))
+            _exit(4);
         struct result r = {.update_count = 7};
         q.state = QUERY_FINISHED;
         q.results = &r;
@@ -34,8 +40,10 @@ static void live(struct place *p, struct told *t)
         t->end[i] = do_it(p, END, &q, 0, &e) ? 'n' : 'y';
         struct arena *a = arena_new(1 << 16);
         int rc = registry_get_query(p->r, &q.id, a, &g, &e);
-        if (rc == 0 && g.state == QUERY_FINISHED && g.nresults != 1) _exit(5);
-        if (rc != 0 && !e.text[0]) _exit(6);
+        if (rc == 0 && g.state == QUERY_FINISHED && g.nresults != 1)
+            _exit(5);
+        if (rc != 0 && !e.text[0])
+            _exit(6);
         arena_free(a);
     }
     place_close(p);
@@ -63,14 +71,18 @@ static void check(struct place *p, const struct told *t, int k)
     for (int i = 0; i < QUERIES && t->opened; i++) {
         struct query_record g;
         int rc = registry_get_query(p->r, &t->id[i], a, &g, &e);
-        if (rc != (t->put[i] == 'y' ? 0 : ERR_NOTFOUND)) snprintf(why, sizeof why, "query %d was told %c, but is rc %d", i, t->put[i], rc);
-        if (rc == 0 && (g.state == QUERY_FINISHED) != (t->end[i] == 'y')) snprintf(why, sizeof why, "end %d was told %c, but is state %d", i, t->end[i], g.state);
+        if (rc != (t->put[i] == 'y' ? 0 : ERR_NOTFOUND))
+            snprintf(why, sizeof why, "query %d was told %c, but is rc %d", i, t->put[i], rc);
+        if (rc == 0 && (g.state == QUERY_FINISHED) != (t->end[i] == 'y'))
+            snprintf(why, sizeof why, "end %d was told %c, but is state %d", i, t->end[i], g.state);
         refused += t->put[i] == 'n' || (t->put[i] == 'y' && t->end[i] == 'n');
     }
-    if (refused > 1) snprintf(why, sizeof why, "one fault refused %d writes", refused);
+    if (refused > 1)
+        snprintf(why, sizeof why, "one fault refused %d writes", refused);
     arena_free(a);
     place_close(p);
-    if (why[0]) fail_msg("fault %d: %s", k, why);
+    if (why[0])
+        fail_msg("fault %d: %s", k, why);
 }
 
 static void test_every_step(void **state)
@@ -84,12 +96,14 @@ static void test_every_step(void **state)
         place_make(&p);
         assert_int_equal(pipe(fds), 0);
         pid_t pid = fork();
-        if (pid == 0) _exit(with_fault(&p, k, k % 2 ? "EIO" : "ENOSPC", fds[1]));
+        if (pid == 0)
+            _exit(with_fault(&p, k, k % 2 ? "EIO" : "ENOSPC", fds[1]));
         close(fds[1]);
         ssize_t n = read(fds[0], &t, sizeof t);
         close(fds[0]);
         assert_int_equal(waitpid(pid, &status, 0), pid);
-        if (status != 0) fail_msg("fault %d: the process ended with status %x", k, (unsigned)status);
+        if (status != 0)
+            fail_msg("fault %d: the process ended with status %x", k, (unsigned)status);
         assert_int_equal(n, sizeof t);
         reached += t.opened != 0;
         check(&p, &t, k);
@@ -102,8 +116,15 @@ static void test_every_step(void **state)
 
 #define WRITES 64
 
-struct full { struct qid id[WRITES]; char told[WRITES]; };
-struct full_write { struct registry_write w; struct query_record q; char *told; };
+struct full {
+    struct qid id[WRITES];
+    char told[WRITES];
+};
+struct full_write {
+    struct registry_write w;
+    struct query_record q;
+    char *told;
+};
 
 static int full_apply(struct registry *r, struct registry_write *w, struct err *e)
 {
@@ -123,20 +144,24 @@ static void fill(struct place *p, struct full *f)
     struct rlimit limit = {400000, RLIM_INFINITY};
     memset(sql, 'x', sizeof sql);
     signal(SIGXFSZ, SIG_IGN);
-    if (setrlimit(RLIMIT_FSIZE, &limit)) _exit(3);
+    if (setrlimit(RLIMIT_FSIZE, &limit))
+        _exit(3);
     for (int i = 0; i < WRITES; i++) {
-        w[i] = (struct full_write){.w = {.apply = full_apply, .done = full_done}, .q = record_of(p, 1000 + i), .told = &f->told[i]};
+        w[i] = (struct full_write){
+            .w = {.apply = full_apply, .done = full_done}, .q = record_of(p, 1000 + i), .told = &f->told[i]};
         w[i].q.sql = sql;
         w[i].q.sql_len = i % 3 ? sizeof sql : 10;
         f->id[i] = w[i].q.id;
         if (i == WRITES - 8) { /* room again */
             registry_sync(p->r);
             limit.rlim_cur = RLIM_INFINITY;
-            if (setrlimit(RLIMIT_FSIZE, &limit)) _exit(3);
+            if (setrlimit(RLIMIT_FSIZE, &limit))
+                _exit(3);
         }
         w[i].w.hold_until_ns = sys_mono_ns() + 60000000000; /* five to a transaction */
         registry_queue(p->r, &w[i].w);
-        if (i % 5 == 4) registry_sync(p->r);
+        if (i % 5 == 4)
+            registry_sync(p->r);
     }
     place_close(p);
 }
@@ -153,7 +178,8 @@ static void test_full_disk(void **state)
     pid_t pid = fork();
     if (pid == 0) {
         memset(&f, 0, sizeof f);
-        if (place_open(&p, &e)) _exit(1);
+        if (place_open(&p, &e))
+            _exit(1);
         fill(&p, &f);
         _exit(write(fds[1], &f, sizeof f) == (ssize_t)sizeof f ? 0 : 2);
     }
@@ -178,7 +204,8 @@ static void test_full_disk(void **state)
     assert_int_equal(wrong, 0);
     assert_int_equal(yes + no, WRITES);
     assert_true(yes > 8 && no > 8);
-    for (int i = WRITES - 8; i < WRITES; i++) assert_int_equal(f.told[i], 'y');
+    for (int i = WRITES - 8; i < WRITES; i++)
+        assert_int_equal(f.told[i], 'y');
 }
 
 int main(void)

@@ -17,8 +17,10 @@ static int teardown(void **state)
 
 static void assert_text(const char *got, const char *want)
 {
-    if (!want) assert_null(got);
-    else assert_string_equal(got, want);
+    if (!want)
+        assert_null(got);
+    else
+        assert_string_equal(got, want);
 }
 
 static struct query_record full(const struct place *p)
@@ -62,8 +64,10 @@ static void assert_same(const struct query_record *g, const struct query_record 
     assert_int_equal(g->sql_len, w->sql_len);
     assert_memory_equal(g->sql, w->sql, w->sql_len + 1);
     assert_int_equal(g->params_len, w->params_len);
-    if (w->params) assert_memory_equal(g->params, w->params, w->params_len);
-    else assert_null(g->params);
+    if (w->params)
+        assert_memory_equal(g->params, w->params, w->params_len);
+    else
+        assert_null(g->params);
     assert_text(g->default_source, w->default_source);
     assert_text(g->default_database, w->default_database);
     assert_text(g->timezone, w->timezone);
@@ -108,8 +112,14 @@ static struct schema *two_columns(void)
 {
     struct schema *s = arena_alloc(a, sizeof *s);
     struct column *c = arena_alloc(a, 2 * sizeof *c);
-    c[0] = (struct column){.name = "a", .detail = "INTEGER", .phys = PHYS_INT32, .sql = SQLT_INTEGER, .nullable = true};
-    c[1] = (struct column){.name = "\xed\x95\x9c", .detail = "DECIMAL(18,4)", .phys = PHYS_DECIMAL, .sql = SQLT_DECIMAL, .precision = 18, .scale = 4};
+    c[0] = (struct column){
+        .name = "a", .detail = "INTEGER", .phys = PHYS_INT32, .sql = SQLT_INTEGER, .nullable = true};
+    c[1] = (struct column){.name = "\xed\x95\x9c",
+                           .detail = "DECIMAL(18,4)",
+                           .phys = PHYS_DECIMAL,
+                           .sql = SQLT_DECIMAL,
+                           .precision = 18,
+                           .scale = 4};
     *s = (struct schema){.ncolumns = 2, .columns = c};
     assert_int_equal(schema_number(s, NULL), 0);
     return s;
@@ -150,11 +160,31 @@ static void test_round_trip(void **state)
     why.line = 2;
     why.column = 3;
     struct result r[3] = {
-        {.ordinal = 0, .kind = WIRE_KIND_ROWS, .update_count = -1, .rows = UINT32_MAX + 5ull, .bytes = 1ull << 40, .schema = two_columns(), .sealed = true,
-         .facts = {.file_size = 1ull << 41, .stream_len = 1ull << 40, .rows = UINT32_MAX + 5ull, .nbatches = 300, .footer_crc = 0xdeadbeef}, .cut = true},
+        {.ordinal = 0,
+         .kind = WIRE_KIND_ROWS,
+         .update_count = -1,
+         .rows = UINT32_MAX + 5ull,
+         .bytes = 1ull << 40,
+         .schema = two_columns(),
+         .sealed = true,
+         .facts = {.file_size = 1ull << 41,
+                   .stream_len = 1ull << 40,
+                   .rows = UINT32_MAX + 5ull,
+                   .nbatches = 300,
+                   .footer_crc = 0xdeadbeef},
+         .cut = true},
         {.ordinal = 1, .kind = WIRE_KIND_UPDATE, .update_count = 42},
-        {.ordinal = 2, .kind = WIRE_KIND_ROWS, .update_count = -1, .rows = 1, .bytes = 5, .schema = two_columns(), .is_inline = true, .index = index,
-         .index_len = 3, .body = body, .body_len = 5},
+        {.ordinal = 2,
+         .kind = WIRE_KIND_ROWS,
+         .update_count = -1,
+         .rows = 1,
+         .bytes = 5,
+         .schema = two_columns(),
+         .is_inline = true,
+         .index = index,
+         .index_len = 3,
+         .body = body,
+         .body_len = 5},
     };
     q.state = QUERY_FAILED;
     q.ending = END_SQL_ERROR;
@@ -203,7 +233,8 @@ static void test_round_trip(void **state)
         assert_int_equal(x->facts.footer_crc, r[i].facts.footer_crc);
         assert_int_equal(x->facts.rows, r[i].rows);
         assert_int_equal(x->schema != NULL, r[i].schema != NULL);
-        if (x->schema) assert_true(schema_equal(x->schema, r[i].schema));
+        if (x->schema)
+            assert_true(schema_equal(x->schema, r[i].schema));
         assert_int_equal(x->index_len, r[i].index_len);
         assert_int_equal(x->body_len, r[i].body_len);
     }
@@ -263,7 +294,8 @@ static void test_arena_full(void **state)
         struct arena *small = arena_new(n);
         int rc = registry_get_query(p->r, &q.id, small, &g, &e);
         assert_true(rc == 0 || rc == ERR_NOMEM);
-        if (rc == 0) assert_same(&g, &q);
+        if (rc == 0)
+            assert_same(&g, &q);
         arena_free(small);
     }
 }
@@ -274,13 +306,18 @@ static uint64_t count(struct place *p, struct registry_list_filter f, struct qid
 {
     uint64_t total;
     struct err e;
-    if (!f.workspace) f.workspace = p->workspace;
-    if (!f.limit) f.limit = 100;
+    if (!f.workspace)
+        f.workspace = p->workspace;
+    if (!f.limit)
+        f.limit = 100;
     assert_int_equal(registry_list(p->r, &f, a, ret, ret_n, &total, &e), 0);
     return total;
 }
 
-struct other { struct registry_write w; int64_t workspace, user; };
+struct other {
+    struct registry_write w;
+    int64_t workspace, user;
+};
 
 static int other_apply(struct registry *r, struct registry_write *w, struct err *e)
 {
@@ -299,9 +336,12 @@ static void test_list(void **state)
     static const char *const paths[10] = {"z", "y", "x", "w", "v", "u", "t", "s", "r", "q"};
     for (int i = 0; i < 10; i++) {
         q[i] = record_of(p, 1000 * (i + 1));
-        if (i % 2) q[i].user = o.user;
-        if (i == 9) q[i].workspace = o.workspace;
-        if (i < 8) q[i].bucket = "b", q[i].path = paths[i];
+        if (i % 2)
+            q[i].user = o.user;
+        if (i == 9)
+            q[i].workspace = o.workspace;
+        if (i < 8)
+            q[i].bucket = "b", q[i].path = paths[i];
         assert_int_equal(do_it(p, PUT, &q[i], 0, &e), 0);
     }
     for (int i = 0; i < 3; i++) {
@@ -313,7 +353,8 @@ static void test_list(void **state)
     size_t n;
     assert_int_equal(count(p, (struct registry_list_filter){0}, &ids, &n), 9);
     assert_int_equal(n, 9);
-    for (size_t i = 0; i < n; i++) assert_true(id_equal(&ids[i], &q[8 - i].id)); /* newest first */
+    for (size_t i = 0; i < n; i++)
+        assert_true(id_equal(&ids[i], &q[8 - i].id)); /* newest first */
     assert_int_equal(count(p, (struct registry_list_filter){.offset = 7, .limit = 5}, &ids, &n), 9);
     assert_int_equal(n, 2);
     assert_true(id_equal(&ids[1], &q[0].id));
@@ -321,32 +362,45 @@ static void test_list(void **state)
     assert_int_equal(n, 0);
     assert_int_equal(count(p, (struct registry_list_filter){.workspace = o.workspace}, &ids, &n), 1);
     assert_int_equal(count(p, (struct registry_list_filter){.states = 1u << QUERY_CANCELED}, &ids, &n), 3);
-    assert_int_equal(count(p, (struct registry_list_filter){.states = 1u << QUERY_CANCELED | 1u << QUERY_QUEUED}, &ids, &n), 9);
+    assert_int_equal(count(p,
+                           (struct registry_list_filter){.states = 1u << QUERY_CANCELED | 1u << QUERY_QUEUED},
+                           &ids, &n),
+                     9);
     assert_int_equal(count(p, (struct registry_list_filter){.states = 1u << QUERY_RUNNING}, &ids, &n), 0);
     assert_int_equal(count(p, (struct registry_list_filter){.creator = "U"}, &ids, &n), 5);
-    assert_int_equal(count(p, (struct registry_list_filter){.creator = "A'; DROP TABLE query; --"}, &ids, &n), 4);
+    assert_int_equal(count(p, (struct registry_list_filter){.creator = "A'; DROP TABLE query; --"}, &ids, &n),
+                     4);
     assert_int_equal(count(p, (struct registry_list_filter){.creator = "nobody"}, &ids, &n), 0);
     assert_int_equal(count(p, (struct registry_list_filter){.user = o.user, .creator = "U"}, &ids, &n), 0);
     assert_int_equal(count(p, (struct registry_list_filter){.id = &q[4].id}, &ids, &n), 1);
     assert_true(id_equal(&ids[0], &q[4].id));
     assert_int_equal(count(p, (struct registry_list_filter){.id = &q[9].id}, &ids, &n), 0);
-    assert_int_equal(count(p, (struct registry_list_filter){.id = &q[4].id, .states = 1u << QUERY_CANCELED}, &ids, &n), 0);
+    assert_int_equal(
+        count(p, (struct registry_list_filter){.id = &q[4].id, .states = 1u << QUERY_CANCELED}, &ids, &n), 0);
     /* Every column that the service sorts by. */
-    static const char *const orders[] = {"created_ms ASC", "id DESC", "sql ASC", "state DESC", "elapsed_ns DESC", "bytes_scanned ASC", "user_name ASC",
-                                         "storage_url ASC"};
+    static const char *const orders[] = {"created_ms ASC", "id DESC",         "sql ASC",
+                                         "state DESC",     "elapsed_ns DESC", "bytes_scanned ASC",
+                                         "user_name ASC",  "storage_url ASC"};
     for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
         char text[100];
         snprintf(text, sizeof text, "%s, created_ms DESC, id DESC", orders[i]);
         assert_int_equal(count(p, (struct registry_list_filter){.order_sql = text}, &ids, &n), 9);
-        if (i == 0 || i == 4) assert_true(id_equal(&ids[0], &q[0].id));
-        if (i == 6) assert_true(id_equal(&ids[0], &q[7].id));
-        if (i == 7) assert_true(id_equal(&ids[0], &q[8].id) && id_equal(&ids[1], &q[7].id)); /* none, then b/s */
+        if (i == 0 || i == 4)
+            assert_true(id_equal(&ids[0], &q[0].id));
+        if (i == 6)
+            assert_true(id_equal(&ids[0], &q[7].id));
+        if (i == 7)
+            assert_true(id_equal(&ids[0], &q[8].id) && id_equal(&ids[1], &q[7].id)); /* none, then b/s */
     }
 }
 
 /* ---- janitor and start ---- */
 
-struct sealed { int n; struct qid id; uint32_t ordinal; };
+struct sealed {
+    int n;
+    struct qid id;
+    uint32_t ordinal;
+};
 
 static void on_sealed(void *arg, const struct qid *id, uint32_t ordinal)
 {
@@ -365,7 +419,8 @@ static void test_janitor(void **state)
     for (int i = 0; i < 4; i++) {
         q[i] = record_of(p, 1000 * (4 - i));
         assert_int_equal(do_it(p, PUT, &q[i], 0, &e), 0);
-        if (i == 3) break; /* stays queued */
+        if (i == 3)
+            break; /* stays queued */
         r[i] = (struct result){.ordinal = 2, .update_count = -1, .sealed = i == 0};
         q[i].state = QUERY_FINISHED;
         q[i].results = &r[i];
@@ -430,7 +485,8 @@ static void test_readers(void **state)
     struct place *p = *state;
     struct err e;
     pthread_t t[3];
-    for (int i = 0; i < 3; i++) pthread_create(&t[i], NULL, reader_main, p);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&t[i], NULL, reader_main, p);
     struct result r[2] = {{.ordinal = 0, .update_count = 1}, {.ordinal = 1, .update_count = 2}};
     for (int i = 0; i < 100; i++) {
         struct query_record q = record_of(p, 1000 + i);
@@ -440,12 +496,14 @@ static void test_readers(void **state)
         q.nresults = 2;
         assert_int_equal(do_it(p, END, &q, 0, &e), 0);
     }
-    for (int i = 0; i < 3; i++) pthread_join(t[i], NULL);
+    for (int i = 0; i < 3; i++)
+        pthread_join(t[i], NULL);
 }
 
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_round_trip), T(test_phases), T(test_arena_full), T(test_list), T(test_janitor), T(test_readers)};
+    const struct CMUnitTest tests[] = {T(test_round_trip), T(test_phases),  T(test_arena_full),
+                                       T(test_list),       T(test_janitor), T(test_readers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,40 +23,49 @@
 #include "core/turns.h"
 
 #define WORKSPACES 5
-#define QUERIES 4096
-#define KEYS 64
-#define SLOTS 3
-#define TOTAL 60
-#define MAX_RUNS 3
-#define RETENTION 2000
-#define JUMP 1000
-#define QUIET 300
-#define LAST 24
+#define QUERIES    4096
+#define KEYS       64
+#define SLOTS      3
+#define TOTAL      60
+#define MAX_RUNS   3
+#define RETENTION  2000
+#define JUMP       1000
+#define QUIET      300
+#define LAST       24
 
 /* ---- the world ---- */
 
 /* What the registry knows of a query when everything queued so far is committed, or what it knew at the last commit. */
-struct record { bool exists, exposed, gone; uint8_t state, ending; int runs; int64_t ended; };
+struct record {
+    bool exists, exposed, gone;
+    uint8_t state, ending;
+    int runs;
+    int64_t ended;
+};
 
 struct q {
-    struct turn_item item;     /* first: the item is the query */
+    struct turn_item item; /* first: the item is the query */
     int workspace;
-    bool live;                 /* in the daemon's memory */
-    bool accepted, refused;    /* what its client was told */
+    bool live;              /* in the daemon's memory */
+    bool accepted, refused; /* what its client was told */
     bool cancel_acked, delete_acked;
-    uint8_t shown;             /* the last state that a client saw */
-    bool running;              /* an engine has it */
+    uint8_t shown; /* the last state that a client saw */
+    bool running;  /* an engine has it */
     bool read_only;
-    uint8_t state;             /* in memory; moved by move() alone */
+    uint8_t state; /* in memory; moved by move() alone */
     bool gone;
-    int runs, effects;         /* how often its (not read-only) effect took place */
+    int runs, effects; /* how often its (not read-only) effect took place */
     struct record durable, pending;
-    bool dirty;                /* pending differs from durable */
-    int key;                   /* idempotency key, -1 none */
+    bool dirty; /* pending differs from durable */
+    int key;    /* idempotency key, -1 none */
     bool was_finished;
 };
 
-struct key { int q; int body; bool durable; };
+struct key {
+    int q;
+    int body;
+    bool durable;
+};
 
 struct world {
     uint64_t rng;
@@ -68,13 +77,15 @@ struct world {
     int nrunning;
     int since[WORKSPACES][WORKSPACES]; /* starts of b while a could have been served */
     bool paused, draining;
-    int64_t wall, mono;                        /* ms */
-    int64_t ahead, jumped_at;                  /* by how much the wall clock jumped since the janitor's last turn; when that was forward, by the monotonic clock */
+    int64_t wall, mono; /* ms */
+    int64_t ahead,
+        jumped_at; /* by how much the wall clock jumped since the janitor's last turn; when that was forward, by the monotonic clock */
     int64_t last_wall, last_mono, quiet_until; /* the janitor's memory */
     char log[LAST][96];
     long step;
     uint64_t seed;
-    long accepted, finished, crashes, jumps, expired, refused, replays, conflicts; /* that all of it happens */
+    long accepted, finished, crashes, jumps, expired, refused, replays,
+        conflicts; /* that all of it happens */
 };
 
 static uint64_t next(struct world *w)
@@ -101,21 +112,32 @@ __attribute__((format(printf, 2, 3))) static void say(struct world *w, const cha
 
 static void broken(struct world *w, const char *what, int q)
 {
-    print_message("simulator: seed %llu, step %ld, query %d: %s\n", (unsigned long long)w->seed, w->step, q, what);
+    print_message("simulator: seed %llu, step %ld, query %d: %s\n", (unsigned long long)w->seed, w->step, q,
+                  what);
     for (long i = w->step - LAST + 1; i <= w->step; i++)
-        if (i >= 0) print_message("  %ld %s\n", i, w->log[i % LAST]);
+        if (i >= 0)
+            print_message("  %ld %s\n", i, w->log[i % LAST]);
     print_message("again: QUERN_SEED=%llu\n", (unsigned long long)w->seed);
     fail();
 }
 
-#define MUST(w, condition, q) do { if (!(condition)) broken(w, #condition, q); } while (0)
+#define MUST(w, condition, q)                                                                                \
+    do {                                                                                                     \
+        if (!(condition))                                                                                    \
+            broken(w, #condition, q);                                                                        \
+    } while (0)
 
 /* ---- the registry's model: writes are queued, a commit makes all of them durable, a crash loses them ---- */
 
 static void put(struct world *w, int i)
 {
     struct q *q = &w->q[i];
-    q->pending = (struct record){.exists = true, .exposed = q->pending.exposed, .gone = q->gone, .state = q->state, .ending = q->pending.ending, .runs = q->runs,
+    q->pending = (struct record){.exists = true,
+                                 .exposed = q->pending.exposed,
+                                 .gone = q->gone,
+                                 .state = q->state,
+                                 .ending = q->pending.ending,
+                                 .runs = q->runs,
                                  .ended = q->pending.ended};
     q->dirty = true;
 }
@@ -124,16 +146,19 @@ static void commit(struct world *w)
 {
     for (int i = 0; i < w->n; i++) {
         struct q *q = &w->q[i];
-        if (!q->dirty) continue;
+        if (!q->dirty)
+            continue;
         q->durable = q->pending;
         q->dirty = false;
         if (!q->accepted && !q->refused) {
             q->accepted = true; /* only now is the client answered (service.c, insert_done) */
             w->accepted++;
-            if (q->key >= 0) w->keys[q->workspace][q->key].durable = true;
+            if (q->key >= 0)
+                w->keys[q->workspace][q->key].durable = true;
         }
         q->shown = q->state; /* an end is shown when it is durable (service.c, end_done) */
-        if (q->state == QUERY_FINISHED) q->was_finished = true;
+        if (q->state == QUERY_FINISHED)
+            q->was_finished = true;
     }
 }
 
@@ -142,7 +167,8 @@ static void commit_fails(struct world *w)
 {
     for (int i = 0; i < w->n; i++) {
         struct q *q = &w->q[i];
-        if (!q->dirty || q->accepted) continue;
+        if (!q->dirty || q->accepted)
+            continue;
         q->refused = true;
         w->refused++;
         if (!query_state_ended((enum query_state)q->state)) {
@@ -156,7 +182,8 @@ static void commit_fails(struct world *w)
         }
         q->dirty = false;
         q->live = false;
-        if (q->key >= 0 && w->keys[q->workspace][q->key].q == i) w->keys[q->workspace][q->key] = (struct key){-1, 0, false};
+        if (q->key >= 0 && w->keys[q->workspace][q->key].q == i)
+            w->keys[q->workspace][q->key] = (struct key){-1, 0, false};
     }
 }
 
@@ -164,7 +191,8 @@ static bool move(struct world *w, int i, enum query_state to)
 {
     struct q *q = &w->q[i];
     enum query_state from = (enum query_state)q->state;
-    if (!query_move_legal(from, to)) return false;
+    if (!query_move_legal(from, to))
+        return false;
     MUST(w, !query_state_ended(from), i); /* ended once */
     q->state = (uint8_t)to;
     return true;
@@ -173,7 +201,8 @@ static bool move(struct world *w, int i, enum query_state to)
 static void end(struct world *w, int i, enum ending ending)
 {
     struct q *q = &w->q[i];
-    if (!move(w, i, endings[ending].state)) return;
+    if (!move(w, i, endings[ending].state))
+        return;
     q->pending.ending = (uint8_t)ending;
     q->pending.ended = w->wall;
     put(w, i);
@@ -186,20 +215,34 @@ static int pick(struct world *w, bool (*fits)(const struct world *w, const struc
     int start = w->n ? below(w, w->n) : 0;
     for (int k = 0; k < w->n; k++) {
         int i = (start + k) % w->n;
-        if (fits(w, &w->q[i])) return i;
+        if (fits(w, &w->q[i]))
+            return i;
     }
     return -1;
 }
 
-static bool fits_running(const struct world *w, const struct q *q) { (void)w; return q->live && q->running; }
-static bool fits_alive(const struct world *w, const struct q *q) { (void)w; return q->live && q->accepted && !query_state_ended((enum query_state)q->state); }
-static bool fits_ended(const struct world *w, const struct q *q) { (void)w; return q->live && q->accepted && query_state_ended((enum query_state)q->shown) && !q->gone; }
+static bool fits_running(const struct world *w, const struct q *q)
+{
+    (void)w;
+    return q->live && q->running;
+}
+static bool fits_alive(const struct world *w, const struct q *q)
+{
+    (void)w;
+    return q->live && q->accepted && !query_state_ended((enum query_state)q->state);
+}
+static bool fits_ended(const struct world *w, const struct q *q)
+{
+    (void)w;
+    return q->live && q->accepted && query_state_ended((enum query_state)q->shown) && !q->gone;
+}
 
 static void submit(struct world *w)
 {
     int ws = below(w, WORKSPACES) ? 0 : below(w, WORKSPACES); /* one submits far more than the others */
     int key = below(w, 3) == 0 ? below(w, KEYS) : -1, body = below(w, 4);
-    if (w->draining || w->n == QUERIES) return;
+    if (w->draining || w->n == QUERIES)
+        return;
     if (key >= 0 && w->keys[ws][key].q >= 0) {
         struct key *k = &w->keys[ws][key];
         say(w, "submit again with key %d", key);
@@ -222,16 +265,24 @@ static void submit(struct world *w)
     }
     int i = w->n++;
     struct q *q = &w->q[i];
-    *q = (struct q){.workspace = ws, .live = true, .state = QUERY_QUEUED, .shown = QUERY_QUEUED, .key = key, .read_only = below(w, 3) > 0};
-    if (key >= 0) w->keys[ws][key] = (struct key){i, body, false};
+    *q = (struct q){.workspace = ws,
+                    .live = true,
+                    .state = QUERY_QUEUED,
+                    .shown = QUERY_QUEUED,
+                    .key = key,
+                    .read_only = below(w, 3) > 0};
+    if (key >= 0)
+        w->keys[ws][key] = (struct key){i, body, false};
     put(w, i);
-    if (!turns_push(w->turns, ws, &q->item)) fail_msg("out of memory");
+    if (!turns_push(w->turns, ws, &q->item))
+        fail_msg("out of memory");
     say(w, "submit %d of %d", i, ws);
 }
 
 static void start_next(struct world *w)
 {
-    if (w->paused || w->nrunning == SLOTS) return;
+    if (w->paused || w->nrunning == SLOTS)
+        return;
     struct turn_item *item = turns_take(w->turns);
     if (!item) {
         for (int ws = 0; ws < WORKSPACES; ws++) /* work and room, and nobody is served */
@@ -247,7 +298,7 @@ static void start_next(struct world *w)
     MUST(w, turns_running_of(w->turns, q->workspace) == w->running[q->workspace], i);
     /* fairness: whoever has work and room is served before anybody else is served twice */
     for (int ws = 0; ws < WORKSPACES; ws++) {
-        int (*since)[WORKSPACES] = w->since;
+        int(*since)[WORKSPACES] = w->since;
         if (ws == q->workspace || turns_queued_of(w->turns, ws) == 0 || w->running[ws] >= w->limit[ws]) {
             memset(since[ws], 0, sizeof since[ws]);
             continue;
@@ -261,14 +312,16 @@ static void start_next(struct world *w)
     MUST(w, q->runs <= MAX_RUNS, i);
     put(w, i);
     /* Only a read-only statement may run before its record says so: a write of which a crash leaves no trace would be done again. */
-    if (!q->read_only) commit(w);
+    if (!q->read_only)
+        commit(w);
     say(w, "start %d of %d, run %d", i, q->workspace, q->runs);
 }
 
 static void engine_says(struct world *w)
 {
     int i = pick(w, fits_running);
-    if (i < 0) return;
+    if (i < 0)
+        return;
     struct q *q = &w->q[i];
     int what = below(w, 8);
     if (what == 0) { /* a row leaves early: the flag is durable before (recovery) */
@@ -278,8 +331,12 @@ static void engine_says(struct world *w)
         say(w, "%d shows a row", i);
         return;
     }
-    if (!q->read_only) q->effects++;
-    enum ending e = what < 5 ? END_FINISHED : what == 5 ? END_SQL_ERROR : what == 6 ? END_ENGINE_CRASHED : END_RUN_TIMEOUT;
+    if (!q->read_only)
+        q->effects++;
+    enum ending e = what < 5    ? END_FINISHED
+                    : what == 5 ? END_SQL_ERROR
+                    : what == 6 ? END_ENGINE_CRASHED
+                                : END_RUN_TIMEOUT;
     end(w, i, e); /* loses against a cancel that came first */
     q->running = false;
     turns_done(w->turns, q->workspace);
@@ -290,7 +347,8 @@ static void engine_says(struct world *w)
 static void cancel(struct world *w)
 {
     int i = pick(w, fits_alive);
-    if (i < 0) return;
+    if (i < 0)
+        return;
     struct q *q = &w->q[i];
     bool was_queued = q->state == QUERY_QUEUED;
     int64_t queued = turns_queued(w->turns);
@@ -298,7 +356,7 @@ static void cancel(struct world *w)
     bool left = turns_cancel(w->turns, &q->item);
     MUST(w, left == was_queued, i);
     MUST(w, turns_queued(w->turns) == queued - was_queued, i); /* its place is free at once */
-    commit(w); /* answered when durable */
+    commit(w);                                                 /* answered when durable */
     q->cancel_acked = q->durable.state == QUERY_CANCELED;
     MUST(w, q->cancel_acked, i);
     say(w, "cancel %d", i);
@@ -307,7 +365,8 @@ static void cancel(struct world *w)
 static void delete_one(struct world *w)
 {
     int i = pick(w, fits_ended);
-    if (i < 0) return;
+    if (i < 0)
+        return;
     w->q[i].gone = true;
     put(w, i);
     commit(w);
@@ -319,8 +378,10 @@ static void delete_one(struct world *w)
 enum recovered { RECOVER_NOTHING, RECOVER_QUEUE, RECOVER_FAIL };
 static enum recovered recovery(const struct record *r, bool read_only)
 {
-    if (query_state_ended((enum query_state)r->state)) return RECOVER_NOTHING;
-    if (r->state == QUERY_QUEUED) return RECOVER_QUEUE;
+    if (query_state_ended((enum query_state)r->state))
+        return RECOVER_NOTHING;
+    if (r->state == QUERY_QUEUED)
+        return RECOVER_QUEUE;
     return read_only && !r->exposed && r->runs < MAX_RUNS ? RECOVER_QUEUE : RECOVER_FAIL;
 }
 
@@ -329,25 +390,30 @@ static void crash(struct world *w)
 {
     w->crashes++;
     say(w, "crash with %d running, %lld queued", w->nrunning, (long long)turns_queued(w->turns));
-    while (turns_drop(w->turns)) {}
+    while (turns_drop(w->turns)) {
+    }
     turns_free(w->turns);
     w->turns = turns_new();
-    if (!w->turns) fail_msg("out of memory");
+    if (!w->turns)
+        fail_msg("out of memory");
     memset(w->running, 0, sizeof w->running);
     w->nrunning = 0;
     memset(w->since, 0, sizeof w->since);
     for (int ws = 0; ws < WORKSPACES; ws++)
-        if (!turns_limit(w->turns, ws, TOTAL / 2, w->limit[ws])) fail_msg("out of memory");
+        if (!turns_limit(w->turns, ws, TOTAL / 2, w->limit[ws]))
+            fail_msg("out of memory");
     for (int i = 0; i < w->n; i++) {
         struct q *q = &w->q[i];
-        if (q->refused) continue;
+        if (q->refused)
+            continue;
         memset(&q->item, 0, sizeof q->item);
         q->running = q->dirty = false;
         if (!q->durable.exists) { /* nobody was told of it */
             MUST(w, !q->accepted, i);
             q->refused = true;
             q->live = false;
-            if (q->key >= 0 && w->keys[q->workspace][q->key].q == i) w->keys[q->workspace][q->key] = (struct key){-1, 0, false};
+            if (q->key >= 0 && w->keys[q->workspace][q->key].q == i)
+                w->keys[q->workspace][q->key] = (struct key){-1, 0, false};
             continue;
         }
         q->state = q->durable.state;
@@ -365,7 +431,8 @@ static void crash(struct world *w)
             }
             put(w, i);
             q->shown = QUERY_QUEUED;
-            if (!turns_push(w->turns, q->workspace, &q->item)) fail_msg("out of memory");
+            if (!turns_push(w->turns, q->workspace, &q->item))
+                fail_msg("out of memory");
             break;
         case RECOVER_FAIL:
             end(w, i, END_RESTARTED);
@@ -376,7 +443,8 @@ static void crash(struct world *w)
     commit(w);
     w->last_wall = w->wall; /* the janitor remembers nothing, so a start is like a jump */
     w->last_mono = w->mono;
-    w->ahead = 0; /* a jump before the start, or while it was down, is covered by the start's own quiet time */
+    w->ahead =
+        0; /* a jump before the start, or while it was down, is covered by the start's own quiet time */
     w->quiet_until = w->mono + QUIET;
 }
 
@@ -384,14 +452,18 @@ static void crash(struct world *w)
  * monotonic clock). A jump is what the wall clock went further than the monotonic one since the last turn. */
 static void janitor(struct world *w)
 {
-    if (w->ahead > JUMP) w->jumped_at = w->mono; /* the ledger, not the janitor's */
+    if (w->ahead > JUMP)
+        w->jumped_at = w->mono; /* the ledger, not the janitor's */
     w->ahead = 0;
-    if (w->wall - w->last_wall - (w->mono - w->last_mono) > JUMP) w->quiet_until = w->mono + QUIET;
+    if (w->wall - w->last_wall - (w->mono - w->last_mono) > JUMP)
+        w->quiet_until = w->mono + QUIET;
     w->last_wall = w->wall;
     w->last_mono = w->mono;
     for (int i = 0; i < w->n && w->mono >= w->quiet_until; i++) {
         struct q *q = &w->q[i];
-        if (!q->live || q->gone || !q->accepted || !query_state_ended((enum query_state)q->shown) || q->durable.ended + RETENTION > w->wall) continue;
+        if (!q->live || q->gone || !q->accepted || !query_state_ended((enum query_state)q->shown) ||
+            q->durable.ended + RETENTION > w->wall)
+            continue;
         MUST(w, !w->jumped_at || w->mono - w->jumped_at >= QUIET, i);
         q->gone = true;
         put(w, i);
@@ -407,7 +479,8 @@ static void clock_moves(struct world *w)
     if (below(w, 200) == 0) {
         w->jumps++;
         int64_t by = (below(w, 2) ? 1 : -1) * (int64_t)below(w, 100000);
-        if (w->wall + by < 1) by = 0;
+        if (w->wall + by < 1)
+            by = 0;
         w->wall += by;
         w->ahead += by;
         say(w, "the clock jumps to %lld", (long long)w->wall);
@@ -422,25 +495,30 @@ static void invariants(struct world *w)
     memset(keyed, 0, sizeof keyed);
     for (int i = 0; i < w->n; i++) {
         const struct q *q = &w->q[i];
-        if (q->refused) continue;
-        MUST(w, !q->accepted || q->durable.exists, i);                       /* accepted means durable */
-        MUST(w, !query_state_ended((enum query_state)q->shown) || q->durable.state == q->shown, i); /* an end is told only when it is durable */
-        MUST(w, !q->was_finished || q->state == QUERY_FINISHED, i);           /* ended once */
+        if (q->refused)
+            continue;
+        MUST(w, !q->accepted || q->durable.exists, i); /* accepted means durable */
+        MUST(w, !query_state_ended((enum query_state)q->shown) || q->durable.state == q->shown,
+             i); /* an end is told only when it is durable */
+        MUST(w, !q->was_finished || q->state == QUERY_FINISHED, i); /* ended once */
         MUST(w, !q->cancel_acked || (q->state == QUERY_CANCELED && q->durable.state == QUERY_CANCELED), i);
         MUST(w, !q->delete_acked || (q->gone && q->durable.gone), i);
-        MUST(w, q->effects <= 1, i);                                          /* a write happens once, whatever happens */
-        MUST(w, q->state != QUERY_QUEUED || q->item.lane, i);                 /* what waits stands in its lane, and nothing else does */
+        MUST(w, q->effects <= 1, i); /* a write happens once, whatever happens */
+        MUST(w, q->state != QUERY_QUEUED || q->item.lane,
+             i); /* what waits stands in its lane, and nothing else does */
         MUST(w, q->state == QUERY_QUEUED || !q->item.lane, i);
         queued += q->item.lane != NULL;
         running[q->workspace] += q->running;
-        if (q->key >= 0 && q->accepted) keyed[q->workspace][q->key]++;
+        if (q->key >= 0 && q->accepted)
+            keyed[q->workspace][q->key]++;
     }
     MUST(w, queued == turns_queued(w->turns), -1);
     int all = 0;
     for (int ws = 0; ws < WORKSPACES; ws++) {
         MUST(w, running[ws] == w->running[ws] && running[ws] <= w->limit[ws], -1);
         all += running[ws];
-        for (int k = 0; k < KEYS; k++) MUST(w, keyed[ws][k] <= 1, -1); /* one query a key */
+        for (int k = 0; k < KEYS; k++)
+            MUST(w, keyed[ws][k] <= 1, -1); /* one query a key */
     }
     MUST(w, all == w->nrunning && all <= SLOTS, -1);
 }
@@ -454,43 +532,87 @@ static void drain(struct world *w)
         engine_says(w);
         commit(w);
         w->step++;
-        if (w->nrunning == 0 && turns_queued(w->turns) == 0) break;
+        if (w->nrunning == 0 && turns_queued(w->turns) == 0)
+            break;
     }
     for (int i = 0; i < w->n; i++)
-        if (w->q[i].accepted && !w->q[i].refused) MUST(w, query_state_ended((enum query_state)w->q[i].shown), i);
+        if (w->q[i].accepted && !w->q[i].refused)
+            MUST(w, query_state_ended((enum query_state)w->q[i].shown), i);
 }
 
 static void history(uint64_t seed, long steps, struct world *sum)
 {
     static struct q queries[QUERIES];
-    struct world w = {.rng = seed, .seed = seed, .q = queries, .wall = 1000000, .last_wall = 1000000, .turns = turns_new()};
-    if (!w.turns) fail_msg("out of memory");
+    struct world w = {
+        .rng = seed, .seed = seed, .q = queries, .wall = 1000000, .last_wall = 1000000, .turns = turns_new()};
+    if (!w.turns)
+        fail_msg("out of memory");
     for (int ws = 0; ws < WORKSPACES; ws++) {
-        for (int k = 0; k < KEYS; k++) w.keys[ws][k].q = -1;
+        for (int k = 0; k < KEYS; k++)
+            w.keys[ws][k].q = -1;
         w.limit[ws] = 1 + below(&w, SLOTS);
-        if (!turns_limit(w.turns, ws, TOTAL / 2, w.limit[ws])) fail_msg("out of memory");
+        if (!turns_limit(w.turns, ws, TOTAL / 2, w.limit[ws]))
+            fail_msg("out of memory");
     }
     for (w.step = 0; w.step < steps; w.step++) {
         w.log[w.step % LAST][0] = 0;
         clock_moves(&w);
         switch (below(&w, 20)) {
-        case 0: case 1: case 2: case 3: case 4: case 5: submit(&w); break;
-        case 6: case 7: case 8: start_next(&w); break;
-        case 9: case 10: case 11: engine_says(&w); break;
-        case 12: case 13: case 14: commit(&w); break;
-        case 15: cancel(&w); break;
-        case 16: delete_one(&w); break;
-        case 17: janitor(&w); break;
-        case 18: if (below(&w, 10) == 0) crash(&w); else w.paused = below(&w, 6) == 0; break;
-        default: if (below(&w, 30) == 0) commit_fails(&w); else start_next(&w); break;
+        case 0:
+        case 1:
+        case 2:
+        case 3:
+        case 4:
+        case 5:
+            submit(&w);
+            break;
+        case 6:
+        case 7:
+        case 8:
+            start_next(&w);
+            break;
+        case 9:
+        case 10:
+        case 11:
+            engine_says(&w);
+            break;
+        case 12:
+        case 13:
+        case 14:
+            commit(&w);
+            break;
+        case 15:
+            cancel(&w);
+            break;
+        case 16:
+            delete_one(&w);
+            break;
+        case 17:
+            janitor(&w);
+            break;
+        case 18:
+            if (below(&w, 10) == 0)
+                crash(&w);
+            else
+                w.paused = below(&w, 6) == 0;
+            break;
+        default:
+            if (below(&w, 30) == 0)
+                commit_fails(&w);
+            else
+                start_next(&w);
+            break;
         }
         invariants(&w);
     }
     drain(&w);
-    sum->accepted += w.accepted, sum->crashes += w.crashes, sum->jumps += w.jumps, sum->expired += w.expired, sum->refused += w.refused;
+    sum->accepted += w.accepted, sum->crashes += w.crashes, sum->jumps += w.jumps, sum->expired += w.expired,
+        sum->refused += w.refused;
     sum->replays += w.replays, sum->conflicts += w.conflicts, sum->step += w.step;
-    for (int i = 0; i < w.n; i++) sum->finished += w.q[i].was_finished;
-    while (turns_drop(w.turns)) {}
+    for (int i = 0; i < w.n; i++)
+        sum->finished += w.q[i].was_finished;
+    while (turns_drop(w.turns)) {
+    }
     turns_free(w.turns);
 }
 
@@ -503,15 +625,18 @@ static long number(const char *name, long otherwise)
 static void histories(void **state)
 {
     (void)state;
-    long one = number("QUERN_SEED", -1), seeds = one >= 0 ? 1 : number("QUERN_SIM_SEEDS", 300), steps = number("QUERN_SIM_STEPS", 1500);
+    long one = number("QUERN_SEED", -1), seeds = one >= 0 ? 1 : number("QUERN_SIM_SEEDS", 300),
+         steps = number("QUERN_SIM_STEPS", 1500);
     struct world sum = {0};
-    for (long i = 0; i < seeds; i++) history(one >= 0 ? (uint64_t)one : (uint64_t)i + 1, steps, &sum);
-    print_message("simulator: seeds %ld to %ld, %ld steps: %ld accepted, %ld finished, %ld refused, %ld crashes, %ld jumps, %ld expired, %ld replays, %ld conflicts\n",
-                  one >= 0 ? one : 1, one >= 0 ? one : seeds, sum.step, sum.accepted, sum.finished, sum.refused, sum.crashes, sum.jumps, sum.expired, sum.replays,
-                  sum.conflicts);
+    for (long i = 0; i < seeds; i++)
+        history(one >= 0 ? (uint64_t)one : (uint64_t)i + 1, steps, &sum);
+    print_message("simulator: seeds %ld to %ld, %ld steps: %ld accepted, %ld finished, %ld refused, %ld "
+                  "crashes, %ld jumps, %ld expired, %ld replays, %ld conflicts\n",
+                  one >= 0 ? one : 1, one >= 0 ? one : seeds, sum.step, sum.accepted, sum.finished,
+                  sum.refused, sum.crashes, sum.jumps, sum.expired, sum.replays, sum.conflicts);
     if (one < 0 && seeds >= 100) { /* a simulation in which nothing happens shows nothing */
-        assert_true(sum.accepted > seeds && sum.finished > 0 && sum.refused > 0 && sum.crashes > 0 && sum.jumps > 0 && sum.expired > 0 && sum.replays > 0 &&
-                    sum.conflicts > 0);
+        assert_true(sum.accepted > seeds && sum.finished > 0 && sum.refused > 0 && sum.crashes > 0 &&
+                    sum.jumps > 0 && sum.expired > 0 && sum.replays > 0 && sum.conflicts > 0);
     }
 }
 
@@ -533,18 +658,21 @@ static void five_thousand(void **state)
     static struct turn_item many[5000], other;
     struct turns *t = turns_new();
     assert_non_null(t);
-    for (int i = 0; i < 5000; i++) assert_true(turns_push(t, 1, &many[i]));
+    for (int i = 0; i < 5000; i++)
+        assert_true(turns_push(t, 1, &many[i]));
     assert_ptr_equal(turns_take(t), &many[0]);
     assert_true(turns_push(t, 2, &other));
     struct turn_item *first = turns_take(t), *second = turns_take(t);
     assert_true(first == &other || second == &other);
-    while (turns_drop(t)) {}
+    while (turns_drop(t)) {
+    }
     assert_int_equal(turns_queued(t), 0);
     turns_free(t);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(five_thousand), cmocka_unit_test(deterministic), cmocka_unit_test(histories)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(five_thousand), cmocka_unit_test(deterministic),
+                                       cmocka_unit_test(histories)};
     return cmocka_run_group_tests_name("simulator", tests, NULL, NULL);
 }

@@ -13,7 +13,11 @@
 #include "core/turns.h"
 #include "core/usage.h"
 
-struct thing { struct turn_item item; int64_t workspace; int number; };
+struct thing {
+    struct turn_item item;
+    int64_t workspace;
+    int number;
+};
 
 static struct thing *thing_of(struct turn_item *i)
 {
@@ -30,9 +34,11 @@ static void test_order(void **state)
 {
     (void)state;
     struct turns *t = turns_new();
-    struct thing a[6] = {{.number = 0}, {.number = 1}, {.number = 2}, {.number = 3}, {.number = 4}, {.number = 5}};
+    struct thing a[6] = {{.number = 0}, {.number = 1}, {.number = 2},
+                         {.number = 3}, {.number = 4}, {.number = 5}};
     assert_int_equal(take(t), -1);
-    for (int i = 0; i < 4; i++) assert_true(turns_push(t, 1, &a[i].item));
+    for (int i = 0; i < 4; i++)
+        assert_true(turns_push(t, 1, &a[i].item));
     assert_true(turns_push(t, 2, &a[4].item));
     assert_int_equal(turns_queued(t), 5);
     assert_int_equal(take(t), 0);
@@ -64,7 +70,8 @@ static void test_limits(void **state)
     (void)state;
     struct turns *t = turns_new();
     struct thing a[8];
-    for (int i = 0; i < 8; i++) a[i] = (struct thing){.number = i};
+    for (int i = 0; i < 8; i++)
+        a[i] = (struct thing){.number = i};
     assert_true(turns_limit(t, 1, 3, 1));
     for (int i = 0; i < 3; i++) {
         assert_int_equal(turns_room(t, 1, 100), TURNS_ROOM);
@@ -92,7 +99,10 @@ static void test_limits(void **state)
 #define SPACES 7
 #define THINGS 400
 static struct thing things[THINGS];
-static struct { int wait[THINGS], n, running; int64_t slots, last; } model[SPACES];
+static struct {
+    int wait[THINGS], n, running;
+    int64_t slots, last;
+} model[SPACES];
 
 static void test_model(void **state)
 {
@@ -102,13 +112,16 @@ static void test_model(void **state)
     printf("seed %u\n", seed);
     struct turns *t = turns_new();
     memset(model, 0, sizeof model);
-    for (int i = 0; i < THINGS; i++) things[i] = (struct thing){.number = i, .workspace = -1};
-    for (int w = 0; w < SPACES; w++) model[w].slots = -1;
+    for (int i = 0; i < THINGS; i++)
+        things[i] = (struct thing){.number = i, .workspace = -1};
+    for (int w = 0; w < SPACES; w++)
+        model[w].slots = -1;
     int64_t clock = 0, waiting = 0;
     for (int step = 0; step < 200000; step++) {
         int what = rand_r(&seed) % 100, w = rand_r(&seed) % SPACES, k = rand_r(&seed) % THINGS;
         if (what < 35) {
-            if (things[k].workspace >= 0) continue;
+            if (things[k].workspace >= 0)
+                continue;
             things[k].workspace = w;
             assert_true(turns_push(t, w, &things[k].item));
             model[w].wait[model[w].n++] = k;
@@ -116,9 +129,11 @@ static void test_model(void **state)
         } else if (what < 65) {
             int got = take(t);
             bool any = false;
-            for (int i = 0; i < SPACES; i++) any |= model[i].n > 0 && (model[i].slots < 0 || model[i].running < model[i].slots);
+            for (int i = 0; i < SPACES; i++)
+                any |= model[i].n > 0 && (model[i].slots < 0 || model[i].running < model[i].slots);
             assert_int_equal(got >= 0, any);
-            if (got < 0) continue;
+            if (got < 0)
+                continue;
             int64_t of = things[got].workspace;
             assert_int_equal(model[of].wait[0], got); /* first in, first out */
             assert_true(model[of].slots < 0 || model[of].running < model[of].slots);
@@ -128,15 +143,18 @@ static void test_model(void **state)
             waiting--;
             things[got].workspace = -1;
         } else if (what < 85) {
-            if (!model[w].running) continue;
+            if (!model[w].running)
+                continue;
             model[w].running--;
             turns_done(t, w);
         } else if (what < 95) {
             int64_t of = things[k].workspace;
             assert_int_equal(turns_cancel(t, &things[k].item), of >= 0);
-            if (of < 0) continue;
+            if (of < 0)
+                continue;
             int at = 0;
-            while (model[of].wait[at] != k) at++;
+            while (model[of].wait[at] != k)
+                at++;
             memmove(model[of].wait + at, model[of].wait + at + 1, (size_t)(--model[of].n - at) * sizeof(int));
             things[k].workspace = -1;
             waiting--;
@@ -205,8 +223,10 @@ static void *taker(void *arg)
     struct usage *u = arg;
     for (int i = 0; i < 20000; i++) {
         int64_t w = i % 13;
-        if (usage_take(u, w, 10, 55)) usage_add(u, w, -10);
-        if (usage_of(u, w) > 55) abort();
+        if (usage_take(u, w, 10, 55))
+            usage_add(u, w, -10);
+        if (usage_of(u, w) > 55)
+            abort();
     }
     return NULL;
 }
@@ -216,8 +236,10 @@ static void test_usage_threads(void **state)
     (void)state;
     struct usage *u = usage_new();
     pthread_t threads[4];
-    for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, taker, u), 0);
-    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, taker, u), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
     assert_int_equal(usage_total(u), 0);
     usage_free(u);
 }
@@ -225,8 +247,8 @@ static void test_usage_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order), cmocka_unit_test(test_limits),  cmocka_unit_test(test_model),
-        cmocka_unit_test(test_fair),  cmocka_unit_test(test_usage), cmocka_unit_test(test_usage_threads),
+        cmocka_unit_test(test_order), cmocka_unit_test(test_limits), cmocka_unit_test(test_model),
+        cmocka_unit_test(test_fair),  cmocka_unit_test(test_usage),  cmocka_unit_test(test_usage_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,12 @@
 #include "core/dataset.h"
 #include "core/workspace.h"
 
-struct fixture { struct place p; struct workspaces *w; char files[128]; struct arena *a; };
+struct fixture {
+    struct place p;
+    struct workspaces *w;
+    char files[128];
+    struct arena *a;
+};
 
 static int setup(void **state)
 {
@@ -15,7 +20,8 @@ static int setup(void **state)
     strncpy(f->files, "/tmp/quern-files-XXXXXX", sizeof f->files - 1);
     f->a = arena_new(1 << 20);
     *state = f;
-    if (!mkdtemp(f->files) || place_open(&f->p, &e)) return -1;
+    if (!mkdtemp(f->files) || place_open(&f->p, &e))
+        return -1;
     return workspaces_open(f->p.r, f->p.dir, &f->w, &e);
 }
 
@@ -50,7 +56,8 @@ static int add(struct fixture *f, const char *name, const char *url, struct err 
     CLEANUP_BUF struct buf out = BUF_INIT(65536);
     err_clear(e);
     int rc = workspace_dataset_add(f->w, "W", name, url, &out, e);
-    if (rc) assert_int_equal(out.len, 0);
+    if (rc)
+        assert_int_equal(out.len, 0);
     assert_int_equal(e->code, rc);
     return rc;
 }
@@ -82,7 +89,8 @@ static void test_epoch(void **state)
     assert_string_equal(k.datasets[0].format, "parquet");
     assert_false(k.datasets[0].folder);
     before = k.epoch;
-    assert_int_equal(add(f, "FLIGHTS", put(f, "b.csv"), &e), ERR_CONFLICT); /* names are told apart without case, as in SQL */
+    assert_int_equal(add(f, "FLIGHTS", put(f, "b.csv"), &e),
+                     ERR_CONFLICT); /* names are told apart without case, as in SQL */
     assert_int_equal(key(f, false).epoch, before);
     assert_int_equal(workspace_dataset_remove(f->w, "W", "nothing", &out, &e), ERR_NOTFOUND);
     assert_int_equal(key(f, false).epoch, before);
@@ -103,7 +111,8 @@ static void refused(struct fixture *f, const char *url, int want, const char *wo
 {
     struct err e;
     int rc = add(f, "d", url, &e);
-    if (rc != want || !strstr(e.text, word)) fail_msg("%s: %d \"%s\"", url, rc, e.text);
+    if (rc != want || !strstr(e.text, word))
+        fail_msg("%s: %d \"%s\"", url, rc, e.text);
     assert_null(strstr(e.text, f->files)); /* no paths in messages */
 }
 
@@ -159,8 +168,9 @@ static void test_formats(void **state)
 {
     struct fixture *f = *state;
     struct err e;
-    static const char *const files[][2] = {{"a.parquet", "parquet"}, {"a.PARQUET", "parquet"}, {"a.csv", "csv"}, {"a.csv.gz", "csv"}, {"a b%.json", "json"},
-                                           {"a.ndjson", "json"}, {"a.jsonl", "json"}, {"a.jsonl.gz", "json"}};
+    static const char *const files[][2] = {
+        {"a.parquet", "parquet"}, {"a.PARQUET", "parquet"}, {"a.csv", "csv"},    {"a.csv.gz", "csv"},
+        {"a b%.json", "json"},    {"a.ndjson", "json"},     {"a.jsonl", "json"}, {"a.jsonl.gz", "json"}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         CLEANUP_BUF struct buf url = BUF_INIT(4096);
         struct dataset_place d;
@@ -190,7 +200,8 @@ static void test_formats(void **state)
     (void)put(f, "n/x.csv");
     refused(f, AT("/n"), ERR_INVALID, "two kinds");
     static const char *const bad[] = {"", "1a", "a-b", "a b", "\xed\x95\x9c", "a.b", "a\"b"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(dataset_name_check(bad[i], &e), ERR_INVALID);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(dataset_name_check(bad[i], &e), ERR_INVALID);
     char longest[130];
     memset(longest, 'a', sizeof longest);
     longest[129] = 0;
@@ -245,7 +256,10 @@ static void test_buckets(void **state)
     assert_int_equal(workspace_bucket_list(f->w, "X", &out, &e), ERR_NOTFOUND);
 }
 
-struct busy { struct fixture *f; atomic_bool stop; };
+struct busy {
+    struct fixture *f;
+    atomic_bool stop;
+};
 
 static void count_one(void *arg, const char *name)
 {
@@ -259,7 +273,8 @@ static void ask_key(void *arg, int64_t id)
     struct arena *a = arena_new(1 << 20);
     struct engine_key k;
     assert_int_equal(workspace_engine_key(f->w, id, false, a, &k, NULL), 0);
-    for (uint32_t i = 0; i < k.ndatasets; i++) assert_true(k.datasets[i].name[0] == 't');
+    for (uint32_t i = 0; i < k.ndatasets; i++)
+        assert_true(k.datasets[i].name[0] == 't');
     arena_free(a);
 }
 
@@ -282,20 +297,23 @@ static void test_threads(void **state)
     pthread_t t[3];
     struct err e;
     const char *url = put(f, "a.csv");
-    for (int i = 0; i < 3; i++) pthread_create(&t[i], NULL, busy_main, &b);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&t[i], NULL, busy_main, &b);
     for (int i = 0; i < 40; i++) {
         CLEANUP_BUF struct buf out = BUF_INIT(65536);
         assert_int_equal(add(f, "t", url, &e), 0);
         assert_int_equal(workspace_dataset_remove(f->w, "W", "t", &out, &e), 0);
     }
     atomic_store(&b.stop, true);
-    for (int i = 0; i < 3; i++) pthread_join(t[i], NULL);
+    for (int i = 0; i < 3; i++)
+        pthread_join(t[i], NULL);
 }
 
 int main(void)
 {
     log_init(LOG_WARN, false);
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_epoch), T(test_urls), T(test_formats), T(test_buckets), T(test_threads)};
+    const struct CMUnitTest tests[] = {T(test_epoch), T(test_urls), T(test_formats), T(test_buckets),
+                                       T(test_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

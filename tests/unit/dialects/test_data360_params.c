@@ -30,7 +30,11 @@ static int teardown(void **state)
 static void rewrites(void **state)
 {
     (void)state;
-    static const struct { enum d360_style style; const char *in, *out; uint32_t count; } rows[] = {
+    static const struct {
+        enum d360_style style;
+        const char *in, *out;
+        uint32_t count;
+    } rows[] = {
         {D360_QMARK, "select ?, '?', ?::int", "select $1, '?', $2::int", 2},
         {D360_QMARK, "select 1", "select 1", 0},
         {D360_NAMED, "select :a, :b, :a", "select $1, $2, $1", 2},
@@ -46,14 +50,17 @@ static void rewrites(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct d360_placeholders ph;
-        assert_int_equal(data360__placeholders(arena, rows[i].style, rows[i].in, strlen(rows[i].in), &ph, &e), 0);
+        assert_int_equal(data360__placeholders(arena, rows[i].style, rows[i].in, strlen(rows[i].in), &ph, &e),
+                         0);
         assert_string_equal(ph.sql, rows[i].out);
         assert_int_equal(ph.sql_len, strlen(rows[i].out));
         assert_int_equal(ph.count, rows[i].count);
         int64_t none = -1, none2 = -1;
         const char *back;
         size_t len;
-        assert_int_equal(data360__restore(arena, rows[i].style, ph.names, ph.count, ph.sql, ph.sql_len, &none, &none2, &back, &len), 0);
+        assert_int_equal(data360__restore(arena, rows[i].style, ph.names, ph.count, ph.sql, ph.sql_len, &none,
+                                          &none2, &back, &len),
+                         0);
         assert_string_equal(back, rows[i].in);
         assert_int_equal(none, -1);
     }
@@ -62,13 +69,19 @@ static void rewrites(void **state)
 static void conflicts(void **state)
 {
     (void)state;
-    static const struct { enum d360_style style; const char *in; int64_t position; } rows[] = {
-        {D360_QMARK, "select :a", 7}, {D360_QMARK, "select '\xC3\xA9', $1", 12}, {D360_NAMED, "select ?", 7}, {D360_DOLLAR, "select $x", 7},
+    static const struct {
+        enum d360_style style;
+        const char *in;
+        int64_t position;
+    } rows[] = {
+        {D360_QMARK, "select :a", 7}, {D360_QMARK, "select '\xC3\xA9', $1", 12},
+        {D360_NAMED, "select ?", 7},  {D360_DOLLAR, "select $x", 7},
         {D360_QMARK, "select ?5", 7},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct d360_placeholders ph;
-        assert_int_equal(data360__placeholders(arena, rows[i].style, rows[i].in, strlen(rows[i].in), &ph, &e), ERR_INVALID);
+        assert_int_equal(data360__placeholders(arena, rows[i].style, rows[i].in, strlen(rows[i].in), &ph, &e),
+                         ERR_INVALID);
         assert_string_equal(e.sqlstate, "42601");
         assert_int_equal(e.position, rows[i].position);
     }
@@ -87,7 +100,8 @@ static void positions_go_back(void **state)
     for (int64_t at = 0; at < 16; at++) {
         int64_t pos = at, end = at + 4;
         const char *sql = "select $1, boom";
-        assert_int_equal(data360__restore(arena, D360_NAMED, names, 1, sql, strlen(sql), &pos, &end, &back, &len), 0);
+        assert_int_equal(
+            data360__restore(arena, D360_NAMED, names, 1, sql, strlen(sql), &pos, &end, &back, &len), 0);
         assert_string_equal(back, "select :name, boom");
         if (at <= 7)
             assert_int_equal(pos, at);
@@ -99,14 +113,16 @@ static void positions_go_back(void **state)
     int64_t pos = 14, end = 18;
     const char *sql = "select $1, $2, boom"; /* "select ?, ?, boom" */
     pos = 15, end = 19;
-    assert_int_equal(data360__restore(arena, D360_QMARK, NULL, 0, sql, strlen(sql), &pos, &end, &back, &len), 0);
+    assert_int_equal(data360__restore(arena, D360_QMARK, NULL, 0, sql, strlen(sql), &pos, &end, &back, &len),
+                     0);
     assert_string_equal(back, "select ?, ?, boom");
     assert_int_equal(pos, 13);
     assert_int_equal(end, 17);
 }
 
 /* Binds a JSON array to a statement. */
-static int bind(enum d360_style style, const char *sql, const char *json, struct wire_param **ret, uint32_t *ret_n)
+static int bind(enum d360_style style, const char *sql, const char *json, struct wire_param **ret,
+                uint32_t *ret_n)
 {
     struct d360_placeholders ph;
     struct json_doc *doc;
@@ -124,17 +140,29 @@ static void binding(void **state)
 {
     (void)state;
     struct wire_param *p;
-    assert_int_equal(bind(D360_NAMED, ":a + :b", "[{\"name\":\"b\",\"type\":\"int\",\"value\":2},{\"name\":\":a\",\"type\":\"int\",\"value\":\"1\"}]", &p, NULL), 0);
+    assert_int_equal(bind(D360_NAMED, ":a + :b",
+                          "[{\"name\":\"b\",\"type\":\"int\",\"value\":2},{\"name\":\":a\",\"type\":\"int\","
+                          "\"value\":\"1\"}]",
+                          &p, NULL),
+                     0);
     assert_string_equal(p[0].value, "1");
     assert_string_equal(p[1].value, "2");
-    assert_int_equal(bind(D360_NAMED, ":a + :b + :a", "[{\"type\":\"int\",\"value\":1},{\"type\":\"int\",\"value\":2}]", &p, NULL), 0);
-    static const struct { enum d360_style style; const char *sql, *json, *says; } rows[] = {
+    assert_int_equal(bind(D360_NAMED, ":a + :b + :a",
+                          "[{\"type\":\"int\",\"value\":1},{\"type\":\"int\",\"value\":2}]", &p, NULL),
+                     0);
+    static const struct {
+        enum d360_style style;
+        const char *sql, *json, *says;
+    } rows[] = {
         {D360_QMARK, "?", "[]", "1 parameters"},
         {D360_QMARK, "1", "[{\"type\":\"int\",\"value\":1}]", "0 parameters"},
-        {D360_NAMED, ":a", "[{\"name\":\"a\",\"type\":\"int\",\"value\":1},{\"type\":\"int\",\"value\":1}]", "parameter 2"},
+        {D360_NAMED, ":a", "[{\"name\":\"a\",\"type\":\"int\",\"value\":1},{\"type\":\"int\",\"value\":1}]",
+         "parameter 2"},
         {D360_NAMED, ":a", "[{\"name\":\"zz\",\"type\":\"int\",\"value\":1}]", ":zz"},
         {D360_NAMED, ":a+:b", "[{\"name\":\"a\",\"type\":\"int\",\"value\":1}]", ":b"},
-        {D360_NAMED, ":a", "[{\"name\":\"a\",\"type\":\"int\",\"value\":1},{\"name\":\":a\",\"type\":\"int\",\"value\":1}]", "twice"},
+        {D360_NAMED, ":a",
+         "[{\"name\":\"a\",\"type\":\"int\",\"value\":1},{\"name\":\":a\",\"type\":\"int\",\"value\":1}]",
+         "twice"},
         {D360_DOLLAR, "$2", "[{\"type\":\"int\",\"value\":1},{\"type\":\"int\",\"value\":1}]", "$1"},
         {D360_QMARK, "?", "[{\"value\":1}]", "parameter 1"},
         {D360_QMARK, "?", "[{\"type\":\"int\"}]", "parameter 1"},
@@ -152,7 +180,9 @@ static void binding(void **state)
 static void values(void **state)
 {
     (void)state;
-    static const struct { const char *json, *type, *value, *sqlstate; } rows[] = {
+    static const struct {
+        const char *json, *type, *value, *sqlstate;
+    } rows[] = {
         {"\"type\":\"VARCHAR\",\"value\":\"a'b\"", "VARCHAR", "a'b", ""},
         {"\"type\":\"varchar(3)\",\"value\":\"abcd\"", "", "", "22001"},
         {"\"type\":\"char\",\"length\":3,\"value\":\"abcd\"", "", "", "22001"},
@@ -176,7 +206,8 @@ static void values(void **state)
         {"\"type\":\"time\",\"value\":\"14:30:00.123456\"", "TIME", "14:30:00.123456", ""},
         {"\"type\":\"time\",\"value\":\"25:00\"", "", "", "22007"},
         {"\"type\":\"timestamp\",\"value\":\"2024-06-10T08:00:00\"", "TIMESTAMP", "2024-06-10T08:00:00", ""},
-        {"\"type\":\"timestamptz\",\"value\":\"2024-06-10 08:00:00+02:00\"", "TIMESTAMP WITH TIME ZONE", "2024-06-10 08:00:00+02:00", ""},
+        {"\"type\":\"timestamptz\",\"value\":\"2024-06-10 08:00:00+02:00\"", "TIMESTAMP WITH TIME ZONE",
+         "2024-06-10 08:00:00+02:00", ""},
         {"\"type\":\"timestamptz\",\"value\":\"yesterday\"", "", "", "22007"},
         {"\"type\":\"bytea\",\"value\":\"\\\\x00fF\"", "BLOB", "00fF", ""},
         {"\"type\":\"bytea\",\"value\":\"\\\\x0\"", "", "", "22P02"},
@@ -190,10 +221,12 @@ static void values(void **state)
         snprintf(json, sizeof json, "[{%s}]", rows[i].json);
         int r = bind(D360_QMARK, "?", json, &p, NULL);
         if (rows[i].sqlstate[0]) {
-            if (r != ERR_INVALID || strcmp(e.sqlstate, rows[i].sqlstate) != 0 || !strstr(e.text, "parameter 1"))
+            if (r != ERR_INVALID || strcmp(e.sqlstate, rows[i].sqlstate) != 0 ||
+                !strstr(e.text, "parameter 1"))
                 fail_msg("%s -> %d %s %s", json, r, e.sqlstate, e.text);
         } else {
-            if (r || strcmp(p->type, rows[i].type) != 0 || p->value_len != strlen(rows[i].value) || memcmp(p->value, rows[i].value, p->value_len) != 0)
+            if (r || strcmp(p->type, rows[i].type) != 0 || p->value_len != strlen(rows[i].value) ||
+                memcmp(p->value, rows[i].value, p->value_len) != 0)
                 fail_msg("%s -> %d %s", json, r, e.text);
         }
     }
@@ -217,21 +250,37 @@ static void bodies(void **state)
     assert_false(s.async);
     assert_int_equal(s.row_limit, -1);
     assert_false(s.has_range);
-    assert_int_equal(body("{\"sql\":\"select ?\",\"transferMode\":\"ADAPTIVE\",\"paramStyle\":\"QUESTION_MARK\",\"parameters\":[{\"type\":\"varchar\","
-                          "\"value\":\"EMEA\"}],\"settings\":{\"time_zone\":\"UTC\",\"timezone\":\"Etc/UTC\",\"language\":\"de_DE\",\"query_timeout\":\"10s\","
-                          "\"date_style\":\"x\"},\"resultRange\":{\"rowLimit\":10,\"byteLimit\":20971520},\"queryRowLimit\":0}", &s), 0);
+    assert_int_equal(body("{\"sql\":\"select "
+                          "?\",\"transferMode\":\"ADAPTIVE\",\"paramStyle\":\"QUESTION_MARK\",\"parameters\":"
+                          "[{\"type\":\"varchar\","
+                          "\"value\":\"EMEA\"}],\"settings\":{\"time_zone\":\"UTC\",\"timezone\":\"Etc/"
+                          "UTC\",\"language\":\"de_DE\",\"query_timeout\":\"10s\","
+                          "\"date_style\":\"x\"},\"resultRange\":{\"rowLimit\":10,\"byteLimit\":20971520},"
+                          "\"queryRowLimit\":0}",
+                          &s),
+                     0);
     assert_string_equal(s.timezone, "Etc/UTC");
     assert_string_equal(s.language, "de_DE");
     assert_int_equal(s.run_timeout_ms, 10000);
     assert_int_equal(s.row_limit, 0);
     assert_true(s.has_range);
-    static const struct { const char *body, *says; } bad[] = {
-        {"{", "JSON"}, {"[]", "object"}, {"{}", "sql"}, {"{\"sql\":1}", "sql"}, {"{\"sql\":\" \"}", "sql"},
-        {"{\"sql\":\"x\",\"transferMode\":\"SYNC\"}", "transferMode"}, {"{\"sql\":\"x\",\"paramStyle\":\"X\"}", "paramStyle"},
+    static const struct {
+        const char *body, *says;
+    } bad[] = {
+        {"{", "JSON"},
+        {"[]", "object"},
+        {"{}", "sql"},
+        {"{\"sql\":1}", "sql"},
+        {"{\"sql\":\" \"}", "sql"},
+        {"{\"sql\":\"x\",\"transferMode\":\"SYNC\"}", "transferMode"},
+        {"{\"sql\":\"x\",\"paramStyle\":\"X\"}", "paramStyle"},
         {"{\"sql\":\"x\",\"transferMode\":\"ASYNC\",\"resultRange\":{}}", "resultRange"},
-        {"{\"sql\":\"x\",\"resultRange\":{\"rowLimit\":0}}", "rowLimit"}, {"{\"sql\":\"x\",\"resultRange\":{\"byteLimit\":20971521}}", "byteLimit"},
-        {"{\"sql\":\"x\",\"queryRowLimit\":-2}", "queryRowLimit"}, {"{\"sql\":\"x\",\"queryRowLimit\":\"5\"}", "queryRowLimit"},
-        {"{\"sql\":\"x\",\"settings\":{\"timezone\":1}}", "timezone"}, {"{\"sql\":\"x\",\"settings\":{\"timezone\":\"a b\"}}", "timezone"},
+        {"{\"sql\":\"x\",\"resultRange\":{\"rowLimit\":0}}", "rowLimit"},
+        {"{\"sql\":\"x\",\"resultRange\":{\"byteLimit\":20971521}}", "byteLimit"},
+        {"{\"sql\":\"x\",\"queryRowLimit\":-2}", "queryRowLimit"},
+        {"{\"sql\":\"x\",\"queryRowLimit\":\"5\"}", "queryRowLimit"},
+        {"{\"sql\":\"x\",\"settings\":{\"timezone\":1}}", "timezone"},
+        {"{\"sql\":\"x\",\"settings\":{\"timezone\":\"a b\"}}", "timezone"},
         {"{\"sql\":\"x\",\"settings\":{\"query_timeout\":\"soon\"}}", "query_timeout"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -239,7 +288,11 @@ static void bodies(void **state)
         if (r != ERR_INVALID || !strstr(e.text, bad[i].says))
             fail_msg("%s -> %d %s", bad[i].body, r, e.text);
     }
-    assert_int_equal(body("{\"sql\":\"select $1\",\"paramStyle\":\"DOLLAR_NUMBERED\",\"parameters\":[{\"type\":\"int\",\"value\":1}]}", &s), 0);
+    assert_int_equal(
+        body("{\"sql\":\"select "
+             "$1\",\"paramStyle\":\"DOLLAR_NUMBERED\",\"parameters\":[{\"type\":\"int\",\"value\":1}]}",
+             &s),
+        0);
 }
 
 static void many_placeholders(void **state)
@@ -261,8 +314,9 @@ static void many_placeholders(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rewrites), cmocka_unit_test(conflicts), cmocka_unit_test(positions_go_back), cmocka_unit_test(binding),
-        cmocka_unit_test(values),   cmocka_unit_test(bodies),    cmocka_unit_test(many_placeholders),
+        cmocka_unit_test(rewrites),          cmocka_unit_test(conflicts), cmocka_unit_test(positions_go_back),
+        cmocka_unit_test(binding),           cmocka_unit_test(values),    cmocka_unit_test(bodies),
+        cmocka_unit_test(many_placeholders),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

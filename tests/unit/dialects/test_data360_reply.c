@@ -27,13 +27,30 @@ enum handled reply_error(struct request *rq, int status, const struct err *e)
 static void accepts(void **state)
 {
     (void)state;
-    static const struct { const char *header; enum d360_format f; } rows[] = {
-        {NULL, D360_JSON}, {"", D360_JSON}, {"*/*", D360_JSON}, {"application/*", D360_JSON}, {"application/json", D360_JSON},
-        {"Application/JSON; charset=utf-8", D360_JSON}, {D360_ARROW, D360_ARROW_STREAM}, {D360_ARROW ", */*", D360_ARROW_STREAM},
-        {"*/*, " D360_ARROW, D360_ARROW_STREAM}, {"application/json, " D360_ARROW, D360_JSON}, {D360_ARROW ",application/json", D360_ARROW_STREAM},
-        {D360_ARROW ";q=0.5, application/json;q=0.9", D360_JSON}, {D360_ARROW ";q=0.9, application/json;q=0.5", D360_ARROW_STREAM},
-        {"application/json;q=0, */*", D360_ARROW_STREAM}, {"text/html", D360_NONE}, {"text/html, */*;q=0.1", D360_JSON},
-        {"application/json;q=0", D360_NONE}, {"*/*;q=0", D360_NONE}, {"application/xml, text/*", D360_NONE}, {" , ", D360_JSON},
+    static const struct {
+        const char *header;
+        enum d360_format f;
+    } rows[] = {
+        {NULL, D360_JSON},
+        {"", D360_JSON},
+        {"*/*", D360_JSON},
+        {"application/*", D360_JSON},
+        {"application/json", D360_JSON},
+        {"Application/JSON; charset=utf-8", D360_JSON},
+        {D360_ARROW, D360_ARROW_STREAM},
+        {D360_ARROW ", */*", D360_ARROW_STREAM},
+        {"*/*, " D360_ARROW, D360_ARROW_STREAM},
+        {"application/json, " D360_ARROW, D360_JSON},
+        {D360_ARROW ",application/json", D360_ARROW_STREAM},
+        {D360_ARROW ";q=0.5, application/json;q=0.9", D360_JSON},
+        {D360_ARROW ";q=0.9, application/json;q=0.5", D360_ARROW_STREAM},
+        {"application/json;q=0, */*", D360_ARROW_STREAM},
+        {"text/html", D360_NONE},
+        {"text/html, */*;q=0.1", D360_JSON},
+        {"application/json;q=0", D360_NONE},
+        {"*/*;q=0", D360_NONE},
+        {"application/xml, text/*", D360_NONE},
+        {" , ", D360_JSON},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (data360__accept(rows[i].header) != rows[i].f)
@@ -88,7 +105,8 @@ static void statuses(void **state)
     struct query_view v = {.state = QUERY_RUNNING, .rows = 7, .progress = 1.0};
     data360__status(&w, &v, 2);
     const char *s = text_of(&b);
-    assert_non_null(strstr(s, "\"completionStatus\":\"RUNNING\",\"chunkCount\":2,\"rowCount\":7,\"progress\":0.99,\"expirationTime\":null"));
+    assert_non_null(strstr(s, "\"completionStatus\":\"RUNNING\",\"chunkCount\":2,\"rowCount\":7,\"progress\":"
+                              "0.99,\"expirationTime\":null"));
     buf_reset(&b);
     w = (struct json_write)JSON_WRITE_INIT(&b);
     v.state = QUERY_FINISHED;
@@ -97,7 +115,8 @@ static void statuses(void **state)
     data360__status(&w, &v, 2);
     s = text_of(&b);
     assert_non_null(strstr(s, "\"completionStatus\":\"FINISHED\""));
-    assert_non_null(strstr(s, "\"progress\":1.0,\"expirationTime\":\"2025-09-26T10:45:07.438Z\",\"executionStats\":{\"wallClockTime\":1.5,"));
+    assert_non_null(strstr(s, "\"progress\":1.0,\"expirationTime\":\"2025-09-26T10:45:07.438Z\","
+                              "\"executionStats\":{\"wallClockTime\":1.5,"));
     assert_null(strpbrk(s, "\r\n"));
     buf_free(&b);
 }
@@ -105,7 +124,11 @@ static void statuses(void **state)
 static void carets(void **state)
 {
     (void)state;
-    static const struct { const char *sql; int64_t at; const char *out; } rows[] = {
+    static const struct {
+        const char *sql;
+        int64_t at;
+        const char *out;
+    } rows[] = {
         {"SELECT x", 7, "\nline 1, column 8: SELECT x\n                         ^"},
         {"a\n\xC3\xA9 b", 4, "\nline 2, column 3: \xC3\xA9 b\n                    ^"},
         {"ab", 9, "\nline 1, column 3: ab\n                    ^"},
@@ -122,9 +145,14 @@ static void carets(void **state)
 static void envelopes(void **state)
 {
     (void)state;
-    struct request rq = {.path = "/api/v3/query", .arena = arena_new(1u << 20), .reply.body = BUF_INIT(65536)};
+    struct request rq = {
+        .path = "/api/v3/query", .arena = arena_new(1u << 20), .reply.body = BUF_INIT(65536)};
     const char *sql = "select $1, b from";
-    struct query_view v = {.dialect = DIALECT_DATA360, .state = QUERY_FAILED, .ending = END_SQL_ERROR, .sql = sql, .sql_len = strlen(sql),
+    struct query_view v = {.dialect = DIALECT_DATA360,
+                           .state = QUERY_FAILED,
+                           .ending = END_SQL_ERROR,
+                           .sql = sql,
+                           .sql_len = strlen(sql),
                            .request = "{\"inline\":true,\"style\":1,\"names\":[\"first\"]}"};
     err_set(&v.error, ERR_INVALID, "42601", "syntax error");
     v.error.position = 13;
@@ -132,13 +160,15 @@ static void envelopes(void **state)
     assert_int_equal(data360__fail_query(&rq, &v), REPLY_READY);
     const char *s = text_of(&rq.reply.body);
     assert_int_equal(rq.reply.status, 400);
-    assert_non_null(strstr(s, "\"error\":\"42601\",\"errorCode\":\"BAD_REQUEST\",\"message\":\"syntax error\",\"path\":\"/api/v3/query\""));
+    assert_non_null(strstr(s, "\"error\":\"42601\",\"errorCode\":\"BAD_REQUEST\",\"message\":\"syntax "
+                              "error\",\"path\":\"/api/v3/query\""));
     assert_non_null(strstr(s, "\"errorBeginCharacterOffset\":\"17\",\"errorEndCharacterOffset\":\"21\""));
     assert_non_null(strstr(s, "select :first, b from"));
     assert_non_null(strstr(s, "\"errorSource\":\"User\""));
     v.error.position = v.error.position_end = -1; /* a syntax error always has a position */
     data360__fail_query(&rq, &v);
-    assert_non_null(strstr(text_of(&rq.reply.body), "\"errorBeginCharacterOffset\":\"0\",\"errorEndCharacterOffset\":\"1\""));
+    assert_non_null(strstr(text_of(&rq.reply.body),
+                           "\"errorBeginCharacterOffset\":\"0\",\"errorEndCharacterOffset\":\"1\""));
     v.ending = END_ENGINE_CRASHED;
     err_set(&v.error, ERR_ENGINE, "XX000", "the engine stopped");
     data360__fail_query(&rq, &v);
@@ -150,7 +180,9 @@ static void envelopes(void **state)
     err_clear(&v.error);
     data360__fail_query(&rq, &v);
     assert_int_equal(rq.reply.status, 408);
-    assert_non_null(strstr(text_of(&rq.reply.body), "\"error\":\"57014\",\"errorCode\":\"TIME_OUT\",\"message\":\"canceled by user\""));
+    assert_non_null(
+        strstr(text_of(&rq.reply.body),
+               "\"error\":\"57014\",\"errorCode\":\"TIME_OUT\",\"message\":\"canceled by user\""));
     buf_free(&rq.reply.body);
     arena_free(rq.arena);
 }
@@ -160,20 +192,32 @@ static void types(void **state)
     (void)state;
     struct column item = {.name = "item", .sql = SQLT_VARCHAR, .nullable = true};
     struct column columns[] = {
-        {.name = "n", .sql = SQLT_DECIMAL, .phys = PHYS_DECIMAL, .precision = 18, .scale = 4, .nullable = true},
+        {.name = "n",
+         .sql = SQLT_DECIMAL,
+         .phys = PHYS_DECIMAL,
+         .precision = 18,
+         .scale = 4,
+         .nullable = true},
         {.name = "h", .sql = SQLT_HUGEINT, .phys = PHYS_DECIMAL, .precision = 38, .scale = 0},
-        {.name = "l", .sql = SQLT_LIST, .phys = PHYS_LIST, .nchildren = 1, .children = &item, .nullable = true},
+        {.name = "l",
+         .sql = SQLT_LIST,
+         .phys = PHYS_LIST,
+         .nchildren = 1,
+         .children = &item,
+         .nullable = true},
         {.name = "t", .sql = SQLT_TINYINT, .phys = PHYS_INT16},
     };
     struct schema s = {.ncolumns = 4, .columns = columns};
     struct buf b = BUF_INIT(4096);
     struct json_write w = JSON_WRITE_INIT(&b);
     data360__metadata(&w, &s);
-    assert_string_equal(text_of(&b),
-                        "{\"columns\":[{\"name\":\"n\",\"type\":\"numeric\",\"nullable\":true,\"precision\":18,\"scale\":4},"
-                        "{\"name\":\"h\",\"type\":\"numeric\",\"nullable\":false,\"precision\":38,\"scale\":0},"
-                        "{\"name\":\"l\",\"type\":\"array\",\"nullable\":true,\"innerElement\":{\"type\":\"varchar\",\"nullable\":true}},"
-                        "{\"name\":\"t\",\"type\":\"smallint\",\"nullable\":false}]}");
+    assert_string_equal(
+        text_of(&b),
+        "{\"columns\":[{\"name\":\"n\",\"type\":\"numeric\",\"nullable\":true,\"precision\":18,\"scale\":4},"
+        "{\"name\":\"h\",\"type\":\"numeric\",\"nullable\":false,\"precision\":38,\"scale\":0},"
+        "{\"name\":\"l\",\"type\":\"array\",\"nullable\":true,\"innerElement\":{\"type\":\"varchar\","
+        "\"nullable\":true}},"
+        "{\"name\":\"t\",\"type\":\"smallint\",\"nullable\":false}]}");
     buf_free(&b);
 }
 

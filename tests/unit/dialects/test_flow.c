@@ -19,15 +19,17 @@
 
 /* ---- the world ---- */
 
-static struct query_view now;             /* what query_view() tells */
-static struct submit submitted;           /* the last submit */
+static struct query_view now;   /* what query_view() tells */
+static struct submit submitted; /* the last submit */
 static char submitted_sql[256], submitted_path[256], submitted_request[256];
 static enum bucket_state bucket;
 static int submit_error, cancel_error, deletes, unrefs, opened, closed;
 static uint32_t noted;
 static uint64_t seg_batches, seg_batch_len, seg_batch_rows;
 static struct request rq;
-static struct { const char *name, *value; } headers[8], params[8];
+static struct {
+    const char *name, *value;
+} headers[8], params[8];
 static int dummy;
 #define Q ((struct query *)(void *)&dummy)
 
@@ -83,7 +85,8 @@ const struct trino_error *trino_error_of(const char *sqlstate, enum ending endin
     return &t;
 }
 
-int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret, struct err *e)
+int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret,
+                   struct err *e)
 {
     (void)s;
     (void)who;
@@ -97,7 +100,8 @@ int service_submit(struct service *s, const struct identity *who, const struct s
     return 0;
 }
 
-int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout, struct err *e)
+int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout,
+                   struct err *e)
 {
     (void)s;
     (void)who;
@@ -107,7 +111,8 @@ int service_settle(struct service *s, const struct identity *who, bool may_block
     return 0;
 }
 
-int service_find(struct service *s, const struct identity *who, const char *id, size_t n, bool may_block, struct query **ret, struct err *e)
+int service_find(struct service *s, const struct identity *who, const char *id, size_t n, bool may_block,
+                 struct query **ret, struct err *e)
 {
     (void)s;
     (void)who;
@@ -155,7 +160,8 @@ enum bucket_state service_bucket_state(struct service *s, const struct identity 
     return bucket;
 }
 
-int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret, struct err *e)
+int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret,
+                 struct err *e)
 {
     static struct query *queries[1];
     (void)s;
@@ -268,7 +274,12 @@ static void reset(const struct dialect *d, const char *method, const char *json)
     rq.body = json;
     rq.body_len = json ? strlen(json) : 0;
     rq.reply.body = BUF_INIT(1u << 22);
-    now = (struct query_view){.dialect = d->id, .state = QUERY_QUEUED, .sql = "select 1", .sql_len = 8, .schema = &schema, .user_name = "u"};
+    now = (struct query_view){.dialect = d->id,
+                              .state = QUERY_QUEUED,
+                              .sql = "select 1",
+                              .sql_len = 8,
+                              .schema = &schema,
+                              .user_name = "u"};
     err_clear(&now.error);
     bucket = BUCKET_OK;
     submit_error = cancel_error = deletes = opened = closed = 0;
@@ -323,7 +334,9 @@ static void finished(uint64_t batches)
 
 /* ---- Kakao ---- */
 
-#define RUN "{\"query\":\"select 1\",\"bucketName\":\"b\",\"path\":\"a\",\"reuseConfig\":{\"reuse\":true,\"maxReuseAge\":5}}"
+#define RUN                                                                                                  \
+    "{\"query\":\"select "                                                                                   \
+    "1\",\"bucketName\":\"b\",\"path\":\"a\",\"reuseConfig\":{\"reuse\":true,\"maxReuseAge\":5}}"
 
 static void kakao_run(void **state)
 {
@@ -343,9 +356,14 @@ static void kakao_run(void **state)
     assert_int_equal(rq.reply.status, 202);
     has("\"state\":\"QUEUED\"}}");
 
-    static const struct { enum bucket_state b; int submit, status; enum role role; } rows[] = {
-        {BUCKET_UNKNOWN, 0, 404, ROLE_MEMBER}, {BUCKET_NOT_WRITABLE, 0, 499, ROLE_MEMBER}, {BUCKET_OK, ERR_LIMIT, 429, ROLE_MEMBER},
-        {BUCKET_OK, ERR_UNAVAILABLE, 503, ROLE_MEMBER}, {BUCKET_UNKNOWN, 0, 403, ROLE_READER},
+    static const struct {
+        enum bucket_state b;
+        int submit, status;
+        enum role role;
+    } rows[] = {
+        {BUCKET_UNKNOWN, 0, 404, ROLE_MEMBER},    {BUCKET_NOT_WRITABLE, 0, 499, ROLE_MEMBER},
+        {BUCKET_OK, ERR_LIMIT, 429, ROLE_MEMBER}, {BUCKET_OK, ERR_UNAVAILABLE, 503, ROLE_MEMBER},
+        {BUCKET_UNKNOWN, 0, 403, ROLE_READER},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         reset(&dialect_kakao, "POST", RUN);
@@ -367,7 +385,8 @@ static void kakao_page(void **state)
     assert_int_equal(step(handler("kakao.result"), false), REPLY_DEFER);
     assert_int_equal(step(rq.next, true), REPLY_READY);
     assert_int_equal(rq.reply.status, 200);
-    has("\"columnData\":[],\"queryData\":[],\"totalPages\":0,\"totalElements\":0,\"number\":0,\"size\":100,\"numberOfElements\":0}");
+    has("\"columnData\":[],\"queryData\":[],\"totalPages\":0,\"totalElements\":0,\"number\":0,\"size\":100,"
+        "\"numberOfElements\":0}");
 
     reset(&dialect_kakao, "GET", NULL);
     id("warm", NULL);
@@ -382,7 +401,9 @@ static void kakao_page(void **state)
     assert_int_equal(rq.reply.rows.options.profile, TEXT_KAKAO);
     struct buf suffix = BUF_INIT(1000);
     assert_int_equal(rq.reply.rows.suffix(&rq, 25, &suffix), 0);
-    assert_string_equal(buf_str(&suffix), ",\"totalPages\":2,\"totalElements\":125,\"number\":1,\"size\":100,\"numberOfElements\":25}");
+    assert_string_equal(
+        buf_str(&suffix),
+        ",\"totalPages\":2,\"totalElements\":125,\"number\":1,\"size\":100,\"numberOfElements\":25}");
     buf_free(&suffix);
     has("\"columnData\":[{\"name\":\"n\",\"index\":1,\"type\":\"bigint\"}],\"queryData\":");
 
@@ -393,7 +414,8 @@ static void kakao_page(void **state)
     err_set(&now.error, ERR_INVALID, "42601", "syntax error");
     now.error.line = 1, now.error.column = 8;
     assert_int_equal(step(handler("kakao.result"), false), REPLY_READY);
-    has("\"error\":{\"code\":1,\"name\":\"SYNTAX_ERROR\",\"type\":\"USER_ERROR\",\"message\":\"line 1:8: syntax error\"}");
+    has("\"error\":{\"code\":1,\"name\":\"SYNTAX_ERROR\",\"type\":\"USER_ERROR\",\"message\":\"line 1:8: "
+        "syntax error\"}");
 
     reset(&dialect_kakao, "GET", NULL);
     id("warm", NULL);
@@ -434,7 +456,8 @@ static void kakao_abort_and_list(void **state)
     params[0].name = "size", params[0].value = "2";
     assert_int_equal(step(handler("kakao.list"), false), REPLY_DEFER);
     assert_int_equal(step(rq.next, true), REPLY_READY);
-    has("\"totalPages\":3,\"totalElements\":5,\"last\":false,\"numberOfElements\":1,\"size\":2,\"number\":0,");
+    has("\"totalPages\":3,\"totalElements\":5,\"last\":false,\"numberOfElements\":1,\"size\":2,\"number\":"
+        "0,");
 }
 
 /* ---- Data 360 ---- */
@@ -450,7 +473,10 @@ static const char *status_header(void)
 static void submit_async(void **state)
 {
     (void)state;
-    reset(&dialect_data360, "POST", "{\"sql\":\"select :a\",\"transferMode\":\"ASYNC\",\"paramStyle\":\"NAMED\",\"parameters\":[{\"type\":\"int\",\"value\":1}]}");
+    reset(&dialect_data360, "POST",
+          "{\"sql\":\"select "
+          ":a\",\"transferMode\":\"ASYNC\",\"paramStyle\":\"NAMED\",\"parameters\":[{\"type\":\"int\","
+          "\"value\":1}]}");
     assert_int_equal(step(handler("data360.submit"), false), REPLY_PARK);
     assert_string_equal(submitted_sql, "select $1");
     assert_true(submitted.plan_now && submitted.read_only && !submitted.hold && submitted.nparams == 1);
@@ -461,7 +487,8 @@ static void submit_async(void **state)
     now.flags |= QF_PLANNED;
     assert_int_equal(step(rq.next, false), REPLY_READY);
     assert_int_equal(rq.reply.status, 200);
-    assert_string_equal(text(), "{\"metadata\":{\"columns\":[{\"name\":\"n\",\"type\":\"bigint\",\"nullable\":true}]},\"data\":null,\"returnedRows\":0}");
+    assert_string_equal(text(), "{\"metadata\":{\"columns\":[{\"name\":\"n\",\"type\":\"bigint\","
+                                "\"nullable\":true}]},\"data\":null,\"returnedRows\":0}");
     assert_non_null(strstr(status_header(), "\"completionStatus\":\"RUNNING\",\"chunkCount\":0"));
     assert_int_equal(noted, 0);
 }
@@ -469,7 +496,10 @@ static void submit_async(void **state)
 static void submit_inline(void **state)
 {
     (void)state;
-    static const struct { const char *accept; bool arrow; } rows[] = {{"application/json", false}, {D360_ARROW, true}};
+    static const struct {
+        const char *accept;
+        bool arrow;
+    } rows[] = {{"application/json", false}, {D360_ARROW, true}};
     for (size_t i = 0; i < 2; i++) {
         reset(&dialect_data360, "POST", "{\"sql\":\"select 1\"}");
         headers[0].name = "Accept", headers[0].value = rows[i].accept;
@@ -499,7 +529,11 @@ static void submit_inline(void **state)
 static void submit_pending(void **state)
 {
     (void)state;
-    static const struct { const char *accept, *extra; uint32_t note; const char *chunks, *says; } rows[] = {
+    static const struct {
+        const char *accept, *extra;
+        uint32_t note;
+        const char *chunks, *says;
+    } rows[] = {
         {"application/json", NULL, D360_ROWS, "\"chunkCount\":0", "\"data\":null"},
         {D360_ARROW, NULL, D360_EMPTY, "\"chunkCount\":1", "SCHEMA"},
         {D360_ARROW, "x-hyperdb-workload", D360_ROWS, "\"chunkCount\":0", ""},
@@ -531,7 +565,9 @@ static void submit_pending(void **state)
 static void submit_failed(void **state)
 {
     (void)state;
-    reset(&dialect_data360, "POST", "{\"sql\":\"select ? x y\",\"transferMode\":\"ASYNC\",\"parameters\":[{\"type\":\"int\",\"value\":1}]}");
+    reset(&dialect_data360, "POST",
+          "{\"sql\":\"select ? x "
+          "y\",\"transferMode\":\"ASYNC\",\"parameters\":[{\"type\":\"int\",\"value\":1}]}");
     assert_int_equal(step(handler("data360.submit"), false), REPLY_PARK);
     now.flags = QF_ACCEPTED | QF_PLANNED | QF_ENDED;
     now.state = QUERY_FAILED;
@@ -619,8 +655,15 @@ static void reads(void **state)
 static void deletes_answer_204(void **state)
 {
     (void)state;
-    static const struct { const char *id; enum role role; int status, deletes; } rows[] = {
-        {"warm", ROLE_MEMBER, 204, 1}, {"none", ROLE_MEMBER, 204, 0}, {"warm", ROLE_READER, 403, 0}, {"none", ROLE_READER, 204, 0},
+    static const struct {
+        const char *id;
+        enum role role;
+        int status, deletes;
+    } rows[] = {
+        {"warm", ROLE_MEMBER, 204, 1},
+        {"none", ROLE_MEMBER, 204, 0},
+        {"warm", ROLE_READER, 403, 0},
+        {"none", ROLE_READER, 204, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         reset(&dialect_data360, "DELETE", NULL);
@@ -636,9 +679,15 @@ int main(void)
 {
     config_defaults();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kakao_run),      cmocka_unit_test(kakao_page),    cmocka_unit_test(kakao_abort_and_list),
-        cmocka_unit_test(submit_async),   cmocka_unit_test(submit_inline), cmocka_unit_test(submit_pending),
-        cmocka_unit_test(submit_failed),  cmocka_unit_test(reads),         cmocka_unit_test(deletes_answer_204),
+        cmocka_unit_test(kakao_run),
+        cmocka_unit_test(kakao_page),
+        cmocka_unit_test(kakao_abort_and_list),
+        cmocka_unit_test(submit_async),
+        cmocka_unit_test(submit_inline),
+        cmocka_unit_test(submit_pending),
+        cmocka_unit_test(submit_failed),
+        cmocka_unit_test(reads),
+        cmocka_unit_test(deletes_answer_204),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,15 +32,19 @@ static void run_accepted(void **state)
     (void)state;
     struct err e;
     struct kakao_run r;
-    const char *body = "{\"query\":\"select 1\",\"resultConfig\":{\"bucketName\":\"b\",\"path\":\"/a/b//\"},\"bucketName\":\"x\",\"path\":\"y\","
-                       "\"reuseConfig\":{\"reuse\":true,\"maxReuseAge\":1440},\"unknown\":[1]}";
+    const char *body =
+        "{\"query\":\"select "
+        "1\",\"resultConfig\":{\"bucketName\":\"b\",\"path\":\"/a/b//\"},\"bucketName\":\"x\",\"path\":\"y\","
+        "\"reuseConfig\":{\"reuse\":true,\"maxReuseAge\":1440},\"unknown\":[1]}";
     assert_int_equal(kakao__read_run(arena, body, strlen(body), &r, &e), 0);
     assert_string_equal(r.sql, "select 1");
     assert_string_equal(r.bucket, "b");
     assert_string_equal(r.path, "a/b");
     assert_true(r.reuse);
     assert_int_equal(r.max_reuse_age_min, 1440);
-    body = "{\"query\":\"select 1\",\"bucketName\":\"x\",\"path\":\"\",\"reuseConfig\":{\"reuse\":false,\"maxReuseAge\":\"junk\"}}";
+    body =
+        "{\"query\":\"select "
+        "1\",\"bucketName\":\"x\",\"path\":\"\",\"reuseConfig\":{\"reuse\":false,\"maxReuseAge\":\"junk\"}}";
     assert_int_equal(kakao__read_run(arena, body, strlen(body), &r, &e), 0);
     assert_string_equal(r.bucket, "x");
     assert_string_equal(r.path, "");
@@ -52,7 +56,9 @@ static void run_accepted(void **state)
 static void run_refused(void **state)
 {
     (void)state;
-    static const struct { const char *body, *says; } rows[] = {
+    static const struct {
+        const char *body, *says;
+    } rows[] = {
         {"", "JSON"},
         {"[]", "object"},
         {"{" FLAT "}", "query"},
@@ -91,7 +97,8 @@ static void lengths(void **state)
     struct err e;
     struct kakao_run r;
     struct buf b = BUF_INIT(8u << 20);
-    for (int over = 0; over < 2; over++) { /* the longest object key is 432 bytes: path + date + id + .metadata */
+    for (int over = 0; over < 2;
+         over++) { /* the longest object key is 432 bytes: path + date + id + .metadata */
         buf_reset(&b);
         buf_str_add(&b, "{\"query\":\"q\",\"bucketName\":\"b\",\"path\":\"");
         for (int i = 0; i < 432 - 47 + over; i++)
@@ -113,21 +120,25 @@ static void sources(void **state)
     (void)state;
     struct err e;
     struct kakao_source s;
-    const char *body = "{\"type\":\"MYSQL\",\"name\":\"test_mysql\",\"scope\":\"PRIVATE\",\"description\":\"d\",\"instanceId\":\"i\","
+    const char *body = "{\"type\":\"MYSQL\",\"name\":\"test_mysql\",\"scope\":\"PRIVATE\",\"description\":"
+                       "\"d\",\"instanceId\":\"i\","
                        "\"username\":\"admin\",\"password\":\"YWRtaW4K\"}";
     assert_int_equal(kakao__read_source(arena, body, strlen(body), &s, &e), 0);
     assert_string_equal(s.name, "test_mysql");
-    body = "{\"type\":\"POSTGRESQL\",\"name\":\"pg\",\"scope\":\"PUBLIC\",\"instanceId\":\"i\",\"username\":\"u\",\"password\":\"YQ\"}";
+    body = "{\"type\":\"POSTGRESQL\",\"name\":\"pg\",\"scope\":\"PUBLIC\",\"instanceId\":\"i\",\"username\":"
+           "\"u\",\"password\":\"YQ\"}";
     assert_int_equal(kakao__read_source(arena, body, strlen(body), &s, &e), ERR_INVALID); /* name too short */
     assert_non_null(strstr(e.text, "name"));
-    body = "{\"type\":\"POSTGRESQL\",\"name\":\"pg1\",\"scope\":\"PUBLIC\",\"instanceId\":\"i\",\"username\":\"u\",\"password\":\"YQ\"}";
+    body = "{\"type\":\"POSTGRESQL\",\"name\":\"pg1\",\"scope\":\"PUBLIC\",\"instanceId\":\"i\",\"username\":"
+           "\"u\",\"password\":\"YQ\"}";
     assert_int_equal(kakao__read_source(arena, body, strlen(body), &s, &e), ERR_INVALID);
     assert_non_null(strstr(e.text, "databaseName"));
     body = "{\"type\":\"DATA_CATALOG\",\"name\":\"pg1\"}";
     assert_int_equal(kakao__read_source(arena, body, strlen(body), &s, &e), ERR_INVALID);
     body = "{\"type\":\"MYSQL\",\"name\":\"my1\",\"scope\":\"NONE\"}";
     assert_int_equal(kakao__read_source(arena, body, strlen(body), &s, &e), ERR_INVALID);
-    body = "{\"type\":\"MYSQL\",\"name\":\"my1\",\"scope\":\"PUBLIC\",\"instanceId\":\"i\",\"username\":\"u\",\"password\":\"*s3cret*\"}";
+    body = "{\"type\":\"MYSQL\",\"name\":\"my1\",\"scope\":\"PUBLIC\",\"instanceId\":\"i\",\"username\":"
+           "\"u\",\"password\":\"*s3cret*\"}";
     assert_int_equal(kakao__read_source(arena, body, strlen(body), &s, &e), ERR_INVALID);
     assert_null(strstr(e.text, "s3cret"));
 }
@@ -135,7 +146,10 @@ static void sources(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(run_accepted), cmocka_unit_test(run_refused), cmocka_unit_test(lengths), cmocka_unit_test(sources),
+        cmocka_unit_test(run_accepted),
+        cmocka_unit_test(run_refused),
+        cmocka_unit_test(lengths),
+        cmocka_unit_test(sources),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

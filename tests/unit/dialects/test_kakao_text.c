@@ -45,7 +45,8 @@ static void folders(void **state)
 {
     (void)state;
     char t[KAKAO_TEXT_MAX];
-    assert_string_equal(kakao__folder(1743057053000, t), "2025/03/27"); /* 15:30:53 KST, as in the id of the sample */
+    assert_string_equal(kakao__folder(1743057053000, t),
+                        "2025/03/27"); /* 15:30:53 KST, as in the id of the sample */
     assert_string_equal(kakao__folder(1743087599999, t), "2025/03/27");
     assert_string_equal(kakao__folder(1743087600000, t), "2025/03/28"); /* midnight KST */
 }
@@ -69,7 +70,8 @@ static void types(void **state)
     assert_string_equal(type(&(struct column){.sql = SQLT_FLOAT}), "real");
     assert_string_equal(type(&(struct column){.sql = SQLT_BLOB}), "varbinary");
     assert_string_equal(type(&(struct column){.sql = SQLT_TIMESTAMPTZ}), "timestamp(6) with time zone");
-    assert_string_equal(type(&(struct column){.sql = SQLT_DECIMAL, .precision = 18, .scale = 4}), "decimal(18,4)");
+    assert_string_equal(type(&(struct column){.sql = SQLT_DECIMAL, .precision = 18, .scale = 4}),
+                        "decimal(18,4)");
     struct column item = {.name = "item", .sql = SQLT_INTEGER};
     struct column list = {.name = "l", .sql = SQLT_LIST, .nchildren = 1, .children = &item};
     assert_string_equal(type(&list), "array(integer)");
@@ -79,7 +81,8 @@ static void types(void **state)
     assert_string_equal(type(&row), "row(a varchar,\"B \"\"c\"\"\" array(integer))");
     struct column entries[] = {{.name = "key", .sql = SQLT_VARCHAR}, {.name = "value", .sql = SQLT_DOUBLE}};
     struct column entry = {.name = "entries", .sql = SQLT_STRUCT, .nchildren = 2, .children = entries};
-    assert_string_equal(type(&(struct column){.sql = SQLT_MAP, .nchildren = 1, .children = &entry}), "map(varchar,double)");
+    assert_string_equal(type(&(struct column){.sql = SQLT_MAP, .nchildren = 1, .children = &entry}),
+                        "map(varchar,double)");
     for (int s = 0; s <= SQLT_END; s++)
         assert_true(type(&(struct column){.sql = (enum sqltype)s})[0] != '\0');
 }
@@ -87,9 +90,13 @@ static void types(void **state)
 static void text_kind(void **state)
 {
     (void)state;
-    static const struct { const char *sql; bool text; } rows[] = {
-        {"EXPLAIN select 1", true}, {"-- c\n explain analyze select 1", true}, {"show create table t", true},
-        {"show tables", false}, {"select 'explain'", false}, {"", false},
+    static const struct {
+        const char *sql;
+        bool text;
+    } rows[] = {
+        {"EXPLAIN select 1", true},    {"-- c\n explain analyze select 1", true},
+        {"show create table t", true}, {"show tables", false},
+        {"select 'explain'", false},   {"", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct query_view v = {.sql = rows[i].sql, .sql_len = strlen(rows[i].sql)};
@@ -100,7 +107,8 @@ static void text_kind(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes), cmocka_unit_test(durations), cmocka_unit_test(folders), cmocka_unit_test(types), cmocka_unit_test(text_kind),
+        cmocka_unit_test(sizes), cmocka_unit_test(durations), cmocka_unit_test(folders),
+        cmocka_unit_test(types), cmocka_unit_test(text_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

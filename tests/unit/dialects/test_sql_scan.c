@@ -17,7 +17,8 @@ static const char *placeholders(const char *sql)
     size_t n = 0;
     sql_scan_init(&s, sql, strlen(sql));
     for (struct sql_piece t = sql_scan_next(&s); t.token != SQL_END; t = sql_scan_next(&s))
-        if (t.token == SQL_QMARK || t.token == SQL_NAMED || t.token == SQL_NUMBERED || t.token == SQL_DOLLAR) {
+        if (t.token == SQL_QMARK || t.token == SQL_NAMED || t.token == SQL_NUMBERED ||
+            t.token == SQL_DOLLAR) {
             if (n)
                 out[n++] = ' ';
             memcpy(out + n, sql + t.at, t.n);

@@ -18,7 +18,10 @@
 
 static void push(struct driver *d, const struct buf *b, int fd)
 {
-    union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = {.space = {0}};
+    union {
+        char space[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {.space = {0}};
     struct iovec iov = {b->p, b->len};
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
     if (fd >= 0) {
@@ -33,7 +36,8 @@ static void push(struct driver *d, const struct buf *b, int fd)
     size_t left = b->len;
     while (left) {
         ssize_t n = sendmsg(d->fd, &m, MSG_NOSIGNAL);
-        if (n < 0) return;
+        if (n < 0)
+            return;
         left -= (size_t)n;
         iov.iov_base = (char *)iov.iov_base + n;
         iov.iov_len -= (size_t)n;
@@ -42,7 +46,10 @@ static void push(struct driver *d, const struct buf *b, int fd)
     }
 }
 
-struct held { uint32_t slot; int fd; };
+struct held {
+    uint32_t slot;
+    int fd;
+};
 static struct held held[64];
 
 static void give(struct driver *d)
@@ -52,7 +59,8 @@ static void give(struct driver *d)
     ASSERT(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
     uint32_t slot = ++d->slot;
     for (size_t i = 0; i < 64; i++) {
-        if (held[i].fd > 0) continue;
+        if (held[i].fd > 0)
+            continue;
         held[i] = (struct held){slot, fd};
         break;
     }
@@ -77,7 +85,8 @@ static int claim(uint32_t slot)
 /* 1 a frame, 0 timeout, -1 end */
 static int pull(struct driver *d, int timeout, enum wire_type *type, const uint8_t **p, uint32_t *n)
 {
-    if (d->used) buf_drop(&d->rx, d->used);
+    if (d->used)
+        buf_drop(&d->rx, d->used);
     d->used = 0;
     for (;;) {
         if (d->rx.len >= 8) {
@@ -90,10 +99,12 @@ static int pull(struct driver *d, int timeout, enum wire_type *type, const uint8
         }
         struct pollfd pf = {d->fd, POLLIN, 0};
         int r = poll(&pf, 1, timeout);
-        if (r == 0) return 0;
+        if (r == 0)
+            return 0;
         ASSERT(buf_reserve(&d->rx, 65536) == 0);
         ssize_t got = read(d->fd, d->rx.p + d->rx.len, 65536);
-        if (got <= 0) return -1;
+        if (got <= 0)
+            return -1;
         d->rx.len += (size_t)got;
     }
 }
@@ -101,7 +112,8 @@ static int pull(struct driver *d, int timeout, enum wire_type *type, const uint8
 static void drop_held(void)
 {
     for (size_t i = 0; i < 64; i++) {
-        if (held[i].fd > 0) close(held[i].fd);
+        if (held[i].fd > 0)
+            close(held[i].fd);
         held[i].fd = 0;
     }
 }
@@ -109,7 +121,8 @@ static void drop_held(void)
 static unsigned held_count(void)
 {
     unsigned n = 0;
-    for (size_t i = 0; i < 64; i++) n += held[i].fd > 0;
+    for (size_t i = 0; i < 64; i++)
+        n += held[i].fd > 0;
     return n;
 }
 
@@ -129,12 +142,14 @@ static void forget(struct driver *d)
     d->job_arena = arena_new(512u << 20);
 }
 
-static void look_at(struct driver *d, const uint8_t *index, uint32_t index_len, const uint8_t *body, uint64_t body_len, uint64_t rows)
+static void look_at(struct driver *d, const uint8_t *index, uint32_t index_len, const uint8_t *body,
+                    uint64_t body_len, uint64_t rows)
 {
     struct batch_index *ix;
     struct err e;
     err_clear(&e);
-    if (batch_index_read(index, index_len, d->planned.schema, d->job_arena, &ix, &e) < 0) printf("index: %s\n", e.text), abort();
+    if (batch_index_read(index, index_len, d->planned.schema, d->job_arena, &ix, &e) < 0)
+        printf("index: %s\n", e.text), abort();
     ASSERT(ix->rows == rows && ix->body_len == body_len);
     if (!d->keep) {
         uint32_t first = d->planned.schema->columns[0].first_buffer + 1;
@@ -145,10 +160,12 @@ static void look_at(struct driver *d, const uint8_t *index, uint32_t index_len, 
         }
         return;
     }
-    if (batch_check(d->planned.schema, ix, body, &e) < 0) printf("body: %s\n", e.text), abort();
+    if (batch_check(d->planned.schema, ix, body, &e) < 0)
+        printf("body: %s\n", e.text), abort();
     ASSERT(d->nbatches < 512);
     struct driver_batch *b = &d->batches[d->nbatches++];
-    *b = (struct driver_batch){malloc(index_len), aligned_alloc(64, (body_len + 64) & ~63ull), index_len, body_len, rows};
+    *b = (struct driver_batch){malloc(index_len), aligned_alloc(64, (body_len + 64) & ~63ull), index_len,
+                               body_len, rows};
     memcpy(b->index, index, index_len);
     memcpy(b->body, body, body_len);
 }
@@ -173,28 +190,47 @@ bool driver_step(struct driver *d, int timeout)
     const uint8_t *p;
     uint32_t n;
     int r = pull(d, timeout, &type, &p, &n);
-    if (r < 0) d->dead = true;
-    if (r <= 0) return r == 0;
+    if (r < 0)
+        d->dead = true;
+    if (r <= 0)
+        return r == 0;
     struct wire_batch b;
     struct wire_beat beat;
     switch (type) {
-    case WIRE_PLANNED: ASSERT(wire_get_planned(p, n, d->job_arena, &d->planned) == 0); return true;
-    case WIRE_BATCH: ASSERT(wire_get_batch(p, n, &b) == 0); take_batch(d, &b); return true;
-    case WIRE_BEAT: ASSERT(wire_get_beat(p, n, &beat) == 0); d->nbeats++; return true;
+    case WIRE_PLANNED:
+        ASSERT(wire_get_planned(p, n, d->job_arena, &d->planned) == 0);
+        return true;
+    case WIRE_BATCH:
+        ASSERT(wire_get_batch(p, n, &b) == 0);
+        take_batch(d, &b);
+        return true;
+    case WIRE_BEAT:
+        ASSERT(wire_get_beat(p, n, &beat) == 0);
+        d->nbeats++;
+        return true;
     case WIRE_DONE:
         ASSERT(wire_get_done(p, n, &d->done) == 0);
         d->ok = true;
-        if (d->done.index_len) look_at(d, d->done.index, d->done.index_len, d->done.body, d->done.body_len, d->done.rows);
+        if (d->done.index_len)
+            look_at(d, d->done.index, d->done.index_len, d->done.body, d->done.body_len, d->done.rows);
         return false;
-    case WIRE_FAILED: ASSERT(wire_get_failed(p, n, &d->failed) == 0); return false;
-    default: abort();
+    case WIRE_FAILED:
+        ASSERT(wire_get_failed(p, n, &d->failed) == 0);
+        return false;
+    default:
+        abort();
     }
 }
 
 struct wire_job driver_job(const char *sql)
 {
-    return (struct wire_job){.sql = sql, .sql_len = (uint32_t)strlen(sql), .default_catalog = "data_catalog", .default_schema = "main", .row_limit = -1,
-                             .inline_max = 16384, .timezone = ""};
+    return (struct wire_job){.sql = sql,
+                             .sql_len = (uint32_t)strlen(sql),
+                             .default_catalog = "data_catalog",
+                             .default_schema = "main",
+                             .row_limit = -1,
+                             .inline_max = 16384,
+                             .timezone = ""};
 }
 
 void driver_send_job(struct driver *d, struct wire_job *job)
@@ -206,7 +242,8 @@ void driver_send_job(struct driver *d, struct wire_job *job)
     push(d, &b, -1);
     buf_free(&b);
     /* What the last job did not use is still the child's. */
-    while (held_count() < WIRE_SLOTS) give(d);
+    while (held_count() < WIRE_SLOTS)
+        give(d);
 }
 
 void driver_run(struct driver *d, struct wire_job *job)
@@ -240,21 +277,50 @@ static void render(const struct window_column *c, uint64_t row, struct buf *out)
     int64_t v = 0;
     uint32_t w = phys_width(c->column->phys);
     switch (c->column->phys) {
-    case PHYS_BOOL: (void)buf_str_add(out, c->values[(row + c->values_shift) >> 3] >> ((row + c->values_shift) & 7) & 1 ? "true" : "false"); return;
-    case PHYS_INT16: { int16_t x; memcpy(&x, c->values + 2 * row, 2); (void)buf_i64(out, x); return; }
-    case PHYS_INT32: { int32_t x; memcpy(&x, c->values + 4 * row, 4); (void)buf_i64(out, x); return; }
-    case PHYS_FLOAT32: { float x; memcpy(&x, c->values + 4 * row, 4); (void)buf_printf(out, "%.9g", (double)x); return; }
-    case PHYS_FLOAT64: { double x; memcpy(&x, c->values + 8 * row, 8); (void)buf_printf(out, "%.17g", x); return; }
+    case PHYS_BOOL:
+        (void)buf_str_add(out, c->values[(row + c->values_shift) >> 3] >> ((row + c->values_shift) & 7) & 1
+                                   ? "true"
+                                   : "false");
+        return;
+    case PHYS_INT16: {
+        int16_t x;
+        memcpy(&x, c->values + 2 * row, 2);
+        (void)buf_i64(out, x);
+        return;
+    }
+    case PHYS_INT32: {
+        int32_t x;
+        memcpy(&x, c->values + 4 * row, 4);
+        (void)buf_i64(out, x);
+        return;
+    }
+    case PHYS_FLOAT32: {
+        float x;
+        memcpy(&x, c->values + 4 * row, 4);
+        (void)buf_printf(out, "%.9g", (double)x);
+        return;
+    }
+    case PHYS_FLOAT64: {
+        double x;
+        memcpy(&x, c->values + 8 * row, 8);
+        (void)buf_printf(out, "%.17g", x);
+        return;
+    }
     case PHYS_UTF8:
-    case PHYS_BINARY: (void)buf_add(out, c->data + (c->offsets[row] - c->offset_base), (size_t)(c->offsets[row + 1] - c->offsets[row])); return;
+    case PHYS_BINARY:
+        (void)buf_add(out, c->data + (c->offsets[row] - c->offset_base),
+                      (size_t)(c->offsets[row + 1] - c->offsets[row]));
+        return;
     case PHYS_DECIMAL: {
         unsigned __int128 x;
         memcpy(&x, c->values + 16 * row, 16);
         bool minus = x >> 127;
-        if (minus) x = -x;
+        if (minus)
+            x = -x;
         char digits[48], *p = digits + 47;
         *p = 0;
-        do *--p = (char)('0' + (int)(x % 10)), x /= 10;
+        do
+            *--p = (char)('0' + (int)(x % 10)), x /= 10;
         while (x);
         (void)buf_printf(out, "%s%s", minus ? "-" : "", p);
         return;
@@ -271,7 +337,8 @@ static void render(const struct window_column *c, uint64_t row, struct buf *out)
     case PHYS_MAP:
         (void)buf_char(out, '[');
         for (int32_t i = c->offsets[row]; i < c->offsets[row + 1]; i++) {
-            if (i > c->offsets[row]) (void)buf_char(out, ',');
+            if (i > c->offsets[row])
+                (void)buf_char(out, ',');
             render(&c->children[0], (uint64_t)(i - c->offset_base), out);
         }
         (void)buf_char(out, ']');
@@ -279,12 +346,15 @@ static void render(const struct window_column *c, uint64_t row, struct buf *out)
     case PHYS_STRUCT:
         (void)buf_char(out, '{');
         for (uint32_t i = 0; i < c->column->nchildren; i++) {
-            if (i) (void)buf_char(out, ',');
+            if (i)
+                (void)buf_char(out, ',');
             render(&c->children[i], row, out);
         }
         (void)buf_char(out, '}');
         return;
-    default: memcpy(&v, c->values + (size_t)w * row, 8); (void)buf_i64(out, v);
+    default:
+        memcpy(&v, c->values + (size_t)w * row, 8);
+        (void)buf_i64(out, v);
     }
 }
 
@@ -322,17 +392,26 @@ void driver_start(struct driver *d, const struct driver_options *o)
     const char *path = getenv("QUERN_ENGINE");
     char built[4096];
     snprintf(built, sizeof built, "%s/quern-engine", getenv("QUERN_BUILD") ? getenv("QUERN_BUILD") : "build");
-    if (path) snprintf(built, sizeof built, "%s", path);
+    if (path)
+        snprintf(built, sizeof built, "%s", path);
     static char keep_stderr[] = "QUERN_ENGINE_STDERR=1";
     char *argv[] = {built, NULL}, *envp[] = {keep_stderr, NULL};
     d->pid = sys_spawn(argv[0], argv, envp, &pair[1], 1);
     ASSERT(d->pid > 0);
     close(pair[1]);
     d->fd = pair[0];
-    struct wire_setup s = {.version = WIRE_VERSION, .private_dir = d->private_dir, .catalog_path = o && o->catalog ? o->catalog : "", .threads = 2,
-                           .memory_wall = o && o->memory_wall ? o->memory_wall : 2048ull << 20, .spill_max = o && o->spill_max ? o->spill_max : 1024ull << 20,
-                           .batch_max = o && o->batch_max ? o->batch_max : DRIVER_BATCH_MAX, .landlock_abi_max = o && o->landlock_abi_max ? o->landlock_abi_max : 99,
-                           .catalog_write = o && o->write, .ndatasets = o ? o->ndatasets : 0, .datasets = o ? o->datasets : NULL, .selftest = o && o->selftest};
+    struct wire_setup s = {.version = WIRE_VERSION,
+                           .private_dir = d->private_dir,
+                           .catalog_path = o && o->catalog ? o->catalog : "",
+                           .threads = 2,
+                           .memory_wall = o && o->memory_wall ? o->memory_wall : 2048ull << 20,
+                           .spill_max = o && o->spill_max ? o->spill_max : 1024ull << 20,
+                           .batch_max = o && o->batch_max ? o->batch_max : DRIVER_BATCH_MAX,
+                           .landlock_abi_max = o && o->landlock_abi_max ? o->landlock_abi_max : 99,
+                           .catalog_write = o && o->write,
+                           .ndatasets = o ? o->ndatasets : 0,
+                           .datasets = o ? o->datasets : NULL,
+                           .selftest = o && o->selftest};
     struct buf b = BUF_INIT(1u << 20);
     ASSERT(wire_put_setup(&b, &s) == 0);
     push(d, &b, -1);
@@ -340,7 +419,8 @@ void driver_start(struct driver *d, const struct driver_options *o)
     enum wire_type type;
     const uint8_t *p;
     uint32_t n;
-    if (pull(d, 20000, &type, &p, &n) <= 0) printf("the engine did not come up\n"), abort();
+    if (pull(d, 20000, &type, &p, &n) <= 0)
+        printf("the engine did not come up\n"), abort();
     if (type == WIRE_FAILED) {
         ASSERT(wire_get_failed(p, n, &d->failed) == 0);
         printf("engine failed to start: %s\n", d->failed.error.text);
@@ -356,7 +436,8 @@ void driver_stop(struct driver *d)
     close(d->fd);
     int status;
     for (int i = 0; i < 200; i++) {
-        if (waitpid(d->pid, &status, WNOHANG) == d->pid) break;
+        if (waitpid(d->pid, &status, WNOHANG) == d->pid)
+            break;
         sys_sleep_ms(10);
         if (i == 199) {
             kill(d->pid, SIGKILL);

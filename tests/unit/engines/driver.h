@@ -13,12 +13,16 @@
 
 #define DRIVER_BATCH_MAX (16u << 20)
 
-struct driver_batch { uint8_t *index, *body; uint32_t index_len; uint64_t body_len, rows; };
+struct driver_batch {
+    uint8_t *index, *body;
+    uint32_t index_len;
+    uint64_t body_len, rows;
+};
 
 struct driver {
     pid_t pid;
     int fd;
-    struct arena *arena;      /* of the engine's life */
+    struct arena *arena; /* of the engine's life */
     struct buf rx;
     size_t used;
     char private_dir[64];
@@ -29,18 +33,23 @@ struct driver {
     struct wire_planned planned;
     struct wire_done done;
     struct wire_failed failed;
-    bool ok;                  /* ended with DONE */
-    bool dead;                /* the socket closed */
+    bool ok;   /* ended with DONE */
+    bool dead; /* the socket closed */
     struct driver_batch batches[512];
     unsigned nbatches, nbeats;
-    bool keep;                /* keep and check batches, else count only */
-    uint64_t sum;             /* of the first INT64 column, when not kept */
+    bool keep;    /* keep and check batches, else count only */
+    uint64_t sum; /* of the first INT64 column, when not kept */
     uint32_t slot;
 };
 
 struct driver_options {
-    const char *catalog; bool write; uint32_t ndatasets; const struct wire_dataset *datasets;
-    uint64_t memory_wall, spill_max, batch_max; int landlock_abi_max; bool selftest;
+    const char *catalog;
+    bool write;
+    uint32_t ndatasets;
+    const struct wire_dataset *datasets;
+    uint64_t memory_wall, spill_max, batch_max;
+    int landlock_abi_max;
+    bool selftest;
 };
 
 void driver_start(struct driver *d, const struct driver_options *o);

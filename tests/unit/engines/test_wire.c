@@ -41,8 +41,21 @@ static void job_round_trip(void **state)
 {
     (void)state;
     struct wire_param params[2] = {{"a", "INTEGER", false, "1\0002", 3}, {"", "DATE", true, "", 0}};
-    struct wire_job in = {.job = 7, .plan_only = true, .profile = WIRE_PROFILE_PG, .sql = "SELECT\0 1", .sql_len = 9, .default_catalog = "c", .default_schema = "",
-                          .nparams = 2, .params = params, .row_limit = -1, .max_rows = 5, .max_bytes = UINT64_MAX, .inline_max = 100, .timezone = "UTC", .allow_write = true};
+    struct wire_job in = {.job = 7,
+                          .plan_only = true,
+                          .profile = WIRE_PROFILE_PG,
+                          .sql = "SELECT\0 1",
+                          .sql_len = 9,
+                          .default_catalog = "c",
+                          .default_schema = "",
+                          .nparams = 2,
+                          .params = params,
+                          .row_limit = -1,
+                          .max_rows = 5,
+                          .max_bytes = UINT64_MAX,
+                          .inline_max = 100,
+                          .timezone = "UTC",
+                          .allow_write = true};
     struct wire_job out;
     uint32_t n;
     assert_int_equal(wire_put_job(&frame, &in), 0);
@@ -55,7 +68,8 @@ static void job_round_trip(void **state)
     assert_true(out.params[1].is_null);
     assert_int_equal(out.row_limit, -1);
     assert_true(out.max_bytes == UINT64_MAX && out.allow_write && out.plan_only);
-    for (uint32_t cut = 0; cut < n; cut++) assert_int_equal(wire_get_job(p, cut, arena, &out), ERR_CORRUPT);
+    for (uint32_t cut = 0; cut < n; cut++)
+        assert_int_equal(wire_get_job(p, cut, arena, &out), ERR_CORRUPT);
     (void)buf_char(&frame, 0);
     assert_int_equal(wire_get_job((const uint8_t *)frame.p + 8, n + 1, arena, &out), ERR_CORRUPT);
 }
@@ -64,26 +78,44 @@ static void setup_round_trip(void **state)
 {
     (void)state;
     struct wire_dataset ds[1] = {{"n", "/p", "csv", true}};
-    struct wire_setup in = {.version = 1, .private_dir = "/d", .catalog_path = "", .ndatasets = 1, .datasets = ds, .memory_wall = 1, .landlock_abi_max = 2, .selftest = true}, out;
+    struct wire_setup in = {.version = 1,
+                            .private_dir = "/d",
+                            .catalog_path = "",
+                            .ndatasets = 1,
+                            .datasets = ds,
+                            .memory_wall = 1,
+                            .landlock_abi_max = 2,
+                            .selftest = true},
+                      out;
     uint32_t n;
     assert_int_equal(wire_put_setup(&frame, &in), 0);
     const uint8_t *p = payload(WIRE_SETUP, &n);
     assert_int_equal(wire_get_setup(p, n, arena, &out), 0);
     assert_string_equal(out.datasets[0].format, "csv");
     assert_true(out.datasets[0].folder && out.selftest && out.landlock_abi_max == 2);
-    for (uint32_t cut = 0; cut < n; cut++) assert_int_equal(wire_get_setup(p, cut, arena, &out), ERR_CORRUPT);
+    for (uint32_t cut = 0; cut < n; cut++)
+        assert_int_equal(wire_get_setup(p, cut, arena, &out), ERR_CORRUPT);
 }
 
 static void ends_round_trip(void **state)
 {
     (void)state;
-    struct wire_done in = {.job = 3, .rows = 9, .update_count = -1, .cut = true, .index_len = 2, .body_len = 3, .index = (const uint8_t *)"ab", .body = (const uint8_t *)"xyz"}, out;
+    struct wire_done in = {.job = 3,
+                           .rows = 9,
+                           .update_count = -1,
+                           .cut = true,
+                           .index_len = 2,
+                           .body_len = 3,
+                           .index = (const uint8_t *)"ab",
+                           .body = (const uint8_t *)"xyz"},
+                     out;
     uint32_t n;
     assert_int_equal(wire_put_done(&frame, &in), 0);
     const uint8_t *p = payload(WIRE_DONE, &n);
     assert_int_equal(wire_get_done(p, n, &out), 0);
     assert_memory_equal(out.body, "xyz", 3);
-    for (uint32_t cut = 0; cut < n; cut++) assert_int_equal(wire_get_done(p, cut, &out), ERR_CORRUPT);
+    for (uint32_t cut = 0; cut < n; cut++)
+        assert_int_equal(wire_get_done(p, cut, &out), ERR_CORRUPT);
     buf_reset(&frame);
     struct wire_failed f = {.job = 1, .kind = WIRE_FAIL_LIMIT}, g;
     err_set(&f.error, ERR_LIMIT, "54000", "too much");
@@ -92,7 +124,8 @@ static void ends_round_trip(void **state)
     assert_int_equal(wire_get_failed(p, n, &g), 0);
     assert_string_equal(g.error.text, "too much");
     assert_int_equal(g.error.position, f.error.position);
-    for (uint32_t cut = 0; cut < n; cut++) assert_int_equal(wire_get_failed(p, cut, &g), ERR_CORRUPT);
+    for (uint32_t cut = 0; cut < n; cut++)
+        assert_int_equal(wire_get_failed(p, cut, &g), ERR_CORRUPT);
 }
 
 static void headers(void **state)
@@ -104,14 +137,17 @@ static void headers(void **state)
     assert_int_equal(wire_header((const uint8_t[8]){1, 0, 0, 0, WIRE_QUIT, 0, 0, 0}, &t, &n), ERR_CORRUPT);
     assert_int_equal(wire_header((const uint8_t[8]){0, 0, 0, 0, 9, 0, 0, 0}, &t, &n), ERR_CORRUPT);
     assert_int_equal(wire_header((const uint8_t[8]){0, 0, 0, 0, WIRE_JOB, 0, 1, 0}, &t, &n), ERR_CORRUPT);
-    assert_int_equal(wire_header((const uint8_t[8]){0xff, 0xff, 0xff, 0xff, WIRE_JOB, 0, 0, 0}, &t, &n), ERR_CORRUPT);
+    assert_int_equal(wire_header((const uint8_t[8]){0xff, 0xff, 0xff, 0xff, WIRE_JOB, 0, 0, 0}, &t, &n),
+                     ERR_CORRUPT);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(job_round_trip, setup, teardown), cmocka_unit_test_setup_teardown(setup_round_trip, setup, teardown),
-        cmocka_unit_test_setup_teardown(ends_round_trip, setup, teardown), cmocka_unit_test(headers),
+        cmocka_unit_test_setup_teardown(job_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(setup_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(ends_round_trip, setup, teardown),
+        cmocka_unit_test(headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

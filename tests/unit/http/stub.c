@@ -134,7 +134,10 @@ void stub_query_reset(struct query *q)
 
 /* ---- rows ---- */
 
-struct rows { struct query *q; struct segment *segment; };
+struct rows {
+    struct query *q;
+    struct segment *segment;
+};
 
 int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows **ret, struct err *e)
 {
@@ -201,11 +204,16 @@ struct segment *stub_segment(uint64_t batches, uint64_t nrows, size_t width)
     snprintf(last_name, sizeof last_name, "%d.seg", ++number);
     int rc = segment_create(segment_dir_fd, last_name, &id, 0, &schema, &w, &e);
     assert(rc == 0);
-    size_t offsets = ((nrows + 1) * 4 + 7) & ~(size_t)7, text = (nrows * width + 7) & ~(size_t)7, total = nrows * 8 + offsets + text;
+    size_t offsets = ((nrows + 1) * 4 + 7) & ~(size_t)7, text = (nrows * width + 7) & ~(size_t)7,
+           total = nrows * 8 + offsets + text;
     uint8_t *body = calloc(1, total + 8);
     assert(body);
     struct batch_node nodes[2] = {{nrows, 0}, {nrows, 0}};
-    struct batch_buffer buffers[5] = {{0, 0}, {0, nrows * 8}, {nrows * 8, 0}, {nrows * 8, (nrows + 1) * 4}, {nrows * 8 + offsets, nrows * width}};
+    struct batch_buffer buffers[5] = {{0, 0},
+                                      {0, nrows * 8},
+                                      {nrows * 8, 0},
+                                      {nrows * 8, (nrows + 1) * 4},
+                                      {nrows * 8 + offsets, nrows * width}};
     struct batch_index ix = {nrows, total, 2, 5, nodes, buffers};
     for (uint64_t b = 0; b < batches; b++) {
         for (uint64_t i = 0; i < nrows; i++) {
@@ -248,7 +256,8 @@ void stub_set_rows(struct segment *s)
 
 /* ---- service, identity ---- */
 
-int service_find(struct service *s, const struct identity *who, const char *id, size_t n, bool may_block, struct query **ret, struct err *e)
+int service_find(struct service *s, const struct identity *who, const char *id, size_t n, bool may_block,
+                 struct query **ret, struct err *e)
 {
     (void)s;
     (void)who;
@@ -265,7 +274,8 @@ int service_find(struct service *s, const struct identity *who, const char *id, 
     return err_set(e, ERR_NOTFOUND, "02000", "no such query");
 }
 
-int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout, struct err *e)
+int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout,
+                   struct err *e)
 {
     (void)s, (void)who, (void)may_block, (void)inout, (void)e;
     return 0;
@@ -283,7 +293,8 @@ const char *role_name(enum role r)
     return r == ROLE_READER ? "reader" : r == ROLE_MEMBER ? "member" : "admin";
 }
 
-int identity_check(struct identities *ids, const char *key, size_t kn, const char *secret, size_t sn, const char *peer, struct identity *ret, struct err *e)
+int identity_check(struct identities *ids, const char *key, size_t kn, const char *secret, size_t sn,
+                   const char *peer, struct identity *ret, struct err *e)
 {
     (void)ids;
     (void)peer;
@@ -365,7 +376,8 @@ static enum handled rows(struct request *rq)
     const char *format = request_query(rq, "format", 0);
     if (!rq->may_block)
         return request_defer(rq, rows);
-    if (request_query_int(rq, "from", 0, 0, INT64_MAX, &from, &e) || request_query_int(rq, "limit", INT64_MAX, 0, INT64_MAX, &limit, &e) ||
+    if (request_query_int(rq, "from", 0, 0, INT64_MAX, &from, &e) ||
+        request_query_int(rq, "limit", INT64_MAX, 0, INT64_MAX, &limit, &e) ||
         request_query_int(rq, "bytes", 0, 0, INT64_MAX, &bytes, &e))
         return reply_error(rq, 400, &e);
     int rc = request_find(rq, "done", 4, rows, &q, &e);
@@ -393,7 +405,8 @@ static enum handled pair(struct request *rq)
 {
     rq->reply.status = 200;
     rq->reply.content_type = "text/plain";
-    buf_printf(&rq->reply.body, "%s|%s|%s", rq->params[0].p, rq->params[1].p, request_query(rq, "q", 0) ? request_query(rq, "q", 0) : "-");
+    buf_printf(&rq->reply.body, "%s|%s|%s", rq->params[0].p, rq->params[1].p,
+               request_query(rq, "q", 0) ? request_query(rq, "q", 0) : "-");
     return REPLY_READY;
 }
 
@@ -419,7 +432,8 @@ static const struct route routes[] = {
     {NULL, NULL, NULL, NULL, 0},
 };
 
-static const struct dialect dialect_test = {.id = DIALECT_KYLIN, .name = "test", .credential = CREDENTIAL_KYLIN, .routes = routes, .error = error};
+static const struct dialect dialect_test = {
+    .id = DIALECT_KYLIN, .name = "test", .credential = CREDENTIAL_KYLIN, .routes = routes, .error = error};
 const struct dialect *const dialects[] = {&dialect_test, &dialect_neutral, NULL};
 
 void stub_begin(void)

@@ -33,7 +33,7 @@ struct segment *stub_segment(uint64_t batches, uint64_t rows, size_t width);
 void stub_damage(uint64_t off);
 /* What service_find("done") shows. Takes the reference. */
 void stub_set_rows(struct segment *s);
-extern _Atomic int stub_open_rows;   /* rows_open minus rows_close */
+extern _Atomic int stub_open_rows; /* rows_open minus rows_close */
 extern _Atomic int stub_live_queries;
 
 /* Starts and ends everything around a server. */

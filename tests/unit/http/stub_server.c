@@ -16,7 +16,8 @@ int main(int argc, char **argv)
         return fprintf(stderr, "%s\n", e.text), 1;
     snprintf(at, sizeof at, "127.0.0.1:%s", argc > 1 ? argv[1] : "0");
     if (argc > 4)
-        stub_set_rows(stub_segment(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10)));
+        stub_set_rows(stub_segment(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10),
+                                   strtoull(argv[4], NULL, 10)));
     struct server_options o = {.listen = at};
     if (server_start(&o, &s, address, sizeof address, &e))
         return fprintf(stderr, "%s\n", e.text), 1;

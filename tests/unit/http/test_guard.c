@@ -53,9 +53,14 @@ static void good_requests(void **state)
     struct guard g;
     assert_null(judge("Host: a\r\n\r\n"));
     assert_null(judge("Host:a\r\nAccept: */*\r\nX-Empty:\r\nCookie: a=b; c=\"d\"\r\n\r\n"));
-    assert_null(judge_version("Host: a\r\nContent-Length: 12 \r\nExpect: 100-continue\r\nContent-Encoding: gzip\r\n\r\n", true, &g));
-    assert_true(g.has_length && g.length == 12 && g.expect_continue && g.encoded && !g.chunked && !g.forwarded);
-    assert_null(judge_version("Host: a\r\nTransfer-Encoding: Chunked\r\nX-Forwarded-For: 1.2.3.4\r\nRange: bytes=0-1\r\n\r\n", true, &g));
+    assert_null(judge_version(
+        "Host: a\r\nContent-Length: 12 \r\nExpect: 100-continue\r\nContent-Encoding: gzip\r\n\r\n", true,
+        &g));
+    assert_true(g.has_length && g.length == 12 && g.expect_continue && g.encoded && !g.chunked &&
+                !g.forwarded);
+    assert_null(judge_version(
+        "Host: a\r\nTransfer-Encoding: Chunked\r\nX-Forwarded-For: 1.2.3.4\r\nRange: bytes=0-1\r\n\r\n", true,
+        &g));
     assert_true(g.chunked && !g.has_length && g.forwarded && g.ranged);
     assert_null(judge("Host: a\r\nX: caf\xc3\xa9\r\nY: a\tb\r\n\r\n"));
 }
@@ -63,16 +68,34 @@ static void good_requests(void **state)
 static void smuggling_shapes(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "Content-Length: 5\r\nContent-Length: 5\r\n\r\n", "Content-Length: 5\r\ncontent-length: 6\r\n\r\n",
-        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
-        "Content-Length: 5, 5\r\n\r\n", "Content-Length: +5\r\n\r\n", "Content-Length: 0x5\r\n\r\n", "Content-Length:\r\n\r\n",
-        "Content-Length: 9999999999999999999\r\n\r\n", "Content-Length : 5\r\n\r\n", "Content-Length\t: 5\r\n\r\n", " Content-Length: 5\r\n\r\n",
-        "Transfer-Encoding: chunked, identity\r\n\r\n", "Transfer-Encoding: xchunked\r\n\r\n", "Transfer-Encoding: identity\r\n\r\n",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding\x0b: chunked\r\n\r\n", "X: a\rb\r\n\r\n",
-        "X: a\x01\r\n\r\n", "X\x7f: a\r\n\r\n", "X(y): a\r\n\r\n", ": a\r\n\r\n", "Host: a\r\nHost: b\r\n\r\n",
-        "Authorization: Token a\r\nAuthorization: Token b\r\n\r\n", "X: a\nY: b\r\n\r\n", "X: a\r\nY: b\n\r\n", "Expect: 100-continue\r\nExpect: x\r\n\r\n",
-        "Caf\xc3\xa9: a\r\n\r\n"};
+    static const char *const bad[] = {"Content-Length: 5\r\nContent-Length: 5\r\n\r\n",
+                                      "Content-Length: 5\r\ncontent-length: 6\r\n\r\n",
+                                      "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+                                      "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+                                      "Content-Length: 5, 5\r\n\r\n",
+                                      "Content-Length: +5\r\n\r\n",
+                                      "Content-Length: 0x5\r\n\r\n",
+                                      "Content-Length:\r\n\r\n",
+                                      "Content-Length: 9999999999999999999\r\n\r\n",
+                                      "Content-Length : 5\r\n\r\n",
+                                      "Content-Length\t: 5\r\n\r\n",
+                                      " Content-Length: 5\r\n\r\n",
+                                      "Transfer-Encoding: chunked, identity\r\n\r\n",
+                                      "Transfer-Encoding: xchunked\r\n\r\n",
+                                      "Transfer-Encoding: identity\r\n\r\n",
+                                      "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                                      "Transfer-Encoding\x0b: chunked\r\n\r\n",
+                                      "X: a\rb\r\n\r\n",
+                                      "X: a\x01\r\n\r\n",
+                                      "X\x7f: a\r\n\r\n",
+                                      "X(y): a\r\n\r\n",
+                                      ": a\r\n\r\n",
+                                      "Host: a\r\nHost: b\r\n\r\n",
+                                      "Authorization: Token a\r\nAuthorization: Token b\r\n\r\n",
+                                      "X: a\nY: b\r\n\r\n",
+                                      "X: a\r\nY: b\n\r\n",
+                                      "Expect: 100-continue\r\nExpect: x\r\n\r\n",
+                                      "Caf\xc3\xa9: a\r\n\r\n"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (!judge(bad[i]))
             fail_msg("accepted: %s", bad[i]);
@@ -128,12 +151,30 @@ static void small_checks(void **state)
 static void ranges(void **state)
 {
     (void)state;
-    static const struct { const char *text; uint64_t total; enum range_verdict v; uint64_t off, len; } t[] = {
-        {"bytes=0-0", 10, RANGE_ONE, 0, 1}, {"bytes=0-", 10, RANGE_ONE, 0, 10}, {"bytes=9-", 10, RANGE_ONE, 9, 1}, {"bytes=10-", 10, RANGE_UNSATISFIABLE, 0, 0},
-        {"bytes=3-5", 10, RANGE_ONE, 3, 3}, {"bytes=3-99", 10, RANGE_ONE, 3, 7}, {"bytes=5-3", 10, RANGE_NONE, 0, 0}, {"bytes=-3", 10, RANGE_ONE, 7, 3},
-        {"bytes=-30", 10, RANGE_ONE, 0, 10}, {"bytes=-0", 10, RANGE_UNSATISFIABLE, 0, 0}, {"bytes=0-1,3-4", 10, RANGE_NONE, 0, 0}, {"bytes=", 10, RANGE_NONE, 0, 0},
-        {"items=0-1", 10, RANGE_NONE, 0, 0}, {"bytes=a-1", 10, RANGE_NONE, 0, 0}, {"bytes=0-", 0, RANGE_UNSATISFIABLE, 0, 0}, {"bytes=-5", 0, RANGE_UNSATISFIABLE, 0, 0},
-        {"bytes=99999999999999999999-", 10, RANGE_NONE, 0, 0}, {"Bytes= 1-2 ", 10, RANGE_ONE, 1, 2}, {"bytes=1-2x", 10, RANGE_NONE, 0, 0}};
+    static const struct {
+        const char *text;
+        uint64_t total;
+        enum range_verdict v;
+        uint64_t off, len;
+    } t[] = {{"bytes=0-0", 10, RANGE_ONE, 0, 1},
+             {"bytes=0-", 10, RANGE_ONE, 0, 10},
+             {"bytes=9-", 10, RANGE_ONE, 9, 1},
+             {"bytes=10-", 10, RANGE_UNSATISFIABLE, 0, 0},
+             {"bytes=3-5", 10, RANGE_ONE, 3, 3},
+             {"bytes=3-99", 10, RANGE_ONE, 3, 7},
+             {"bytes=5-3", 10, RANGE_NONE, 0, 0},
+             {"bytes=-3", 10, RANGE_ONE, 7, 3},
+             {"bytes=-30", 10, RANGE_ONE, 0, 10},
+             {"bytes=-0", 10, RANGE_UNSATISFIABLE, 0, 0},
+             {"bytes=0-1,3-4", 10, RANGE_NONE, 0, 0},
+             {"bytes=", 10, RANGE_NONE, 0, 0},
+             {"items=0-1", 10, RANGE_NONE, 0, 0},
+             {"bytes=a-1", 10, RANGE_NONE, 0, 0},
+             {"bytes=0-", 0, RANGE_UNSATISFIABLE, 0, 0},
+             {"bytes=-5", 0, RANGE_UNSATISFIABLE, 0, 0},
+             {"bytes=99999999999999999999-", 10, RANGE_NONE, 0, 0},
+             {"Bytes= 1-2 ", 10, RANGE_ONE, 1, 2},
+             {"bytes=1-2x", 10, RANGE_NONE, 0, 0}};
     for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
         uint64_t off = 0, len = 0;
         enum range_verdict v = guard_range(t[i].text, t[i].total, &off, &len);
@@ -170,8 +211,9 @@ static void escapes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(good_requests), cmocka_unit_test(smuggling_shapes), cmocka_unit_test(hidden_bytes),
-                                       cmocka_unit_test(many_headers), cmocka_unit_test(small_checks), cmocka_unit_test(ranges),
-                                       cmocka_unit_test(tags), cmocka_unit_test(escapes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(good_requests), cmocka_unit_test(smuggling_shapes),
+                                       cmocka_unit_test(hidden_bytes),  cmocka_unit_test(many_headers),
+                                       cmocka_unit_test(small_checks),  cmocka_unit_test(ranges),
+                                       cmocka_unit_test(tags),          cmocka_unit_test(escapes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

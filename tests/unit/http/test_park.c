@@ -19,7 +19,9 @@
 
 static struct watch *watch;
 
-struct owner { _Atomic int resumed; };
+struct owner {
+    _Atomic int resumed;
+};
 
 static void resume(void *arg)
 {
@@ -208,8 +210,9 @@ static void *owner_thread(void *arg)
         bool by_version = (seed >> 33) % 2;
         struct query_view v;
         query_view(storm_query, &v);
-        struct park *p = park_new(watch, pair[0], storm_query, by_version ? 0 : QF_ENDED, by_version ? v.version : 0,
-                                  sys_mono_ns() + (int64_t)((seed >> 35) % 2000000), resume, o);
+        struct park *p =
+            park_new(watch, pair[0], storm_query, by_version ? 0 : QF_ENDED, by_version ? v.version : 0,
+                     sys_mono_ns() + (int64_t)((seed >> 35) % 2000000), resume, o);
         bool registered = park_register(p), committed = registered && park_commit(p);
         if (leave)
             close(pair[1]);
@@ -241,15 +244,18 @@ static void storm(void **state)
     atomic_store(&storm_over, true);
     for (int i = 0; i < 2; i++)
         pthread_join(others[i], NULL);
-    print_message("woken by query %u, deadline %u, client %u, stop %u; not parked %u\n", (unsigned)reasons[PARK_WAKE], (unsigned)reasons[PARK_DEADLINE],
+    print_message("woken by query %u, deadline %u, client %u, stop %u; not parked %u\n",
+                  (unsigned)reasons[PARK_WAKE], (unsigned)reasons[PARK_DEADLINE],
                   (unsigned)reasons[PARK_GONE], (unsigned)reasons[PARK_STOP], (unsigned)reasons[PARK_NONE]);
     query_unref(storm_query);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(wakes_by_query), cmocka_unit_test(not_when_it_would_wake), cmocka_unit_test(woken_while_parking),
-                                       cmocka_unit_test(wakes_at_deadline), cmocka_unit_test(notices_the_client_leave),
-                                       cmocka_unit_test(fire_all_reaches_everyone), cmocka_unit_test(sweep_shuts_down), cmocka_unit_test(storm)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wakes_by_query),           cmocka_unit_test(not_when_it_would_wake),
+        cmocka_unit_test(woken_while_parking),      cmocka_unit_test(wakes_at_deadline),
+        cmocka_unit_test(notices_the_client_leave), cmocka_unit_test(fire_all_reaches_everyone),
+        cmocka_unit_test(sweep_shuts_down),         cmocka_unit_test(storm)};
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -11,10 +11,14 @@
 #include "http/auth.h"
 #include "http/router.h"
 
-static const struct route a_routes[] = {{"GET", "/api/v1/x", "a.get", NULL, 1},           {"POST", "/api/v1/x", "a.post", NULL, 1},
-                                        {"GET", "/api/v1/x/{id}", "a.one", NULL, 1},      {"GET", "/api/v1/x/all", "a.all", NULL, 1},
-                                        {"GET", "/api/v1/x/{id}/y/{n}", "a.two", NULL, 1}, {"DELETE", "/api/v1/x/all/z", "a.z", NULL, 1},
-                                        {"HEAD", "/api/v1/head", "a.head", NULL, 1},       {NULL, NULL, NULL, NULL, 0}};
+static const struct route a_routes[] = {{"GET", "/api/v1/x", "a.get", NULL, 1},
+                                        {"POST", "/api/v1/x", "a.post", NULL, 1},
+                                        {"GET", "/api/v1/x/{id}", "a.one", NULL, 1},
+                                        {"GET", "/api/v1/x/all", "a.all", NULL, 1},
+                                        {"GET", "/api/v1/x/{id}/y/{n}", "a.two", NULL, 1},
+                                        {"DELETE", "/api/v1/x/all/z", "a.z", NULL, 1},
+                                        {"HEAD", "/api/v1/head", "a.head", NULL, 1},
+                                        {NULL, NULL, NULL, NULL, 0}};
 static const struct route b_routes[] = {{"GET", "/api/v2/q", "b.q", NULL, 1}, {NULL, NULL, NULL, NULL, 0}};
 static const struct dialect a = {.name = "a", .routes = a_routes}, b = {.name = "b", .routes = b_routes};
 static const struct dialect *const table[] = {&a, &b, NULL};
@@ -61,7 +65,8 @@ static void refusing(void **state)
     assert_ptr_equal(m.dialect, &a);
     assert_int_equal(router_match(r, "GET", "/api/v2/nothing/at/all", &m), ROUTE_NONE);
     assert_ptr_equal(m.dialect, &b);
-    static const char *const nobody[] = {"/", "/api", "/api/", "/api/v3", "//api/v1/x", "*", "", "/ap%69/v1/x"};
+    static const char *const nobody[] = {"/",          "/api", "/api/", "/api/v3",
+                                         "//api/v1/x", "*",    "",      "/ap%69/v1/x"};
     for (size_t i = 0; i < sizeof nobody / sizeof nobody[0]; i++) {
         assert_int_equal(router_match(r, "GET", nobody[i], &m), ROUTE_NONE);
         assert_null(m.dialect);
@@ -74,10 +79,12 @@ static void refusing(void **state)
 static void bad_tables(void **state)
 {
     (void)state;
-    static const struct route twice[] = {{"GET", "/a/{x}", "1", NULL, 1}, {"GET", "/a/{y}", "2", NULL, 1}, {NULL, NULL, NULL, NULL, 0}};
+    static const struct route twice[] = {
+        {"GET", "/a/{x}", "1", NULL, 1}, {"GET", "/a/{y}", "2", NULL, 1}, {NULL, NULL, NULL, NULL, 0}};
     static const struct route slash[] = {{"GET", "/a/", "1", NULL, 1}, {NULL, NULL, NULL, NULL, 0}};
     static const struct route part[] = {{"GET", "/a/b{x}", "1", NULL, 1}, {NULL, NULL, NULL, NULL, 0}};
-    static const struct route many[] = {{"GET", "/{a}/{b}/{c}/{d}/{e}", "1", NULL, 1}, {NULL, NULL, NULL, NULL, 0}};
+    static const struct route many[] = {{"GET", "/{a}/{b}/{c}/{d}/{e}", "1", NULL, 1},
+                                        {NULL, NULL, NULL, NULL, 0}};
     static const struct route *const all[] = {twice, slash, part, many};
     for (size_t i = 0; i < 4; i++) {
         struct dialect d = {.name = "d", .routes = all[i]};
@@ -87,7 +94,8 @@ static void bad_tables(void **state)
     }
 }
 
-static enum auth_verdict parse(enum credential kind, const char *authorization, const char *id, const char *secret, struct auth_parts *p)
+static enum auth_verdict parse(enum credential kind, const char *authorization, const char *id,
+                               const char *secret, struct auth_parts *p)
 {
     struct auth_headers h = {authorization, id, secret};
     return auth_parse(kind, &h, p);
@@ -144,6 +152,7 @@ static void credentials(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(matching), cmocka_unit_test(refusing), cmocka_unit_test(bad_tables), cmocka_unit_test(credentials)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(matching), cmocka_unit_test(refusing),
+                                       cmocka_unit_test(bad_tables), cmocka_unit_test(credentials)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,7 +67,13 @@ static void say(int fd, const char *text)
     assert_int_equal(send(fd, text, n, MSG_NOSIGNAL), (ssize_t)n);
 }
 
-struct answer { int status; char head[4096]; char *body; size_t len, cap; bool chunked, whole, closed; };
+struct answer {
+    int status;
+    char head[4096];
+    char *body;
+    size_t len, cap;
+    bool chunked, whole, closed;
+};
 
 static void room(struct answer *a, size_t n)
 {
@@ -190,7 +196,9 @@ static void plain_requests(void **state)
     body_is("GET /t/hello HTTP/1.1\r\n" H "\r\n", 200, "hello\n");
     body_is("GET /t/hello HTTP/1.0\r\n\r\n", 200, "hello\n");
     body_is("POST /t/echo HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nabcde", 200, "abcde");
-    body_is("POST /t/echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, "abcde");
+    body_is("POST /t/echo HTTP/1.1\r\n" H
+            "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+            200, "abcde");
     body_is("GET /t/a%2Fb/and/c?q=1%2B2+3 HTTP/1.1\r\n" H "\r\n", 200, "a/b|c|1+2 3");
     body_is("GET /t/defer HTTP/1.1\r\n" H "\r\n", 200, "worker\n");
     struct answer a;
@@ -226,11 +234,18 @@ static void order_of_refusals(void **state)
     assert_int_equal(a.status, 429);
     assert_non_null(field(&a, "Retry-After"));
     free(a.body);
-    assert_int_equal(status_of("POST /t/member HTTP/1.1\r\n" H "Authorization: Basic cjpz\r\nContent-Length: 1\r\n\r\nx"), 403);
-    assert_int_equal(status_of("POST /t/member HTTP/1.1\r\n" H "Authorization: Basic azpz\r\nContent-Length: 1\r\n\r\nx"), 200);
-    assert_int_equal(status_of("POST /t/echo HTTP/1.1\r\n" H "Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"), 415);
-    assert_int_equal(status_of("POST /t/member HTTP/1.1\r\n" H "Content-Length: 100001\r\n\r\n"), 413); /* before route's credential */
-    assert_int_equal(status_of("POST /nowhere HTTP/1.1\r\n" H "Content-Length: 1\r\nContent-Length: 1\r\n\r\nx"), 400);
+    assert_int_equal(
+        status_of("POST /t/member HTTP/1.1\r\n" H "Authorization: Basic cjpz\r\nContent-Length: 1\r\n\r\nx"),
+        403);
+    assert_int_equal(
+        status_of("POST /t/member HTTP/1.1\r\n" H "Authorization: Basic azpz\r\nContent-Length: 1\r\n\r\nx"),
+        200);
+    assert_int_equal(
+        status_of("POST /t/echo HTTP/1.1\r\n" H "Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"), 415);
+    assert_int_equal(status_of("POST /t/member HTTP/1.1\r\n" H "Content-Length: 100001\r\n\r\n"),
+                     413); /* before route's credential */
+    assert_int_equal(
+        status_of("POST /nowhere HTTP/1.1\r\n" H "Content-Length: 1\r\nContent-Length: 1\r\n\r\nx"), 400);
 }
 
 static void connections_live_on(void **state)
@@ -239,7 +254,8 @@ static void connections_live_on(void **state)
     struct answer a;
     int fd = dial();
     for (int i = 0; i < 3; i++) {
-        say(fd, "POST /t/member HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nabcd"); /* refused with a body: read and thrown away */
+        say(fd, "POST /t/member HTTP/1.1\r\n" H
+                "Content-Length: 4\r\n\r\nabcd"); /* refused with a body: read and thrown away */
         listen_to(fd, false, &a);
         assert_int_equal(a.status, 401);
         free(a.body);
@@ -261,11 +277,14 @@ static void connections_live_on(void **state)
 static void framing_closes(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"POST /t/echo HTTP/1.1\r\n" H "Content-Length: 1\r\nContent-Length: 2\r\n\r\nx",
-                                      "POST /t/echo HTTP/1.1\r\n" H "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                                      "POST /t/echo HTTP/1.1\r\n" H "Content-Length : 3\r\n\r\nabc", "GET /t/hello HTTP/1.1\r\n" H "X: a\rb\r\n\r\n",
-                                      "GET /t/hello HTTP/1.1\r\n" H "X: a\nY: b\r\n\r\n", "GET /t/hello HTTP/1.1\r\n" H "X: a\r\n folded\r\n\r\n",
-                                      "GET /t/hello HTTP/1.1\n" H "\r\n"};
+    static const char *const bad[] = {
+        "POST /t/echo HTTP/1.1\r\n" H "Content-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        "POST /t/echo HTTP/1.1\r\n" H "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /t/echo HTTP/1.1\r\n" H "Content-Length : 3\r\n\r\nabc",
+        "GET /t/hello HTTP/1.1\r\n" H "X: a\rb\r\n\r\n",
+        "GET /t/hello HTTP/1.1\r\n" H "X: a\nY: b\r\n\r\n",
+        "GET /t/hello HTTP/1.1\r\n" H "X: a\r\n folded\r\n\r\n",
+        "GET /t/hello HTTP/1.1\n" H "\r\n"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct answer a;
         int fd = dial();
@@ -351,7 +370,8 @@ static void parking(void **state)
     int fds[40];
     for (int i = 0; i < 40; i++) {
         fds[i] = dial();
-        say(fds[i], i % 2 ? "GET /t/park HTTP/1.1\r\n" H "\r\n" : "GET /t/defer-park?ms=1000000 HTTP/1.1\r\n" H "\r\n");
+        say(fds[i], i % 2 ? "GET /t/park HTTP/1.1\r\n" H "\r\n"
+                          : "GET /t/defer-park?ms=1000000 HTTP/1.1\r\n" H "\r\n");
     }
     struct metric *parked = metrics_get(METRIC_GAUGE, "quern_http_parked", "", "");
     for (int i = 0; i < 5000 && metric_value(parked) < 40; i++)
@@ -433,7 +453,8 @@ static void damaged_streams_are_cut(void **state)
     free(a.body);
     stub_set_rows(stub_segment(1, 10, 100));
     stub_damage(900);
-    assert_int_equal(status_of("GET /t/rows HTTP/1.1\r\n" H "\r\n"), 500); /* nothing was sent yet: a proper error */
+    assert_int_equal(status_of("GET /t/rows HTTP/1.1\r\n" H "\r\n"),
+                     500); /* nothing was sent yet: a proper error */
 }
 
 #define D "GET /quern/v1/query/done/download?format="
@@ -497,7 +518,9 @@ static void downloads(void **state)
     assert_int_equal(status_of("GET /quern/v1/query/other/download" K "\r\n"), 404);
     assert_int_equal(status_of("GET /quern/v1/query/shared/download" K "\r\n"), 409);
     assert_int_equal(status_of("GET /quern/v1/query/done/download HTTP/1.1\r\n" H "\r\n"), 401);
-    assert_int_equal(status_of("GET /quern/v1/query/done/download HTTP/1.1\r\n" H "Credential-ID: k\r\nCredential-Secret: s\r\n\r\n"), 200);
+    assert_int_equal(status_of("GET /quern/v1/query/done/download HTTP/1.1\r\n" H
+                               "Credential-ID: k\r\nCredential-Secret: s\r\n\r\n"),
+                     200);
 }
 
 static void health(void **state)
@@ -524,8 +547,10 @@ static _Atomic int answers;
 static void *client(void *arg)
 {
     unsigned n = (unsigned)(uintptr_t)arg;
-    static const char *const requests[] = {"GET /t/hello HTTP/1.1\r\n" H "\r\n", "GET /t/defer HTTP/1.1\r\n" H "\r\n", "GET /t/park?ms=3 HTTP/1.1\r\n" H "\r\n",
-                                           "GET /t/defer-park?ms=2 HTTP/1.1\r\n" H "\r\n", "GET /t/rows HTTP/1.1\r\n" H "\r\n", "GET /t/park HTTP/1.1\r\n" H "\r\n"};
+    static const char *const requests[] = {
+        "GET /t/hello HTTP/1.1\r\n" H "\r\n",     "GET /t/defer HTTP/1.1\r\n" H "\r\n",
+        "GET /t/park?ms=3 HTTP/1.1\r\n" H "\r\n", "GET /t/defer-park?ms=2 HTTP/1.1\r\n" H "\r\n",
+        "GET /t/rows HTTP/1.1\r\n" H "\r\n",      "GET /t/park HTTP/1.1\r\n" H "\r\n"};
     while (!atomic_load(&over)) {
         struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
         sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -582,9 +607,17 @@ static void storm_and_stop(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(plain_requests), cmocka_unit_test(order_of_refusals), cmocka_unit_test(connections_live_on),
-                                       cmocka_unit_test(framing_closes), cmocka_unit_test(large_bodies), cmocka_unit_test(slow_headers),
-                                       cmocka_unit_test(parking), cmocka_unit_test(streams), cmocka_unit_test(damaged_streams_are_cut),
-                                       cmocka_unit_test(downloads), cmocka_unit_test(health), cmocka_unit_test(storm_and_stop)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(plain_requests),
+                                       cmocka_unit_test(order_of_refusals),
+                                       cmocka_unit_test(connections_live_on),
+                                       cmocka_unit_test(framing_closes),
+                                       cmocka_unit_test(large_bodies),
+                                       cmocka_unit_test(slow_headers),
+                                       cmocka_unit_test(parking),
+                                       cmocka_unit_test(streams),
+                                       cmocka_unit_test(damaged_streams_are_cut),
+                                       cmocka_unit_test(downloads),
+                                       cmocka_unit_test(health),
+                                       cmocka_unit_test(storm_and_stop)};
     return cmocka_run_group_tests(tests, begin, end);
 }

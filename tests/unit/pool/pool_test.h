@@ -34,19 +34,27 @@ struct fixture {
     int fds, children;
 };
 
-static inline int64_t in_ms(int64_t ms) { return sys_mono_ns() + ms * MS; }
+static inline int64_t in_ms(int64_t ms)
+{
+    return sys_mono_ns() + ms * MS;
+}
 
 static inline int count_dir(const char *path)
 {
     DIR *d = opendir(path);
-    if (!d) return -1;
+    if (!d)
+        return -1;
     int n = 0;
-    while (readdir(d)) n++;
+    while (readdir(d))
+        n++;
     closedir(d);
     return n - 2;
 }
 
-static inline int count_fds(void) { return count_dir("/proc/self/fd") - 1; }
+static inline int count_fds(void)
+{
+    return count_dir("/proc/self/fd") - 1;
+}
 
 /* Children of this process, zombies too. */
 static inline int count_children(void)
@@ -55,18 +63,22 @@ static inline int count_children(void)
     const struct dirent *de;
     int n = 0;
     while (d && (de = readdir(d))) {
-        if (de->d_name[0] < '0' || de->d_name[0] > '9') continue;
+        if (de->d_name[0] < '0' || de->d_name[0] > '9')
+            continue;
         char path[300], line[512];
         (void)snprintf(path, sizeof path, "/proc/%s/stat", de->d_name);
         FILE *f = fopen(path, "re");
-        if (!f) continue;
+        if (!f)
+            continue;
         if (fgets(line, sizeof line, f)) {
             const char *after = strrchr(line, ')');
-            if (after && strtol(after + 4, NULL, 10) == getpid()) n++;
+            if (after && strtol(after + 4, NULL, 10) == getpid())
+                n++;
         }
         fclose(f);
     }
-    if (d) closedir(d);
+    if (d)
+        closedir(d);
     return n;
 }
 
@@ -74,7 +86,8 @@ static inline const char *fake_path(void)
 {
     static char path[512];
     const char *given = getenv("QUERN_FAKE_ENGINE"), *build = getenv("QUERN_BUILD");
-    if (given) return given;
+    if (given)
+        return given;
     (void)snprintf(path, sizeof path, "%s/tests/unit/pool/fake-engine", build ? build : ".");
     return path;
 }
@@ -87,8 +100,16 @@ static inline struct engine_key key_of(int64_t workspace, uint64_t epoch, const 
 static inline struct wire_job job_of(const char *sql)
 {
     static uint64_t serial = 100;
-    return (struct wire_job){.job = __atomic_add_fetch(&serial, 1, __ATOMIC_RELAXED), .sql = sql, .sql_len = (uint32_t)strlen(sql), .default_catalog = "", .default_schema = "",
-                             .row_limit = -1, .max_rows = 25000000, .max_bytes = 1LL << 40, .inline_max = 16384, .timezone = ""};
+    return (struct wire_job){.job = __atomic_add_fetch(&serial, 1, __ATOMIC_RELAXED),
+                             .sql = sql,
+                             .sql_len = (uint32_t)strlen(sql),
+                             .default_catalog = "",
+                             .default_schema = "",
+                             .row_limit = -1,
+                             .max_rows = 25000000,
+                             .max_bytes = 1LL << 40,
+                             .inline_max = 16384,
+                             .timezone = ""};
 }
 
 static inline int pool_up_at(struct fixture *f, const char *engine)
@@ -97,7 +118,8 @@ static inline int pool_up_at(struct fixture *f, const char *engine)
     err_clear(&e);
     struct pool_options o = {.data_dir = f->dir, .engine_path = engine};
     int rc = pool_open(&o, &f->pool, &e);
-    if (rc) print_error("pool_open: %s\n", e.text);
+    if (rc)
+        print_error("pool_open: %s\n", e.text);
     return rc;
 }
 
@@ -127,7 +149,8 @@ static inline int pool_down(void **state)
     (void)snprintf(run, sizeof run, "%s/run", f->dir);
     int folders = count_dir(run);
     if (fds != f->fds || children != f->children || folders != 0)
-        print_error("left over: descriptors %d -> %d, children %d -> %d, folders %d\n", f->fds, fds, f->children, children, folders);
+        print_error("left over: descriptors %d -> %d, children %d -> %d, folders %d\n", f->fds, fds,
+                    f->children, children, folders);
     int bad = fds != f->fds || children != f->children || folders != 0;
     rmdir(run);
     rmdir(f->dir);
@@ -141,7 +164,8 @@ static inline struct engine *acquire(struct fixture *f, const struct engine_key 
     struct err e;
     err_clear(&e);
     int rc = pool_acquire(f->pool, k, &x, &e);
-    if (rc) print_error("pool_acquire: %s\n", e.text);
+    if (rc)
+        print_error("pool_acquire: %s\n", e.text);
     assert_int_equal(rc, 0);
     return x;
 }
@@ -152,7 +176,8 @@ static inline void start(struct engine *x, const char *sql)
     err_clear(&e);
     struct wire_job j = job_of(sql);
     int rc = engine_start(x, &j, &e);
-    if (rc) print_error("engine_start: %s\n", e.text);
+    if (rc)
+        print_error("engine_start: %s\n", e.text);
     assert_int_equal(rc, 0);
 }
 
@@ -160,7 +185,8 @@ static inline void start(struct engine *x, const char *sql)
 static inline bool comes_to(int (*fn)(struct fixture *), struct fixture *f, int want)
 {
     for (int i = 0; i < 500; i++) {
-        if (fn(f) == want) return true;
+        if (fn(f) == want)
+            return true;
         sys_sleep_ms(10);
     }
     return false;

@@ -40,35 +40,47 @@ static struct outcome run_on(struct engine *x, const char *sql, int cancel_after
     start(x, sql);
     for (bool over = false; !over;) {
         int rc = engine_next(x, in_ms(20), ev, &e);
-        if (rc) print_error("engine_next: %s\n", e.text);
+        if (rc)
+            print_error("engine_next: %s\n", e.text);
         assert_int_equal(rc, 0);
         if (sys_mono_ns() >= cancel_at) {
             engine_cancel(x, kill_now);
             cancel_at = INT64_MAX;
         }
         switch (ev->type) {
-        case ENGINE_PLANNED: schema = ev->planned.schema; break;
+        case ENGINE_PLANNED:
+            schema = ev->planned.schema;
+            break;
         case ENGINE_BATCH:
             o.batches++;
             o.rows += ev->batch.rows;
-            if (!batch_ok(schema, &ev->batch, &e)) engine_liar(x, e.text);
+            if (!batch_ok(schema, &ev->batch, &e))
+                engine_liar(x, e.text);
             break;
-        case ENGINE_BEAT: o.beats++; break;
+        case ENGINE_BEAT:
+            o.beats++;
+            break;
         case ENGINE_DONE:
             assert_true(ev->done.rows >= o.rows);
             o.rows = ev->done.rows;
             o.update_count = ev->done.update_count;
             if (ev->done.index_len) {
-                struct engine_batch b = {ev->done.index, ev->done.index_len, ev->done.body, ev->done.body_len, 3};
+                struct engine_batch b = {ev->done.index, ev->done.index_len, ev->done.body, ev->done.body_len,
+                                         3};
                 assert_true(batch_ok(schema, &b, &e));
             }
             over = true;
             break;
-        case ENGINE_FAILED: case ENGINE_CRASHED: case ENGINE_HUNG: case ENGINE_LIED: case ENGINE_KILLED:
+        case ENGINE_FAILED:
+        case ENGINE_CRASHED:
+        case ENGINE_HUNG:
+        case ENGINE_LIED:
+        case ENGINE_KILLED:
             (void)snprintf(o.text, sizeof o.text, "%s", ev->failed.error.text);
             over = true;
             break;
-        case ENGINE_TICK: break;
+        case ENGINE_TICK:
+            break;
         }
     }
     o.end = ev->type;
@@ -89,10 +101,13 @@ static struct outcome run(struct fixture *f, const char *sql)
 static void expect(struct fixture *f, const char *sql, enum engine_event_type end, const char *text)
 {
     struct outcome o = run(f, sql);
-    if (getenv("QUERN_TEST_TIMES")) print_message("%s: %lld us, \"%s\"\n", sql, (long long)o.ns / 1000, o.text);
-    if (o.end != end || (text && !strstr(o.text, text))) print_error("%s: end %d, \"%s\"\n", sql, (int)o.end, o.text);
+    if (getenv("QUERN_TEST_TIMES"))
+        print_message("%s: %lld us, \"%s\"\n", sql, (long long)o.ns / 1000, o.text);
+    if (o.end != end || (text && !strstr(o.text, text)))
+        print_error("%s: end %d, \"%s\"\n", sql, (int)o.end, o.text);
     assert_int_equal(o.end, end);
-    if (text) assert_non_null(strstr(o.text, text));
+    if (text)
+        assert_non_null(strstr(o.text, text));
     struct outcome next = run(f, "small");
     assert_int_equal(next.end, ENGINE_DONE);
     assert_int_equal(next.rows, 3);
@@ -159,17 +174,44 @@ static void test_plan_only(void **state)
 
 static void test_lies(void **state)
 {
-    static const struct { const char *sql, *text; } lies[] = {
-        {"lie plan", "planned twice"}, {"lie no plan", "before the plan"}, {"lie batch no plan", "before the plan"},
-        {"lie no columns", "without columns"}, {"lie total", "add up"}, {"lie inline rows", "add up"}, {"lie inline size", "too large"},
-        {"lie max rows", "more rows"}, {"lie type", "no frame"}, {"lie our type", "no frame"}, {"lie reserved", "no frame"}, {"lie long", "no frame"},
-        {"lie payload", "decode"}, {"lie ready", "out of turn"}, {"lie job", "another job"}, {"lie slot", NULL}, {"lie slot twice", NULL},
-        {"lie index long", NULL}, {"lie index short", NULL}, {"lie body long", NULL}, {"lie body past end", NULL},
-        {"lie mapping", "mapped for writing"}, {"lie sealed", "cannot be sealed"},
-        {"flaw counts", NULL}, {"flaw magic", NULL}, {"flaw null-count", NULL}, {"flaw node-rows", NULL}, {"flaw buffer-beyond", NULL},
-        {"flaw offsets", NULL}, {"flaw offset-beyond", NULL}, {"flaw utf8", NULL}, {"flaw frame-rows", NULL},
+    static const struct {
+        const char *sql, *text;
+    } lies[] = {
+        {"lie plan", "planned twice"},
+        {"lie no plan", "before the plan"},
+        {"lie batch no plan", "before the plan"},
+        {"lie no columns", "without columns"},
+        {"lie total", "add up"},
+        {"lie inline rows", "add up"},
+        {"lie inline size", "too large"},
+        {"lie max rows", "more rows"},
+        {"lie type", "no frame"},
+        {"lie our type", "no frame"},
+        {"lie reserved", "no frame"},
+        {"lie long", "no frame"},
+        {"lie payload", "decode"},
+        {"lie ready", "out of turn"},
+        {"lie job", "another job"},
+        {"lie slot", NULL},
+        {"lie slot twice", NULL},
+        {"lie index long", NULL},
+        {"lie index short", NULL},
+        {"lie body long", NULL},
+        {"lie body past end", NULL},
+        {"lie mapping", "mapped for writing"},
+        {"lie sealed", "cannot be sealed"},
+        {"flaw counts", NULL},
+        {"flaw magic", NULL},
+        {"flaw null-count", NULL},
+        {"flaw node-rows", NULL},
+        {"flaw buffer-beyond", NULL},
+        {"flaw offsets", NULL},
+        {"flaw offset-beyond", NULL},
+        {"flaw utf8", NULL},
+        {"flaw frame-rows", NULL},
     };
-    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) expect(*state, lies[i].sql, ENGINE_LIED, lies[i].text);
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++)
+        expect(*state, lies[i].sql, ENGINE_LIED, lies[i].text);
 }
 
 /* More rows than the statement was allowed, though the child's own sums are right. */
@@ -182,11 +224,15 @@ static void test_limits(void **state)
     for (int i = 0; i < 3; i++) {
         struct engine *x = acquire(f, &k);
         struct wire_job j = job_of(i < 2 ? "three" : "small");
-        if (i == 0) j.row_limit = 2999;
-        else if (i == 1) j.max_rows = 1500;
-        else j.row_limit = 0;
+        if (i == 0)
+            j.row_limit = 2999;
+        else if (i == 1)
+            j.max_rows = 1500;
+        else
+            j.row_limit = 0;
         assert_int_equal(engine_start(x, &j, &e), 0);
-        do assert_int_equal(engine_next(x, in_ms(2000), ev, &e), 0);
+        do
+            assert_int_equal(engine_next(x, in_ms(2000), ev, &e), 0);
         while (ev->type == ENGINE_PLANNED || ev->type == ENGINE_BATCH || ev->type == ENGINE_BEAT);
         assert_int_equal(ev->type, ENGINE_LIED);
         assert_non_null(strstr(ev->failed.error.text, "more rows"));
@@ -303,14 +349,19 @@ static void test_cancel_owner_away(void **state)
     engine_cancel(x, false);
     sys_sleep_ms(700);
     assert_true(kill(engine_pid(x), 0) < 0 && errno == ESRCH);
-    do assert_int_equal(engine_next(x, in_ms(2000), ev, &e), 0);
+    do
+        assert_int_equal(engine_next(x, in_ms(2000), ev, &e), 0);
     while (ev->type == ENGINE_BEAT || ev->type == ENGINE_PLANNED);
     assert_int_equal(ev->type, ENGINE_KILLED);
     free(ev);
     engine_release(x);
 }
 
-struct cancel_arg { struct engine *x; unsigned us; bool kill_now; };
+struct cancel_arg {
+    struct engine *x;
+    unsigned us;
+    bool kill_now;
+};
 
 static void *cancel_thread(void *arg)
 {
@@ -340,7 +391,8 @@ static void test_cancel_race(void **state)
         assert_true(rc == 0 || rc == ERR_CANCELED || rc == ERR_ENGINE);
         while (rc == 0) {
             assert_int_equal(engine_next(x, in_ms(5000), ev, &e), 0);
-            if (ev->type != ENGINE_BATCH && ev->type != ENGINE_PLANNED && ev->type != ENGINE_BEAT) break;
+            if (ev->type != ENGINE_BATCH && ev->type != ENGINE_PLANNED && ev->type != ENGINE_BEAT)
+                break;
         }
         if (rc == 0) {
             ends[ev->type]++;
@@ -351,7 +403,8 @@ static void test_cancel_race(void **state)
         engine_release(x);
         assert_int_equal(run(f, "small").end, ENGINE_DONE);
     }
-    print_message("done %d, killed %d, not started %d\n", ends[ENGINE_DONE], ends[ENGINE_KILLED], 60 - ends[ENGINE_DONE] - ends[ENGINE_KILLED]);
+    print_message("done %d, killed %d, not started %d\n", ends[ENGINE_DONE], ends[ENGINE_KILLED],
+                  60 - ends[ENGINE_DONE] - ends[ENGINE_KILLED]);
 }
 
 /* Nothing of the daemon reaches the child. */
@@ -362,7 +415,8 @@ static void test_given(void **state)
     expect(*state, "given", ENGINE_FAILED, NULL);
     struct outcome o = run(*state, "given");
     close(keep);
-    if (!strstr(o.text, "env 0 fds 0 1 2 3")) print_error("%s\n", o.text);
+    if (!strstr(o.text, "env 0 fds 0 1 2 3"))
+        print_error("%s\n", o.text);
     assert_string_equal(o.text, "env 0 fds 0 1 2 3");
 }
 
@@ -389,7 +443,8 @@ static void test_own_faults(void **state)
     x = acquire(f, &k);
     start(x, "big");
     struct engine_event *ev = calloc(1, sizeof *ev);
-    do assert_int_equal(engine_next(x, in_ms(5000), ev, &e), 0);
+    do
+        assert_int_equal(engine_next(x, in_ms(5000), ev, &e), 0);
     while (ev->type != ENGINE_BATCH);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     rc = engine_next(x, in_ms(5000), ev, &e);
@@ -403,8 +458,10 @@ static void test_own_faults(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     rc = pool_acquire(f->pool, &other, &x, &e);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-    if (rc == 0) engine_release(x); /* from the spare, which was there already */
-    else assert_int_equal(rc, ERR_BUSY);
+    if (rc == 0)
+        engine_release(x); /* from the spare, which was there already */
+    else
+        assert_int_equal(rc, ERR_BUSY);
     assert_int_equal(run(f, "three").end, ENGINE_DONE);
 }
 
@@ -412,8 +469,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, pool_up, pool_down)
     const struct CMUnitTest tests[] = {
-        T(test_good), T(test_big), T(test_plan_only), T(test_lies), T(test_limits), T(test_refused), T(test_crashes), T(test_killed_from_outside), T(test_silence),
-        T(test_deaf), T(test_cancel), T(test_cancel_owner_away), T(test_cancel_race), T(test_given), T(test_own_faults),
+        T(test_good),        T(test_big),     T(test_plan_only),  T(test_lies),
+        T(test_limits),      T(test_refused), T(test_crashes),    T(test_killed_from_outside),
+        T(test_silence),     T(test_deaf),    T(test_cancel),     T(test_cancel_owner_away),
+        T(test_cancel_race), T(test_given),   T(test_own_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,8 +10,10 @@ static void quick(struct engine *x, const char *sql)
     struct engine_event *ev = calloc(1, sizeof *ev);
     struct err e;
     start(x, sql);
-    do assert_int_equal(engine_next(x, in_ms(5000), ev, &e), 0);
-    while (ev->type != ENGINE_DONE && ev->type != ENGINE_FAILED && ev->type != ENGINE_CRASHED && ev->type != ENGINE_LIED);
+    do
+        assert_int_equal(engine_next(x, in_ms(5000), ev, &e), 0);
+    while (ev->type != ENGINE_DONE && ev->type != ENGINE_FAILED && ev->type != ENGINE_CRASHED &&
+           ev->type != ENGINE_LIED);
     assert_int_equal(ev->type, ENGINE_DONE);
     free(ev);
 }
@@ -25,8 +27,14 @@ static pid_t use(struct fixture *f, const struct engine_key *k)
     return pid;
 }
 
-static int idle_count(struct fixture *f) { return pool_idle(f->pool); }
-static bool lives(pid_t pid) { return kill(pid, 0) == 0; }
+static int idle_count(struct fixture *f)
+{
+    return pool_idle(f->pool);
+}
+static bool lives(pid_t pid)
+{
+    return kill(pid, 0) == 0;
+}
 
 static void test_warm(void **state)
 {
@@ -55,7 +63,8 @@ static void test_lru_and_tick(void **state)
     config.engine_idle_max = 2;
     struct engine_key k[3] = {key_of(1, 1, ""), key_of(2, 1, ""), key_of(3, 1, "")};
     pid_t pids[3];
-    for (int i = 0; i < 3; i++) pids[i] = use(f, &k[i]);
+    for (int i = 0; i < 3; i++)
+        pids[i] = use(f, &k[i]);
     assert_int_equal(pool_idle(f->pool), 2);
     assert_int_equal(use(f, &k[1]), pids[1]);
     assert_int_equal(use(f, &k[2]), pids[2]);
@@ -131,7 +140,8 @@ static void test_writer(void **state)
 static void test_retire(void **state)
 {
     struct fixture *f = *state;
-    struct engine_key with = key_of(1, 1, "/w1/catalog"), without = key_of(1, 1, ""), other = key_of(2, 1, "/w2/catalog");
+    struct engine_key with = key_of(1, 1, "/w1/catalog"), without = key_of(1, 1, ""),
+                      other = key_of(2, 1, "/w2/catalog");
     struct err e;
     pid_t idle = use(f, &with), foreign = use(f, &other);
     struct engine *running = acquire(f, &with);
@@ -153,7 +163,10 @@ static void test_retire(void **state)
     assert_int_equal(pool_retire(f->pool, 1, 2, in_ms(3000), &e), 0);
 }
 
-struct retire_arg { struct fixture *f; int rc; };
+struct retire_arg {
+    struct fixture *f;
+    int rc;
+};
 
 static void *retire_thread(void *arg)
 {
@@ -184,7 +197,8 @@ static void test_prewarm(void **state)
 {
     struct fixture *f = *state;
     struct engine_key k = key_of(1, 1, "");
-    for (int i = 0; i < 30; i++) pool_prewarm(f->pool, &k);
+    for (int i = 0; i < 30; i++)
+        pool_prewarm(f->pool, &k);
     assert_true(comes_to(idle_count, f, 1));
     pool_prewarm(f->pool, &k);
     sys_sleep_ms(100);
@@ -233,7 +247,8 @@ static void test_no_program(void **state)
     struct engine_key k = key_of(1, 1, "/w1/catalog");
     struct engine *x = NULL;
     struct err e;
-    for (int i = 0; i < 20; i++) assert_int_equal(pool_acquire(f->pool, &k, &x, &e), ERR_ENGINE);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(pool_acquire(f->pool, &k, &x, &e), ERR_ENGINE);
     assert_null(strstr(e.text, "/nonexistent"));
     assert_int_equal(pool_retire(f->pool, 1, 1, in_ms(2000), &e), 0);
     pool_close(f->pool);
@@ -255,9 +270,10 @@ static void test_spare(void **state)
     use(f, &n);
     int64_t spare = sys_mono_ns() - t0;
     t0 = sys_mono_ns();
-    for (int i = 0; i < 50; i++) use(f, &n);
-    print_message("acquire, small job, release: cold %lld us, from the spare %lld us, warm %lld us\n", (long long)cold / 1000, (long long)spare / 1000,
-                  (long long)(sys_mono_ns() - t0) / 50000);
+    for (int i = 0; i < 50; i++)
+        use(f, &n);
+    print_message("acquire, small job, release: cold %lld us, from the spare %lld us, warm %lld us\n",
+                  (long long)cold / 1000, (long long)spare / 1000, (long long)(sys_mono_ns() - t0) / 50000);
 }
 
 static void test_selftest(void **state)
@@ -302,7 +318,8 @@ static void test_left_over(void **state)
     assert_int_equal(chdir("e1"), 0);
     assert_int_equal(symlink("../../outside", "link"), 0);
     for (int i = 0; i < 2000; i++) {
-        if (i % 100 == 0) fclose(fopen("file", "w"));
+        if (i % 100 == 0)
+            fclose(fopen("file", "w"));
         assert_int_equal(mkdir("directory-with-a-name", 0700), 0);
         assert_int_equal(chdir("directory-with-a-name"), 0);
     }
@@ -314,7 +331,10 @@ static void test_left_over(void **state)
     rmdir(at);
 }
 
-struct worker { struct fixture *f; int n, ok, retired; };
+struct worker {
+    struct fixture *f;
+    int n, ok, retired;
+};
 
 static void *work(void *arg)
 {
@@ -328,22 +348,29 @@ static void *work(void *arg)
         struct engine *x = NULL;
         struct err e;
         struct wire_job j = job_of(sql);
-        if (pool_acquire(w->f->pool, &k, &x, &e)) continue;
+        if (pool_acquire(w->f->pool, &k, &x, &e))
+            continue;
         int rc = engine_start(x, &j, &e);
-        if (rc == 0 && !strcmp(sql, "obey cancel")) engine_cancel(x, false);
+        if (rc == 0 && !strcmp(sql, "obey cancel"))
+            engine_cancel(x, false);
         while (rc == 0) {
             rc = engine_next(x, in_ms(5000), ev, &e);
-            if (rc == 0 && ev->type != ENGINE_BATCH && ev->type != ENGINE_PLANNED && ev->type != ENGINE_BEAT) break;
+            if (rc == 0 && ev->type != ENGINE_BATCH && ev->type != ENGINE_PLANNED && ev->type != ENGINE_BEAT)
+                break;
         }
-        enum engine_event_type want = !strcmp(sql, "exit 7")      ? ENGINE_CRASHED
-                                      : !strcmp(sql, "lie total") ? ENGINE_LIED
+        enum engine_event_type want = !strcmp(sql, "exit 7")                                  ? ENGINE_CRASHED
+                                      : !strcmp(sql, "lie total")                             ? ENGINE_LIED
                                       : !strcmp(sql, "failed") || !strcmp(sql, "obey cancel") ? ENGINE_FAILED
                                                                                               : ENGINE_DONE;
-        if (rc == 0 && ev->type == want) w->ok++;
+        if (rc == 0 && ev->type == want)
+            w->ok++;
         engine_release(x);
-        if (i % 7 == 0) pool_prewarm(w->f->pool, &k);
-        if (i % 9 == 0 && pool_retire(w->f->pool, k.workspace, k.epoch, in_ms(1), &e) == 0) retired++;
-        if (i % 5 == 0) pool_tick(w->f->pool);
+        if (i % 7 == 0)
+            pool_prewarm(w->f->pool, &k);
+        if (i % 9 == 0 && pool_retire(w->f->pool, k.workspace, k.epoch, in_ms(1), &e) == 0)
+            retired++;
+        if (i % 5 == 0)
+            pool_tick(w->f->pool);
     }
     free(ev);
     w->retired = retired;
@@ -373,7 +400,8 @@ static void *late_release(void *arg)
     struct engine_event *ev = calloc(1, sizeof *ev);
     struct err e;
     do
-        if (engine_next(x, in_ms(5000), ev, &e)) break;
+        if (engine_next(x, in_ms(5000), ev, &e))
+            break;
     while (ev->type == ENGINE_BEAT || ev->type == ENGINE_PLANNED);
     int end = (int)ev->type;
     free(ev);
@@ -402,7 +430,8 @@ static void test_metrics(void **state)
 {
     struct fixture *f = *state;
     struct metric *spawned = metrics_get(METRIC_COUNTER, "quern_engine_spawned_total", "", "");
-    struct metric *crashed = metrics_get(METRIC_COUNTER, "quern_engine_ended_total", "reason=\"crashed\"", "");
+    struct metric *crashed =
+        metrics_get(METRIC_COUNTER, "quern_engine_ended_total", "reason=\"crashed\"", "");
     struct metric *idle = metrics_get(METRIC_GAUGE, "quern_engine_idle", "", "");
     config.engine_idle_max = 0; /* no spare */
     int64_t s = metric_value(spawned), c = metric_value(crashed);
@@ -411,24 +440,30 @@ static void test_metrics(void **state)
     struct engine_event *ev = calloc(1, sizeof *ev);
     struct err e;
     start(x, "exit 7");
-    do assert_int_equal(engine_next(x, in_ms(5000), ev, &e), 0);
+    do
+        assert_int_equal(engine_next(x, in_ms(5000), ev, &e), 0);
     while (ev->type == ENGINE_PLANNED);
     free(ev);
     engine_release(x);
-    for (int i = 0; i < 200 && metric_value(crashed) == c; i++) sys_sleep_ms(10);
+    for (int i = 0; i < 200 && metric_value(crashed) == c; i++)
+        sys_sleep_ms(10);
     assert_int_equal(metric_value(spawned) - s, 1);
     assert_int_equal(metric_value(crashed) - c, 1);
     assert_int_equal(metric_value(idle), 0);
 }
 
-struct handed { struct fixture *f; struct engine *x; };
+struct handed {
+    struct fixture *f;
+    struct engine *x;
+};
 
 static void *acquire_thread(void *arg)
 {
     struct handed *h = arg;
     struct engine_key k = key_of(1, 1, "");
     struct err e;
-    if (pool_acquire(h->f->pool, &k, &h->x, &e)) h->x = NULL;
+    if (pool_acquire(h->f->pool, &k, &h->x, &e))
+        h->x = NULL;
     return NULL;
 }
 
@@ -456,22 +491,32 @@ static void test_daemon_killed(void **state)
     assert_true(daemon_pid >= 0);
     if (daemon_pid == 0) {
         void *s = NULL;
-        if (pool_up(&s)) _exit(1);
+        if (pool_up(&s))
+            _exit(1);
         struct fixture *f = s;
         struct engine_key k = key_of(1, 1, "");
-        struct { pid_t pid[2]; char dir[128]; } m;
+        struct {
+            pid_t pid[2];
+            char dir[128];
+        } m;
         struct err e;
         for (int i = 0; i < 2; i++) {
             struct engine *x;
-            if (pool_acquire(f->pool, &k, &x, &e)) _exit(2);
+            if (pool_acquire(f->pool, &k, &x, &e))
+                _exit(2);
             m.pid[i] = engine_pid(x);
         }
         kill(m.pid[1], SIGSTOP);
         memcpy(m.dir, f->dir, sizeof m.dir);
-        if (write(fds[1], &m, sizeof m) != (ssize_t)sizeof m) _exit(3);
-        for (;;) pause();
+        if (write(fds[1], &m, sizeof m) != (ssize_t)sizeof m)
+            _exit(3);
+        for (;;)
+            pause();
     }
-    struct { pid_t pid[2]; char dir[128]; } m;
+    struct {
+        pid_t pid[2];
+        char dir[128];
+    } m;
     assert_int_equal(read(fds[0], &m, sizeof m), sizeof m);
     close(fds[0]);
     close(fds[1]);
@@ -485,8 +530,10 @@ static void test_daemon_killed(void **state)
             (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)m.pid[i]);
             FILE *stat = fopen(path, "re");
             dead = !stat || !fgets(line, sizeof line, stat) || strstr(line, ") Z") || strstr(line, ") X");
-            if (stat) fclose(stat);
-            if (!dead) sys_sleep_ms(10);
+            if (stat)
+                fclose(stat);
+            if (!dead)
+                sys_sleep_ms(10);
         }
         assert_true(dead);
     }
@@ -506,9 +553,25 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, pool_up, pool_down)
     const struct CMUnitTest tests[] = {
-        T(test_warm), T(test_lru_and_tick), T(test_epoch), T(test_not_kept), T(test_writer), T(test_retire), T(test_retire_waits), T(test_prewarm),
-        T(test_bad_starts), T(test_slow_start_alone), T(test_no_program), T(test_spare), T(test_selftest), T(test_left_over), T(test_threads),
-        T(test_close_busy), T(test_metrics), T(test_acquirer_ends), cmocka_unit_test(test_daemon_killed),
+        T(test_warm),
+        T(test_lru_and_tick),
+        T(test_epoch),
+        T(test_not_kept),
+        T(test_writer),
+        T(test_retire),
+        T(test_retire_waits),
+        T(test_prewarm),
+        T(test_bad_starts),
+        T(test_slow_start_alone),
+        T(test_no_program),
+        T(test_spare),
+        T(test_selftest),
+        T(test_left_over),
+        T(test_threads),
+        T(test_close_busy),
+        T(test_metrics),
+        T(test_acquirer_ends),
+        cmocka_unit_test(test_daemon_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,8 @@
 
 static void check(int rc, const struct err *e)
 {
-    if (rc == 0) return;
+    if (rc == 0)
+        return;
     (void)fprintf(stderr, "bench-window: %s\n", e->text);
     exit(1);
 }
@@ -32,17 +33,20 @@ static void fill(uint8_t *body, struct batch_index *ix, uint64_t first)
         ix->buffers[b++] = (struct batch_buffer){at, 0};
         if (c == 3) {
             ix->buffers[b++] = (struct batch_buffer){at, (BATCH + 1) * 4};
-            for (uint32_t i = 0; i <= BATCH; i++) memcpy(body + at + i * 4, &(uint32_t){i * 8}, 4);
+            for (uint32_t i = 0; i <= BATCH; i++)
+                memcpy(body + at + i * 4, &(uint32_t){i * 8}, 4);
             at += (BATCH + 1) * 4;
             memset(body + at, 0, 4);
             at += 4;
             ix->buffers[b++] = (struct batch_buffer){at, BATCH * 8};
-            for (uint32_t i = 0; i < BATCH * 8; i++) body[at + i] = (uint8_t)('a' + (first + i) % 26);
+            for (uint32_t i = 0; i < BATCH * 8; i++)
+                body[at + i] = (uint8_t)('a' + (first + i) % 26);
             at += BATCH * 8;
             continue;
         }
         ix->buffers[b++] = (struct batch_buffer){at, BATCH * width[c]};
-        for (uint32_t i = 0; i < BATCH; i++) memcpy(body + at + i * width[c], &(uint64_t){first + i}, width[c]);
+        for (uint32_t i = 0; i < BATCH; i++)
+            memcpy(body + at + i * width[c], &(uint64_t){first + i}, width[c]);
         at += BATCH * width[c];
     }
     ix->rows = BATCH;
@@ -54,12 +58,14 @@ static void report(const char *what, int64_t ns, uint64_t n, const char *unit)
     (void)printf("%-44s %10.2f us per %s\n", what, (double)ns / 1000.0 / (double)n, unit);
 }
 
-static void pages(struct segment *s, struct segment_scratch *x, uint64_t first, uint64_t step, uint64_t n, const char *what)
+static void pages(struct segment *s, struct segment_scratch *x, uint64_t first, uint64_t step, uint64_t n,
+                  const char *what)
 {
     struct err e;
     struct window w;
     int64_t start = sys_mono_ns();
-    for (uint64_t i = 0; i < n; i++) check(segment_window(s, first + i * step, 100, 1 << 20, x, &w, &e), &e);
+    for (uint64_t i = 0; i < n; i++)
+        check(segment_window(s, first + i * step, 100, 1 << 20, x, &w, &e), &e);
     report(what, sys_mono_ns() - start, n, "page");
 }
 
@@ -69,10 +75,12 @@ static void scan(struct segment *s, struct segment_scratch *x, size_t bytes, con
     struct window w;
     uint64_t at = 0, windows = 0;
     int64_t start = sys_mono_ns();
-    for (int rc; (rc = segment_window(s, at, UINT64_MAX, bytes, x, &w, &e)) != ERR_END; at += w.rows, windows++) check(rc, &e);
+    for (int rc; (rc = segment_window(s, at, UINT64_MAX, bytes, x, &w, &e)) != ERR_END;
+         at += w.rows, windows++)
+        check(rc, &e);
     double seconds = (double)(sys_mono_ns() - start) / 1e9;
-    (void)printf("%-44s %10.2f ns per row, %.2f GB/s, %llu windows\n", what, seconds * 1e9 / (double)at, (double)segment_stream_len(s) / seconds / 1e9,
-                 (unsigned long long)windows);
+    (void)printf("%-44s %10.2f ns per row, %.2f GB/s, %llu windows\n", what, seconds * 1e9 / (double)at,
+                 (double)segment_stream_len(s) / seconds / 1e9, (unsigned long long)windows);
 }
 
 int main(int argc, char **argv)
@@ -80,7 +88,8 @@ int main(int argc, char **argv)
     uint64_t rows = (argc > 1 ? strtoull(argv[1], NULL, 10) : 10) * 1000000;
     char tmp[] = "/tmp/quern-bench-XXXXXX";
     const char *folder = argc > 2 ? argv[2] : mkdtemp(tmp);
-    if (crypto_init() < 0 || !folder) return 1;
+    if (crypto_init() < 0 || !folder)
+        return 1;
     int dir = open(folder, O_RDONLY | O_DIRECTORY);
     struct column columns[5] = {{.name = "id", .detail = "", .phys = PHYS_INT64, .sql = SQLT_BIGINT},
                                 {.name = "delay", .detail = "", .phys = PHYS_INT32, .sql = SQLT_INTEGER},
@@ -98,7 +107,8 @@ int main(int argc, char **argv)
     struct segment *s;
     struct err e;
     check(schema_number(&schema, &e), &e);
-    if (dir < 0 || !body) return 1;
+    if (dir < 0 || !body)
+        return 1;
     check(segment_create(dir, "bench.seg", &id, 0, &schema, &w, &e), &e);
     int64_t spent = 0, start;
     uint64_t written = 0;
@@ -108,7 +118,8 @@ int main(int argc, char **argv)
         check(segment_append(w, &ix, body, &e), &e);
         spent += sys_mono_ns() - start;
     }
-    (void)printf("%-44s %10.2f GB/s\n", "append (checksum and write)", (double)segment_written_bytes(w) / (double)spent);
+    (void)printf("%-44s %10.2f GB/s\n", "append (checksum and write)",
+                 (double)segment_written_bytes(w) / (double)spent);
     start = sys_mono_ns();
     check(segment_seal(w, &facts, &e), &e);
     report("seal with fsync", sys_mono_ns() - start, 1, "result");
@@ -116,10 +127,12 @@ int main(int argc, char **argv)
     start = sys_mono_ns();
     check(segment_open(dir, "bench.seg", &id, 0, &facts, &s, &e), &e);
     report("open", sys_mono_ns() - start, 1, "result");
-    (void)printf("%llu rows, %llu batches, %.0f MB, %llu bytes of memory\n", (unsigned long long)facts.rows, (unsigned long long)facts.nbatches,
-                 (double)facts.file_size / 1e6, (unsigned long long)segment_memory(s));
+    (void)printf("%llu rows, %llu batches, %.0f MB, %llu bytes of memory\n", (unsigned long long)facts.rows,
+                 (unsigned long long)facts.nbatches, (double)facts.file_size / 1e6,
+                 (unsigned long long)segment_memory(s));
     struct segment_scratch *x = segment_scratch_new();
-    if (!x) return 1;
+    if (!x)
+        return 1;
     pages(s, x, 0, 0, 1, "first touch, 100 rows at row 0");
     pages(s, x, rows - 100, 0, 1, "first touch, 100 rows at the end");
     pages(s, x, 0, 0, 20000, "100 rows at row 0");
@@ -131,7 +144,8 @@ int main(int argc, char **argv)
     pages(s, x, 12345, 49999, rows / 50000, "100 rows anywhere");
     segment_scratch_free(x);
     segment_unref(s);
-    if (argc <= 2 && unlinkat(dir, "bench.seg", 0) == 0) (void)rmdir(folder);
+    if (argc <= 2 && unlinkat(dir, "bench.seg", 0) == 0)
+        (void)rmdir(folder);
     free(body);
     close(dir);
     return 0;

@@ -15,7 +15,9 @@ uint64_t rows_random(uint64_t *seed, uint64_t below)
 static struct column *columns(struct arena *a, uint32_t n)
 {
     struct column *c = arena_alloc(a, n * sizeof *c);
-    for (uint32_t i = 0; i < n; i++) c[i] = (struct column){.name = arena_printf(a, "c%u", i), .detail = "", .nullable = true, .sql = SQLT_OTHER};
+    for (uint32_t i = 0; i < n; i++)
+        c[i] = (struct column){
+            .name = arena_printf(a, "c%u", i), .detail = "", .nullable = true, .sql = SQLT_OTHER};
     return c;
 }
 
@@ -27,9 +29,11 @@ static void child(struct arena *a, struct column *c, uint32_t n)
 
 static void name_types(struct column *c, uint32_t n)
 {
-    static const enum sqltype sql[PHYS_END] = {0, SQLT_BOOLEAN, SQLT_SMALLINT, SQLT_INTEGER, SQLT_BIGINT, SQLT_FLOAT, SQLT_DOUBLE, SQLT_DECIMAL,
-                                               SQLT_VARCHAR, SQLT_BLOB, SQLT_DATE, SQLT_TIME, SQLT_TIMESTAMP, SQLT_TIMESTAMPTZ, SQLT_INTERVAL,
-                                               SQLT_LIST, SQLT_STRUCT, SQLT_MAP};
+    static const enum sqltype sql[PHYS_END] = {
+        0,          SQLT_BOOLEAN, SQLT_SMALLINT,  SQLT_INTEGER,     SQLT_BIGINT,
+        SQLT_FLOAT, SQLT_DOUBLE,  SQLT_DECIMAL,   SQLT_VARCHAR,     SQLT_BLOB,
+        SQLT_DATE,  SQLT_TIME,    SQLT_TIMESTAMP, SQLT_TIMESTAMPTZ, SQLT_INTERVAL,
+        SQLT_LIST,  SQLT_STRUCT,  SQLT_MAP};
     for (uint32_t i = 0; i < n; i++) {
         c[i].sql = sql[c[i].phys];
         name_types(c[i].children, c[i].nchildren);
@@ -43,14 +47,16 @@ struct schema *rows_schema(struct arena *a, const char *kind)
     if (strcmp(kind, "flat") == 0) {
         s->ncolumns = 5;
         s->columns = columns(a, 5);
-        for (uint32_t i = 0; i < 5; i++) s->columns[i].phys = flat[i];
+        for (uint32_t i = 0; i < 5; i++)
+            s->columns[i].phys = flat[i];
     } else if (strcmp(kind, "all") == 0) {
         s->ncolumns = PHYS_END; /* one more than there are types: a list of maps at the end */
         s->columns = columns(a, s->ncolumns);
         for (uint32_t i = 0; i < s->ncolumns; i++) {
             struct column *c = &s->columns[i];
             c->phys = i + 1 < PHYS_END ? (enum phys)(i + 1) : PHYS_LIST;
-            if (c->phys == PHYS_DECIMAL) c->precision = 18, c->scale = 4;
+            if (c->phys == PHYS_DECIMAL)
+                c->precision = 18, c->scale = 4;
             if (c->phys == PHYS_LIST) {
                 child(a, c, 1);
                 c->children[0].phys = i + 1 < PHYS_END ? PHYS_UTF8 : PHYS_LIST;
@@ -80,7 +86,8 @@ struct schema *rows_schema(struct arena *a, const char *kind)
         }
     }
     name_types(s->columns, s->ncolumns);
-    if (schema_number(s, NULL) < 0) abort();
+    if (schema_number(s, NULL) < 0)
+        abort();
     return s;
 }
 
@@ -95,14 +102,16 @@ struct maker {
 
 static void pad(struct buf *b)
 {
-    while (b->len % 8) (void)buf_char(b, 0);
+    while (b->len % 8)
+        (void)buf_char(b, 0);
 }
 
 static void put(struct maker *m, const void *p, size_t n)
 {
     struct buf *b = &m->r->body;
     m->r->ix.buffers[m->buffer++] = (struct batch_buffer){b->len, n};
-    if (n && buf_add(b, p, n) < 0) abort();
+    if (n && buf_add(b, p, n) < 0)
+        abort();
     pad(b);
 }
 
@@ -112,8 +121,10 @@ static void make(struct maker *m, const struct column *c, uint64_t n)
     uint8_t *bits = calloc(1, n / 8 + 1);
     bool some = c->nullable && rows_random(m->seed, 3) > 0;
     for (uint64_t i = 0; i < n; i++) {
-        if (some && rows_random(m->seed, 4) == 0) nulls++;
-        else bits[i / 8] |= (uint8_t)(1u << (i % 8));
+        if (some && rows_random(m->seed, 4) == 0)
+            nulls++;
+        else
+            bits[i / 8] |= (uint8_t)(1u << (i % 8));
     }
     m->r->ix.nodes[m->node++] = (struct batch_node){n, nulls};
     put(m, bits, nulls ? (n + 7) / 8 : 0);
@@ -124,7 +135,8 @@ static void make(struct maker *m, const struct column *c, uint64_t n)
         int32_t *offsets = calloc(n + 1, 4);
         for (uint64_t i = 0; i < n; i++) {
             bool null = nulls && !((bits[i / 8] >> (i % 8)) & 1);
-            if (!null) total += rows_random(m->seed, bytes ? m->text_max + 1 : 4);
+            if (!null)
+                total += rows_random(m->seed, bytes ? m->text_max + 1 : 4);
             offsets[i + 1] = (int32_t)total;
         }
         put(m, offsets, (n + 1) * 4);
@@ -134,9 +146,11 @@ static void make(struct maker *m, const struct column *c, uint64_t n)
     if (width) {
         uint8_t *p = calloc(count + 1, width);
         for (uint64_t i = 0; i < count * width; i++)
-            p[i] = c->phys == PHYS_UTF8 ? (uint8_t)('a' + rows_random(m->seed, 26)) : (uint8_t)rows_random(m->seed, 256);
+            p[i] = c->phys == PHYS_UTF8 ? (uint8_t)('a' + rows_random(m->seed, 26))
+                                        : (uint8_t)rows_random(m->seed, 256);
         for (uint64_t i = 0; c->phys != PHYS_UTF8 && c->phys != PHYS_BINARY && i < count; i++) {
-            if (c->phys == PHYS_DECIMAL) memset(p + i * 16 + 7, 0, 9); /* inside its precision */
+            if (c->phys == PHYS_DECIMAL)
+                memset(p + i * 16 + 7, 0, 9); /* inside its precision */
             if (c->phys == PHYS_DATE) {
                 int64_t day = (int64_t)rows_random(m->seed, 40000) * 86400000;
                 memcpy(p + i * 8, &day, 8);
@@ -151,27 +165,34 @@ static void make(struct maker *m, const struct column *c, uint64_t n)
     } else if (c->phys == PHYS_BOOL) {
         uint8_t *p = calloc(1, n / 8 + 1);
         for (uint64_t i = 0; i < n; i++)
-            if (rows_random(m->seed, 2)) p[i / 8] |= (uint8_t)(1u << (i % 8));
+            if (rows_random(m->seed, 2))
+                p[i / 8] |= (uint8_t)(1u << (i % 8));
         put(m, p, (n + 7) / 8);
         free(p);
     }
     free(bits);
-    for (uint32_t k = 0; k < c->nchildren; k++) make(m, &c->children[k], c->phys == PHYS_STRUCT ? n : total);
+    for (uint32_t k = 0; k < c->nchildren; k++)
+        make(m, &c->children[k], c->phys == PHYS_STRUCT ? n : total);
 }
 
-void rows_make(const struct schema *s, uint64_t n, unsigned text_max, uint64_t first_row, uint64_t *seed, struct rows *ret)
+void rows_make(const struct schema *s, uint64_t n, unsigned text_max, uint64_t first_row, uint64_t *seed,
+               struct rows *ret)
 {
-    *ret = (struct rows){.ix = {.rows = n, .nnodes = s->nnodes, .nbuffers = s->nbuffers}, .arena = arena_new(1u << 24)};
+    *ret = (struct rows){.ix = {.rows = n, .nnodes = s->nnodes, .nbuffers = s->nbuffers},
+                         .arena = arena_new(1u << 24)};
     buf_init(&ret->body, SIZE_MAX / 2);
     ret->ix.nodes = calloc(s->nnodes + 1u, sizeof *ret->ix.nodes);
     ret->ix.buffers = calloc(s->nbuffers + 1u, sizeof *ret->ix.buffers);
     struct maker m = {ret, seed, text_max, 0, 0};
-    for (uint32_t i = 0; i < s->ncolumns; i++) make(&m, &s->columns[i], n);
+    for (uint32_t i = 0; i < s->ncolumns; i++)
+        make(&m, &s->columns[i], n);
     ret->ix.body_len = ret->body.len;
     (void)buf_reserve(&ret->body, 8);
     struct err e;
-    if (batch_check(s, &ret->ix, (const uint8_t *)ret->body.p, &e) < 0) abort();
-    if (window_of_batch(s, &ret->ix, (const uint8_t *)ret->body.p, first_row, ret->arena, &ret->window) < 0) abort();
+    if (batch_check(s, &ret->ix, (const uint8_t *)ret->body.p, &e) < 0)
+        abort();
+    if (window_of_batch(s, &ret->ix, (const uint8_t *)ret->body.p, first_row, ret->arena, &ret->window) < 0)
+        abort();
 }
 
 void rows_free(struct rows *r)
@@ -194,7 +215,8 @@ static void hex(const uint8_t *p, size_t n, struct buf *out)
 
 void rows_cell(const struct window_column *c, uint64_t row, struct buf *out)
 {
-    if (row >= c->length) abort();
+    if (row >= c->length)
+        abort();
     if (window_is_null(c, row)) {
         (void)buf_str_add(out, "NULL");
         return;
@@ -204,7 +226,8 @@ void rows_cell(const struct window_column *c, uint64_t row, struct buf *out)
         uint64_t bit = row + c->values_shift;
         (void)buf_char(out, (c->values[bit / 8] >> (bit % 8)) & 1 ? 't' : 'f');
     } else if (p == PHYS_UTF8 || p == PHYS_BINARY) {
-        hex(c->data + (c->offsets[row] - c->offset_base), (size_t)(c->offsets[row + 1] - c->offsets[row]), out);
+        hex(c->data + (c->offsets[row] - c->offset_base), (size_t)(c->offsets[row + 1] - c->offsets[row]),
+            out);
     } else if (p == PHYS_LIST || p == PHYS_MAP) {
         (void)buf_char(out, '[');
         for (int32_t i = c->offsets[row]; i < c->offsets[row + 1]; i++) {

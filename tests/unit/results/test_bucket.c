@@ -52,7 +52,8 @@ static int make(void **state)
 {
     (void)state;
     (void)snprintf(folder, sizeof folder, "/tmp/quern-bucket-XXXXXX");
-    if (crypto_init() < 0 || !mkdtemp(folder)) return -1;
+    if (crypto_init() < 0 || !mkdtemp(folder))
+        return -1;
     (void)snprintf(root, sizeof root, "%s/b c", folder);
     (void)snprintf(url, sizeof url, "file://%s/b%%20c/", folder);
     (void)snprintf(outside, sizeof outside, "%s/outside", folder);
@@ -76,10 +77,13 @@ static int deliver(const char *key, const char *text, struct err *e)
 {
     struct bucket_upload *u;
     int rc = bucket_begin(url, key, &u, e);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = bucket_write(u, text, strlen(text), e);
-    if (rc == 0) rc = bucket_write(u, text, strlen(text), e);
-    if (rc == 0) return bucket_commit(u, e);
+    if (rc == 0)
+        rc = bucket_write(u, text, strlen(text), e);
+    if (rc == 0)
+        return bucket_commit(u, e);
     bucket_abort(u);
     return rc;
 }
@@ -133,7 +137,9 @@ static void bad_names_are_refused(void **state)
     (void)state;
     struct err e;
     struct bucket_upload *u;
-    static const char *const keys[] = {"", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", "../x", "a/..", "a\nb", "a\\b", "\xff", ".quern-x.tmp", "a/.quern-1"};
+    static const char *const keys[] = {"",     "/a",     "a/",    "a//b",         ".",
+                                       "..",   "a/../b", "a/./b", "../x",         "a/..",
+                                       "a\nb", "a\\b",   "\xff",  ".quern-x.tmp", "a/.quern-1"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         assert_int_equal(bucket_begin(url, keys[i], &u, &e), ERR_INVALID);
         assert_int_equal(bucket_remove(url, keys[i], &e), ERR_INVALID);
@@ -144,9 +150,24 @@ static void bad_names_are_refused(void **state)
     assert_int_equal(bucket_begin(url, longest, &u, &e), ERR_INVALID);
     longest[255] = 0;
     assert_int_equal(deliver(longest, "x", &e), 0);
-    static const char *const urls[] = {"", "/tmp", "ftp://x", "file:/tmp/x", "file://", "file:///", "file://host/x", "file:///a/../b", "file:///a//b", "file:///a%2fb",
-                                       "file:///a%00", "file:///a%zz", "file:///a%2", "file:///a?b", "file:///./a", "file:////"};
-    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) assert_int_equal(bucket_check_url(urls[i], &e), ERR_INVALID);
+    static const char *const urls[] = {"",
+                                       "/tmp",
+                                       "ftp://x",
+                                       "file:/tmp/x",
+                                       "file://",
+                                       "file:///",
+                                       "file://host/x",
+                                       "file:///a/../b",
+                                       "file:///a//b",
+                                       "file:///a%2fb",
+                                       "file:///a%00",
+                                       "file:///a%zz",
+                                       "file:///a%2",
+                                       "file:///a?b",
+                                       "file:///./a",
+                                       "file:////"};
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++)
+        assert_int_equal(bucket_check_url(urls[i], &e), ERR_INVALID);
     assert_int_equal(bucket_check_url("file:///nowhere/at/all", &e), 0);
     assert_int_equal(bucket_check_url("file:///dev/null", &e), ERR_INVALID);
     assert_int_equal(bucket_writable("file:///nowhere/at/all", &e), ERR_UNAVAILABLE);
@@ -185,7 +206,8 @@ static void a_leftover_is_taken_away(void **state)
     struct bucket_upload *u, *v;
     pid_t pid = fork();
     if (pid == 0) { /* dies in the middle */
-        if (bucket_begin(url, "q/x.csv", &u, &e) < 0 || bucket_write(u, "half", 4, &e) < 0) _exit(1);
+        if (bucket_begin(url, "q/x.csv", &u, &e) < 0 || bucket_write(u, "half", 4, &e) < 0)
+            _exit(1);
         _exit(0);
     }
     int status;
@@ -212,15 +234,21 @@ static int with_fault(const char *fault)
     int rc = deliver("a/b.csv", "text", &e);
     unsetenv("QUERN_FAULT");
     sys_init();
-    if (rc < 0 && (e.code != rc || strstr(e.text, folder) || strstr(e.text, "b.csv"))) return 2;
+    if (rc < 0 && (e.code != rc || strstr(e.text, folder) || strstr(e.text, "b.csv")))
+        return 2;
     struct stat st;
     bool there = stat(in_root("a/b.csv"), &st) == 0;
-    if (rc == 0 && !there) return 3;
-    if (there && st.st_size != 8) return 4; /* never a part of it */
-    if (deliver("a/b.csv", "text", &e) < 0) return 5;
+    if (rc == 0 && !there)
+        return 3;
+    if (there && st.st_size != 8)
+        return 4; /* never a part of it */
+    if (deliver("a/b.csv", "text", &e) < 0)
+        return 5;
     files = folders = 0;
-    if (nftw(root, count_one, 16, FTW_PHYS) != 0 || files != 1) return 6;
-    if (bucket_remove(url, "a/b.csv", &e) < 0) return 7;
+    if (nftw(root, count_one, 16, FTW_PHYS) != 0 || files != 1)
+        return 6;
+    if (bucket_remove(url, "a/b.csv", &e) < 0)
+        return 7;
     return rc < 0;
 }
 
@@ -237,10 +265,12 @@ static void every_call_may_fail(void **state)
                 (void)snprintf(fault, sizeof fault, "%s:%u:%s", kinds[k], i, errors[n]);
                 pid_t pid = fork();
                 assert_true(pid >= 0);
-                if (pid == 0) _exit(with_fault(fault));
+                if (pid == 0)
+                    _exit(with_fault(fault));
                 int status;
                 assert_int_equal(waitpid(pid, &status, 0), pid);
-                if (!WIFEXITED(status) || WEXITSTATUS(status) > 1) fail_msg("%s: status %x", fault, (unsigned)status);
+                if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
+                    fail_msg("%s: status %x", fault, (unsigned)status);
                 hits += WEXITSTATUS(status) == 1;
             }
         }
@@ -253,7 +283,8 @@ static void every_call_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(objects_appear_whole), TEST(bad_names_are_refused), TEST(links_lead_nowhere), TEST(a_leftover_is_taken_away), TEST(every_call_may_fail),
+        TEST(objects_appear_whole),     TEST(bad_names_are_refused), TEST(links_lead_nowhere),
+        TEST(a_leftover_is_taken_away), TEST(every_call_may_fail),
     };
     return cmocka_run_group_tests_name("bucket", tests, NULL, NULL);
 }

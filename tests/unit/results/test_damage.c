@@ -25,7 +25,8 @@ static int set_up(void **state)
 {
     (void)state;
     (void)snprintf(folder, sizeof folder, "/tmp/quern-damage-XXXXXX");
-    if (crypto_init() < 0 || !mkdtemp(folder)) return -1;
+    if (crypto_init() < 0 || !mkdtemp(folder))
+        return -1;
     dir = open(folder, O_RDONLY | O_DIRECTORY);
     return dir < 0 ? -1 : 0;
 }
@@ -54,7 +55,8 @@ static uint8_t *get_file(size_t n)
     return p;
 }
 
-static struct segment_facts write_segment(const struct qid *id, uint32_t ordinal, const struct schema *s, uint64_t rows, int nbatches)
+static struct segment_facts write_segment(const struct qid *id, uint32_t ordinal, const struct schema *s,
+                                          uint64_t rows, int nbatches)
 {
     struct segment_writer *w;
     struct segment_facts facts;
@@ -78,12 +80,14 @@ static int read_all(const struct qid *id, uint32_t ordinal, const struct segment
     struct window w;
     struct err e;
     int rc = segment_open(dir, "a", id, ordinal, facts, &s, &e);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     struct segment_scratch *x = segment_scratch_new();
     struct buf text = BUF_INIT(1 << 26);
     uint64_t at = 0;
     while ((rc = segment_window(s, at, 7, 4000, x, &w, &e)) == 0) {
-        for (uint64_t i = 0; i < w.rows; i++) rows_text(&w, i, &text);
+        for (uint64_t i = 0; i < w.rows; i++)
+            rows_text(&w, i, &text);
         at += w.rows;
     }
     if (rc == ERR_END) {
@@ -215,7 +219,8 @@ static void offsets_that_lie_are_found(void **state)
         struct segment_facts facts;
         struct err e;
         rows_make(s, 40, 12, 0, &seed, &r);
-        for (int k = 0; k < 40; k++) r.body.p[rows_random(&seed, r.body.len)] ^= (char)(1 + rows_random(&seed, 255));
+        for (int k = 0; k < 40; k++)
+            r.body.p[rows_random(&seed, r.body.len)] ^= (char)(1 + rows_random(&seed, 255));
         assert_int_equal(segment_create(dir, "a", &id, 0, s, &w, &e), 0);
         assert_int_equal(segment_append(w, &r.ix, (const uint8_t *)r.body.p, &e), 0);
         assert_int_equal(segment_seal(w, &facts, &e), 0);
@@ -233,8 +238,9 @@ static void offsets_that_lie_are_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_flipped_byte_is_found),   cmocka_unit_test(every_truncation_is_found), cmocka_unit_test(truncation_while_open_is_found),
-        cmocka_unit_test(another_querys_file_is_found), cmocka_unit_test(offsets_that_lie_are_found),
+        cmocka_unit_test(every_flipped_byte_is_found),    cmocka_unit_test(every_truncation_is_found),
+        cmocka_unit_test(truncation_while_open_is_found), cmocka_unit_test(another_querys_file_is_found),
+        cmocka_unit_test(offsets_that_lie_are_found),
     };
     return cmocka_run_group_tests_name("damage", tests, set_up, tear_down);
 }

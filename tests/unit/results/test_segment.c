@@ -24,7 +24,8 @@ static int set_up(void **state)
 {
     (void)state;
     (void)snprintf(folder, sizeof folder, "/tmp/quern-segment-XXXXXX");
-    if (crypto_init() < 0 || !mkdtemp(folder)) return -1;
+    if (crypto_init() < 0 || !mkdtemp(folder))
+        return -1;
     dir = open(folder, O_RDONLY | O_DIRECTORY);
     id = id_new(1750000000000);
     return dir < 0 ? -1 : 0;
@@ -39,11 +40,13 @@ static int tear_down(void **state)
     return rmdir(folder);
 }
 
-static void expect_window(struct segment *s, const struct rows *batches, size_t nbatches, const struct window *w)
+static void expect_window(struct segment *s, const struct rows *batches, size_t nbatches,
+                          const struct window *w)
 {
     struct buf want = BUF_INIT(1 << 26), got = BUF_INIT(1 << 26);
     size_t b = 0;
-    while (b + 1 < nbatches && batches[b + 1].window.first_row <= w->first_row) b++;
+    while (b + 1 < nbatches && batches[b + 1].window.first_row <= w->first_row)
+        b++;
     assert_true(w->first_row + w->rows <= batches[b].window.first_row + batches[b].window.rows);
     for (uint64_t i = 0; i < w->rows; i++) {
         rows_text(&batches[b].window, w->first_row - batches[b].window.first_row + i, &want);
@@ -51,7 +54,8 @@ static void expect_window(struct segment *s, const struct rows *batches, size_t 
     }
     assert_true(w->schema == segment_schema(s));
     assert_int_equal(want.len, got.len);
-    if (want.len) assert_memory_equal(want.p, got.p, want.len);
+    if (want.len)
+        assert_memory_equal(want.p, got.p, want.len);
     buf_free(&want);
     buf_free(&got);
 }
@@ -75,7 +79,8 @@ static void expect_all(struct segment *s, const struct rows *batches, size_t nba
         assert_int_equal(segment_window(s, at, n, rows_random(&seed, 6000), x, &w, &e), 0);
         assert_true(w.rows > 0 && w.rows <= n);
         expect_window(s, batches, nbatches, &w);
-        if (i % 50 == 0) segment_scratch_trim(x);
+        if (i % 50 == 0)
+            segment_scratch_trim(x);
     }
     assert_int_equal(segment_window(s, rows, 1, 100, x, &w, &e), ERR_END);
     assert_int_equal(segment_window(s, UINT64_MAX, 1, 100, x, &w, &e), ERR_END);
@@ -85,7 +90,8 @@ static void expect_all(struct segment *s, const struct rows *batches, size_t nba
         uint8_t *p = malloc(len + 1);
         assert_int_equal(segment_read(s, off, p, len, &e), 0);
         assert_true(len > body);
-        if (body) assert_memory_equal(p + len - body, batches[b].body.p, body);
+        if (body)
+            assert_memory_equal(p + len - body, batches[b].body.p, body);
         assert_memory_equal(p, "\xff\xff\xff\xff", 4);
         free(p);
     }
@@ -108,7 +114,8 @@ static void round_trip(const char *kind, size_t nbatches, uint64_t most, unsigne
         rows_make(s, rows_random(&seed, most + 1), text_max, rows, &seed, &batches[b]);
         assert_int_equal(segment_append(w, &batches[b].ix, (const uint8_t *)batches[b].body.p, &e), 0);
         rows += batches[b].ix.rows;
-        if (nbatches < 100 ? b % 5 == 0 : b % (nbatches / 3) == 0) expect_all(view, batches, b + 1, rows);
+        if (nbatches < 100 ? b % 5 == 0 : b % (nbatches / 3) == 0)
+            expect_all(view, batches, b + 1, rows);
     }
     expect_all(view, batches, nbatches, rows);
     assert_int_equal(segment_seal(w, &facts, &e), 0);
@@ -127,7 +134,8 @@ static void round_trip(const char *kind, size_t nbatches, uint64_t most, unsigne
     segment_unref(view);
     segment_unref(sealed);
     assert_int_equal(segment_open(dir, "gone", &id, 3, &facts, &sealed, &e), ERR_GONE);
-    for (size_t b = 0; b < nbatches; b++) rows_free(&batches[b]);
+    for (size_t b = 0; b < nbatches; b++)
+        rows_free(&batches[b]);
     free(batches);
     assert_int_equal(unlinkat(dir, "a", 0), 0);
     arena_free(a);
@@ -180,7 +188,8 @@ static void inline_results_come_back(void **state)
         expect_all(seg, &r, 0, 0);
         assert_int_equal(segment_stream_len(seg), segment_schema_len(seg) + 8);
         segment_unref(seg);
-        assert_int_equal(segment_inline(&id, 0, s, index.p, index.len - 1, r.body.p, r.body.len, &seg, &e), ERR_CORRUPT);
+        assert_int_equal(segment_inline(&id, 0, s, index.p, index.len - 1, r.body.p, r.body.len, &seg, &e),
+                         ERR_CORRUPT);
         buf_free(&index);
         rows_free(&r);
         arena_free(a);
@@ -209,7 +218,8 @@ static void a_window_keeps_to_its_bytes(void **state)
         expect_window(view, &r, 1, &win);
         double bytes = (double)win.rows * row;
         assert_true(win.rows == 1 || bytes < (double)most * 1.5);
-        if (row * 20 < (double)most) assert_true(bytes > (double)most * 0.5);
+        if (row * 20 < (double)most)
+            assert_true(bytes > (double)most * 0.5);
     }
     segment_scratch_free(x);
     segment_unref(view);
@@ -221,7 +231,12 @@ static void a_window_keeps_to_its_bytes(void **state)
 
 /* ---- early rows beside the writer ---- */
 
-struct reader { struct segment *view; const struct rows *pattern; _Atomic bool stop; uint64_t seen; };
+struct reader {
+    struct segment *view;
+    const struct rows *pattern;
+    _Atomic bool stop;
+    uint64_t seen;
+};
 
 static void *read_along(void *arg)
 {
@@ -237,18 +252,22 @@ static void *read_along(void *arg)
         if (rows > 0) {
             /* every batch is the pattern again, so each row is known by its number */
             uint64_t at = last ? rows - 1 : rows_random(&state, rows);
-            if (segment_window(r->view, at, 1, 4096, x, &w, &e) < 0) abort();
+            if (segment_window(r->view, at, 1, 4096, x, &w, &e) < 0)
+                abort();
             struct buf want = BUF_INIT(1 << 20), got = BUF_INIT(1 << 20);
             rows_text(&r->pattern->window, at % r->pattern->ix.rows, &want);
             rows_text(&w, 0, &got);
-            if (want.len != got.len || memcmp(want.p, got.p, want.len) != 0) abort();
+            if (want.len != got.len || memcmp(want.p, got.p, want.len) != 0)
+                abort();
             buf_free(&want);
             buf_free(&got);
             char p[64];
-            if (segment_read(r->view, segment_stream_len(r->view) - 64, p, 64, &e) < 0) abort();
+            if (segment_read(r->view, segment_stream_len(r->view) - 64, p, 64, &e) < 0)
+                abort();
             r->seen++;
         }
-        if (stop) break;
+        if (stop)
+            break;
         last = !last;
     }
     segment_scratch_free(x);
@@ -273,7 +292,8 @@ static void readers_run_beside_the_writer(void **state)
         assert_int_equal(segment_view(w, &readers[i].view, &e), 0);
         pthread_create(&threads[i], NULL, read_along, &readers[i]);
     }
-    for (int b = 0; b < 3000; b++) assert_int_equal(segment_append(w, &r.ix, (const uint8_t *)r.body.p, &e), 0);
+    for (int b = 0; b < 3000; b++)
+        assert_int_equal(segment_append(w, &r.ix, (const uint8_t *)r.body.p, &e), 0);
     assert_int_equal(segment_seal(w, &facts, &e), 0);
     segment_writer_free(w);
     for (int i = 0; i < 3; i++) {
@@ -299,7 +319,8 @@ static void many_batches_stay_small(void **state)
     struct err e;
     rows_make(s, 1, 3, 0, &seed, &r);
     assert_int_equal(segment_create(dir, "a", &id, 0, s, &w, &e), 0);
-    for (int b = 0; b < 100000; b++) assert_int_equal(segment_append(w, &r.ix, (const uint8_t *)r.body.p, &e), 0);
+    for (int b = 0; b < 100000; b++)
+        assert_int_equal(segment_append(w, &r.ix, (const uint8_t *)r.body.p, &e), 0);
     assert_int_equal(segment_seal(w, &facts, &e), 0);
     segment_writer_free(w);
     assert_int_equal(segment_open(dir, "a", &id, 0, &facts, &seg, &e), 0);
@@ -320,8 +341,9 @@ static void many_batches_stay_small(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type_comes_back), cmocka_unit_test(flat_rows_come_back), cmocka_unit_test(empty_results_come_back),
-        cmocka_unit_test(index_goes_to_the_side_file), cmocka_unit_test(inline_results_come_back), cmocka_unit_test(a_window_keeps_to_its_bytes),
+        cmocka_unit_test(every_type_comes_back),         cmocka_unit_test(flat_rows_come_back),
+        cmocka_unit_test(empty_results_come_back),       cmocka_unit_test(index_goes_to_the_side_file),
+        cmocka_unit_test(inline_results_come_back),      cmocka_unit_test(a_window_keeps_to_its_bytes),
         cmocka_unit_test(readers_run_beside_the_writer), cmocka_unit_test(many_batches_stay_small),
     };
     return cmocka_run_group_tests_name("segment", tests, set_up, tear_down);

@@ -60,36 +60,44 @@ static int count_files(void)
 }
 
 /* Creates, appends, seals, opens and reads. 0, or the first error; on error everything was given up. */
-static int scenario(struct spool *s, const struct schema *schema, const struct rows *r, const struct qid *id, uint32_t ordinal, int appends,
-                    struct segment_facts *ret, struct err *e)
+static int scenario(struct spool *s, const struct schema *schema, const struct rows *r, const struct qid *id,
+                    uint32_t ordinal, int appends, struct segment_facts *ret, struct err *e)
 {
     struct segment_writer *w;
     int rc = spool_create(s, id, ordinal, schema, &w, e);
-    if (rc < 0) return rc;
-    for (int i = 0; rc == 0 && i < appends; i++) rc = segment_append(w, &r->ix, (const uint8_t *)r->body.p, e);
-    if (rc == 0) rc = spool_seal(s, id, ordinal, w, ret, e);
+    if (rc < 0)
+        return rc;
+    for (int i = 0; rc == 0 && i < appends; i++)
+        rc = segment_append(w, &r->ix, (const uint8_t *)r->body.p, e);
+    if (rc == 0)
+        rc = spool_seal(s, id, ordinal, w, ret, e);
     segment_writer_free(w);
-    if (rc < 0) spool_abort(s, id, ordinal);
+    if (rc < 0)
+        spool_abort(s, id, ordinal);
     return rc;
 }
 
-static int read_back(struct spool *s, const struct rows *r, const struct qid *id, uint32_t ordinal, const struct segment_facts *facts, int appends,
-                     struct err *e)
+static int read_back(struct spool *s, const struct rows *r, const struct qid *id, uint32_t ordinal,
+                     const struct segment_facts *facts, int appends, struct err *e)
 {
     struct segment *seg;
     int rc = spool_open_result(s, id, ordinal, id, facts, &seg, e);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     struct segment_scratch *x = segment_scratch_new();
     struct buf want = BUF_INIT(1 << 24), got = BUF_INIT(1 << 24);
     for (int i = 0; i < appends; i++)
-        for (uint64_t k = 0; k < r->ix.rows; k++) rows_text(&r->window, k, &want);
+        for (uint64_t k = 0; k < r->ix.rows; k++)
+            rows_text(&r->window, k, &want);
     uint64_t at = 0;
     struct window w;
     while ((rc = segment_window(seg, at, 1000, 100000, x, &w, e)) == 0) {
-        for (uint64_t i = 0; i < w.rows; i++) rows_text(&w, i, &got);
+        for (uint64_t i = 0; i < w.rows; i++)
+            rows_text(&w, i, &got);
         at += w.rows;
     }
-    if (rc == ERR_END) rc = want.len == got.len && memcmp(want.p, got.p, want.len) == 0 ? 0 : ERR_INTERNAL;
+    if (rc == ERR_END)
+        rc = want.len == got.len && memcmp(want.p, got.p, want.len) == 0 ? 0 : ERR_INTERNAL;
     buf_free(&want);
     buf_free(&got);
     segment_scratch_free(x);
@@ -105,7 +113,10 @@ static bool keep_none(void *arg, const struct qid *id, uint32_t ordinal)
     return false;
 }
 
-static bool keep_one(void *arg, const struct qid *id, uint32_t ordinal) { return id_equal(arg, id) && ordinal == 7; }
+static bool keep_one(void *arg, const struct qid *id, uint32_t ordinal)
+{
+    return id_equal(arg, id) && ordinal == 7;
+}
 
 static void results_live_and_go(void **state)
 {
@@ -158,7 +169,8 @@ static void results_live_and_go(void **state)
     assert_int_equal(spool_remove(s, &id, 9, NULL, &e), 0);
     assert_int_equal(spool_remove(s, &id, 7, NULL, &e), 0);
     (void)snprintf(path, sizeof path, "%s/spool/%02x", folder, id.b[15]);
-    if (id.b[15] != 0) assert_int_equal(rmdir(path), 0);
+    if (id.b[15] != 0)
+        assert_int_equal(rmdir(path), 0);
     assert_int_equal(scenario(s, schema, &r, &id, 7, 1, &f7, &e), 0);
     assert_int_equal(read_back(s, &r, &id, 7, &f7, 1, &e), 0);
     spool_close(s);
@@ -187,15 +199,21 @@ static int with_fault(const char *fault, int appends)
     bool swept_failed = s && spool_sweep(s, keep_none, NULL) < 0;
     bool hit = rc < 0 || sealed < 0 || read < 0 || removed < 0 || swept_failed;
     int bad = 0;
-    if (sealed == 0 && read < 0 && read != ERR_CORRUPT && read != ERR_IO && read != ERR_UNAVAILABLE) bad = 2;
-    if (sealed < 0 && e.code == 0) bad = 3;
-    if (strstr(e.text, folder) || strstr(e.text, ".seg") || strstr(e.text, ".tmp")) bad = 4;
+    if (sealed == 0 && read < 0 && read != ERR_CORRUPT && read != ERR_IO && read != ERR_UNAVAILABLE)
+        bad = 2;
+    if (sealed < 0 && e.code == 0)
+        bad = 3;
+    if (strstr(e.text, folder) || strstr(e.text, ".seg") || strstr(e.text, ".tmp"))
+        bad = 4;
     unsetenv("QUERN_FAULT");
     sys_init();
     if (!bad && s) { /* the fault is over: everything works, and a sweep leaves nothing */
-        if (scenario(s, schema, &r, &id, 1, appends, &facts, &e) < 0) bad = 5;
-        else if (read_back(s, &r, &id, 1, &facts, appends, &e) < 0) bad = 6;
-        else if (spool_sweep(s, keep_none, NULL) < 0 || count_files() != 0) bad = 7;
+        if (scenario(s, schema, &r, &id, 1, appends, &facts, &e) < 0)
+            bad = 5;
+        else if (read_back(s, &r, &id, 1, &facts, appends, &e) < 0)
+            bad = 6;
+        else if (spool_sweep(s, keep_none, NULL) < 0 || count_files() != 0)
+            bad = 7;
     }
     spool_close(s);
     rows_free(&r);
@@ -217,12 +235,16 @@ static void every_call_may_fail(void **state)
                 (void)snprintf(fault, sizeof fault, "%s:%u:%s", kinds[k], i, errors[n]);
                 pid_t pid = fork();
                 assert_true(pid >= 0);
-                if (pid == 0) _exit(with_fault(fault, 3));
+                if (pid == 0)
+                    _exit(with_fault(fault, 3));
                 int status;
                 assert_int_equal(waitpid(pid, &status, 0), pid);
-                if (!WIFEXITED(status) || WEXITSTATUS(status) > 1) fail_msg("%s: status %x", fault, (unsigned)status);
-                if (WEXITSTATUS(status) == 1) hits++, misses = 0;
-                else misses++;
+                if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
+                    fail_msg("%s: status %x", fault, (unsigned)status);
+                if (WEXITSTATUS(status) == 1)
+                    hits++, misses = 0;
+                else
+                    misses++;
             }
             assert_true(hits > 0);
         }
@@ -233,14 +255,17 @@ static void every_call_may_fail(void **state)
 static void a_large_result_may_fail(void **state)
 {
     (void)state;
-    static const char *const faults[] = {"open:3:EMFILE", "write:6005:ENOSPC", "write:4500:EIO:100000", "read:1:EIO", "read:20:EIO", "unlink:2:EIO"};
+    static const char *const faults[] = {"open:3:EMFILE", "write:6005:ENOSPC", "write:4500:EIO:100000",
+                                         "read:1:EIO",    "read:20:EIO",       "unlink:2:EIO"};
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         pid_t pid = fork();
         assert_true(pid >= 0);
-        if (pid == 0) _exit(with_fault(faults[i], 6000));
+        if (pid == 0)
+            _exit(with_fault(faults[i], 6000));
         int status;
         assert_int_equal(waitpid(pid, &status, 0), pid);
-        if (!WIFEXITED(status) || WEXITSTATUS(status) > 1) fail_msg("%s: status %x", faults[i], (unsigned)status);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
+            fail_msg("%s: status %x", faults[i], (unsigned)status);
     }
 }
 
@@ -280,8 +305,10 @@ static void a_bad_sector_costs_a_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(results_live_and_go, make, unmake), cmocka_unit_test_setup_teardown(every_call_may_fail, make, unmake),
-        cmocka_unit_test_setup_teardown(a_large_result_may_fail, make, unmake), cmocka_unit_test_setup_teardown(a_bad_sector_costs_a_page, make, unmake),
+        cmocka_unit_test_setup_teardown(results_live_and_go, make, unmake),
+        cmocka_unit_test_setup_teardown(every_call_may_fail, make, unmake),
+        cmocka_unit_test_setup_teardown(a_large_result_may_fail, make, unmake),
+        cmocka_unit_test_setup_teardown(a_bad_sector_costs_a_page, make, unmake),
     };
     return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
 }
