@@ -1,8 +1,10 @@
 /*
- * main: wires the modules together, handles signals, drains, and decides the exit code. The only file that knows all rooms.
+ * main: wires the modules together, handles signals, drains, and decides the exit code. The only file that
+ * knows all rooms.
  *
- * Threads: all signals are blocked before the first thread starts; the main thread takes them with sigtimedwait. Exit codes: 0 after SIGTERM, 1 when the start or the service
- * failed, 2 for a wrong command line, 70 when an fsync of the registry failed (registry.c).
+ * Threads: all signals are blocked before the first thread starts; the main thread takes them with
+ * sigtimedwait. Exit codes: 0 after SIGTERM, 1 when the start or the service failed, 2 for a wrong command
+ * line, 70 when an fsync of the registry failed (registry.c).
  */
 #include <errno.h>
 #include <signal.h>
@@ -73,7 +75,8 @@ static char *engine_path(void)
     return path;
 }
 
-/* Refuses to serve when a hostile statement succeeded in a confined engine process (specs/reliability.md section 8). */
+/* Refuses to serve when a hostile statement succeeded in a confined engine process (specs/reliability.md
+ * section 8). */
 static int check_sandbox(struct daemon *d, struct err *e)
 {
     int rc = pool_selftest(d->pool, &d->level, e);
@@ -96,8 +99,9 @@ static int check_sandbox(struct daemon *d, struct err *e)
     return rc;
 }
 
-/* The memory walls of all engine processes together keep to the machine's share (engine.memory_share): slots are lowered until they fit, an idle process leaves when another one is
- * needed, and a query waits while that one dies. Returns the most processes that may live at once. */
+/* The memory walls of all engine processes together keep to the machine's share (engine.memory_share): slots
+ * are lowered until they fit, an idle process leaves when another one is needed, and a query waits while that
+ * one dies. Returns the most processes that may live at once. */
 static int64_t fit_memory(void)
 {
     const char *from;
@@ -237,7 +241,8 @@ static void wait_for_stop(const struct options *o, struct daemon *d, const sigse
     }
 }
 
-/* Submits are refused, queued queries stay queued, running ones and answers on their way may end; polls and downloads go on. A second signal ends the wait. */
+/* Submits are refused, queued queries stay queued, running ones and answers on their way may end; polls and
+ * downloads go on. A second signal ends the wait. */
 static void drain(struct daemon *d, const sigset_t *set)
 {
     log_line(LOG_INFO, "main", "draining: %d running, up to %lld ms (server.drain)",

@@ -1,9 +1,10 @@
 /*
  * arena: see arena.h. One thread at a time.
  *
- * A chain of blocks, the newest first; small requests are cut from the newest, large ones get a block of their own behind
- * it. Blocks come zeroed (calloc); nothing is given back before arena_free or arena_reset, which clears what it keeps.
- * Invariant: used <= ceiling; it counts rounded requests, not block slack and not the arena's own records.
+ * A chain of blocks, the newest first; small requests are cut from the newest, large ones get a block of
+ * their own behind it. Blocks come zeroed (calloc); nothing is given back before arena_free or arena_reset,
+ * which clears what it keeps. Invariant: used <= ceiling; it counts rounded requests, not block slack and not
+ * the arena's own records.
  */
 #include "base/arena.h"
 

@@ -1,8 +1,8 @@
 /*
  * buf: see buf.h. One owner; one thread at a time.
  *
- * Invariants: len <= ceiling, len <= cap; cap may be one byte over the ceiling so that buf_str has room for its NUL.
- * After a failure len and content stay as they were before the append that failed.
+ * Invariants: len <= ceiling, len <= cap; cap may be one byte over the ceiling so that buf_str has room for
+ * its NUL. After a failure len and content stay as they were before the append that failed.
  */
 #include "base/buf.h"
 

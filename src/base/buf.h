@@ -1,8 +1,8 @@
 /*
  * buf: a growable byte buffer with a ceiling. One owner, one thread at a time.
  *
- * Once an append fails (ceiling or memory) the buffer is marked `failed`, later appends do nothing and return the same
- * error: a writer may check once at the end with buf_failed().
+ * Once an append fails (ceiling or memory) the buffer is marked `failed`, later appends do nothing and return
+ * the same error: a writer may check once at the end with buf_failed().
  */
 #ifndef QUERN_BASE_BUF_H
 #define QUERN_BASE_BUF_H

@@ -1,8 +1,8 @@
 /*
  * clock: see clock.h. Pure functions, any thread.
  *
- * The civil date arithmetic counts days from 0000-03-01, so that the leap day is the last of its year and a 400-year era has
- * exactly 146,097 days; floor division makes it right for negative years as well.
+ * The civil date arithmetic counts days from 0000-03-01, so that the leap day is the last of its year and a
+ * 400-year era has exactly 146,097 days; floor division makes it right for negative years as well.
  */
 #include "base/clock.h"
 

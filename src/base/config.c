@@ -1,11 +1,11 @@
 /*
  * config: see config.h. The only file that includes ini.h.
  *
- * config_defaults, config_load and config_set run on the main thread; readers need no lock. A load works on a copy and
- * touches the live struct only when everything in it was right. Texts are kept for ever, each different one once: a reader
- * may still hold the pointer that a reload replaced, and reloads are rare.
- * A key that config_set changed (a command-line option) keeps its value over reloads; a full load or config_defaults
- * forgets that.
+ * config_defaults, config_load and config_set run on the main thread; readers need no lock. A load works on a
+ * copy and touches the live struct only when everything in it was right. Texts are kept for ever, each
+ * different one once: a reader may still hold the pointer that a reload replaced, and reloads are rare. A key
+ * that config_set changed (a command-line option) keeps its value over reloads; a full load or
+ * config_defaults forgets that.
  */
 #include "base/config.h"
 
@@ -298,7 +298,8 @@ static int fail_line(struct load *l, const char *what)
     return 0;
 }
 
-/* fgets over the text in memory. inih has a fixed line buffer and would take the rest of a long line for a new one. */
+/* fgets over the text in memory. inih has a fixed line buffer and would take the rest of a long line for a
+ * new one. */
 static char *next_line(char *line, int cap, void *arg)
 {
     struct load *l = arg;

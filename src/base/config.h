@@ -1,10 +1,11 @@
 /*
  * config: every limit and switch, in one table.
  *
- * The table (config_table.def) holds for each key: section.name, type, default, least, most, unit, reloadable, text. INI reader, environment
- * names (QUERN_SECTION_KEY), --help, `quernd check-config` and docs/configuration.md are made from it. Values are read through
- * one struct with a field per key (section_name); it is filled before threads start; reload (SIGHUP) changes only reloadable
- * fields, each with one atomic store of a word. Any thread may read.
+ * The table (config_table.def) holds for each key: section.name, type, default, least, most, unit,
+ * reloadable, text. INI reader, environment names (QUERN_SECTION_KEY), --help, `quernd check-config` and
+ * docs/configuration.md are made from it. Values are read through one struct with a field per key
+ * (section_name); it is filled before threads start; reload (SIGHUP) changes only reloadable fields, each
+ * with one atomic store of a word. Any thread may read.
  */
 #ifndef QUERN_BASE_CONFIG_H
 #define QUERN_BASE_CONFIG_H
@@ -15,8 +16,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* INT: int64 with unit; sizes accept KiB/MiB/GiB suffixes, durations ms/s/m/h/d (a plain number means the table's unit).
- * BOOL: yes|no|true|false|on|off|1|0. ENUM: one of the words in `words` (stored as index). TEXT: string. */
+/* INT: int64 with unit; sizes accept KiB/MiB/GiB suffixes, durations ms/s/m/h/d (a plain number means the
+ * table's unit). BOOL: yes|no|true|false|on|off|1|0. ENUM: one of the words in `words` (stored as index).
+ * TEXT: string. */
 enum config_type { CONFIG_INT, CONFIG_SIZE, CONFIG_MS, CONFIG_BOOL, CONFIG_ENUM, CONFIG_TEXT };
 
 struct config {
@@ -47,10 +49,11 @@ extern const struct config_key config_keys[];
 extern const int config_nkeys;
 
 void config_defaults(void);
-/* Defaults, then the INI file (NULL = none), then the environment. ERR_INVALID names line and key. With reload true only
- * reloadable keys change and nothing changes on error. */
+/* Defaults, then the INI file (NULL = none), then the environment. ERR_INVALID names line and key. With
+ * reload true only reloadable keys change and nothing changes on error. */
 int config_load(const char *path, bool reload, struct err *e) MUST_USE;
-/* After a reload: the keys whose value changed, as "a.b, c.d; only after a restart: e.f"; "nothing" when none did. Valid until the next load. */
+/* After a reload: the keys whose value changed, as "a.b, c.d; only after a restart: e.f"; "nothing" when none
+ * did. Valid until the next load. */
 const char *config_changes(void);
 /* Sets one key from text, as "section.name". */
 int config_set(const char *key, const char *value, struct err *e) MUST_USE;

@@ -1,8 +1,8 @@
 /*
  * crypto: see crypto.h. Any thread after crypto_init. The only file that includes sodium.h.
  *
- * Nothing here is invented: keyed BLAKE2b, XChaCha20-Poly1305 (random 24-byte nonces do not collide) and constant-time
- * comparison are libsodium's. crc32c guards stored blocks against rot, not against people.
+ * Nothing here is invented: keyed BLAKE2b, XChaCha20-Poly1305 (random 24-byte nonces do not collide) and
+ * constant-time comparison are libsodium's. crc32c guards stored blocks against rot, not against people.
  */
 #include <sodium.h>
 

@@ -1,8 +1,8 @@
 /*
  * err: see err.h. Plain values; any thread.
  *
- * Invariants: text and hint are always NUL-terminated and never end inside a UTF-8 sequence. The arguments of err_set may
- * point into the very struct that is filled ("%s" of e->text), so the text is made aside first.
+ * Invariants: text and hint are always NUL-terminated and never end inside a UTF-8 sequence. The arguments of
+ * err_set may point into the very struct that is filled ("%s" of e->text), so the text is made aside first.
  */
 #include "base/err.h"
 

@@ -51,12 +51,12 @@ struct err {
 /* Clears *e to "no error" (position -1). e may be NULL. */
 void err_clear(struct err *e);
 
-/* Fills e (may be NULL) and returns `code`, so that callers write: return err_set(e, ERR_INVALID, "22023", "...").
- * sqlstate may be NULL. The text is cut at a UTF-8 boundary when longer than ERR_TEXT_MAX-1. */
+/* Fills e (may be NULL) and returns `code`, so that callers write: return err_set(e, ERR_INVALID, "22023",
+ * "..."). sqlstate may be NULL. The text is cut at a UTF-8 boundary when longer than ERR_TEXT_MAX-1. */
 int err_set(struct err *e, int code, const char *sqlstate, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
-/* As err_set with ERR_IO (ERR_UNAVAILABLE for ENOSPC and EDQUOT; sqlstate 58030 or 53100) and the text "WHAT: <errno words>".
- * `what` must not contain a path. */
+/* As err_set with ERR_IO (ERR_UNAVAILABLE for ENOSPC and EDQUOT; sqlstate 58030 or 53100) and the text "WHAT:
+ * <errno words>". `what` must not contain a path. */
 int err_errno(struct err *e, int errnum, const char *what);
 
 /* Short constant name of a code, "invalid", "not_found" ... for logs and metrics. */

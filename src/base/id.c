@@ -1,8 +1,9 @@
 /*
  * id: see id.h for the format. Pure but for id_new's randomness; any thread.
  *
- * Invariant: every struct qid that id_new or id_parse returns has both spellings, and each parses back to the same bytes.
- * That is why seconds past the year 9999 (KST) do not exist here: Kakao's spelling has four digits of year.
+ * Invariant: every struct qid that id_new or id_parse returns has both spellings, and each parses back to the
+ * same bytes. That is why seconds past the year 9999 (KST) do not exist here: Kakao's spelling has four
+ * digits of year.
  */
 #include "base/id.h"
 

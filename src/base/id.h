@@ -1,15 +1,15 @@
 /*
  * id: the name of a query. One id, two spellings, a pure two-way mapping (design.md section 7, Ids).
  *
- * Value: creation second (Unix, 40 bits) + 59 random bits.
- * Stored form, 16 bytes, time first so that inserts stay in order; it is also a valid UUID (version nibble 4, RFC variant):
+ * Value: creation second (Unix, 40 bits) + 59 random bits. Stored form, 16 bytes, time first so that inserts
+ * stay in order; it is also a valid UUID (version nibble 4, RFC variant):
  *   bytes 0-4   second, big endian
  *   byte  5, low nibble of 6, byte 7: 20 check bits, a fixed mix of second and random (so that a random UUID is "not found")
  *   byte  6     high nibble 4
  *   bytes 8-15  binary 10, three zero bits, then 59 random bits
- * UUID spelling: lower case, 8-4-4-4-12 (accepted in any case). For JackDB, Canner, Kylin, Data 360.
- * Kakao spelling: YYYYMMDD-HHMMSS-cccccccccc, the second in KST (UTC+9), then the 59 bits in base 62, ten characters of
- * 0-9A-Za-z, most significant first. An optional prefix "data-query-" is accepted.
+ * UUID spelling: lower case, 8-4-4-4-12 (accepted in any case). For JackDB, Canner, Kylin, Data 360. Kakao
+ * spelling: YYYYMMDD-HHMMSS-cccccccccc, the second in KST (UTC+9), then the 59 bits in base 62, ten
+ * characters of 0-9A-Za-z, most significant first. An optional prefix "data-query-" is accepted.
  */
 #ifndef QUERN_BASE_ID_H
 #define QUERN_BASE_ID_H

@@ -1,10 +1,11 @@
 /*
  * json_read: see json_read.h. One thread per document. The only file that includes jansson.h.
  *
- * jansson parses; on top of it lies an index of nodes, children side by side, so that json_at and json_member are array
- * look-ups and integers beyond int64 can carry their text. jansson refuses such integers, so a scan before the parse
- * appends ".0" to them in a copy and remembers where they stood; jansson keeps document order, so the k-th real of the
- * tree is the k-th real of the text. The same scan counts depth and values: both are refused before memory is spent.
+ * jansson parses; on top of it lies an index of nodes, children side by side, so that json_at and json_member
+ * are array look-ups and integers beyond int64 can carry their text. jansson refuses such integers, so a scan
+ * before the parse appends ".0" to them in a copy and remembers where they stood; jansson keeps document
+ * order, so the k-th real of the tree is the k-th real of the text. The same scan counts depth and values:
+ * both are refused before memory is spent.
  */
 
 /* jansson's enum has constants of our names; its macros that use them are not used here. */
@@ -63,7 +64,8 @@ static bool is_number_char(char c)
     return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
 }
 
-/* Whether the JSON integer s is outside int64. Anything that is no well-formed integer is left for jansson to judge. */
+/* Whether the JSON integer s is outside int64. Anything that is no well-formed integer is left for jansson to
+ * judge. */
 static bool beyond_int64(const char *s, size_t n)
 {
     bool negative = n > 0 && s[0] == '-';
@@ -187,7 +189,8 @@ static size_t count(json_t *j)
     return n;
 }
 
-/* Fills *to for j. Children are taken in one block and filled in document order, which keeps the reals in order. */
+/* Fills *to for j. Children are taken in one block and filled in document order, which keeps the reals in
+ * order. */
 static void index_value(struct json_doc *d, struct node *to, json_t *j, const char *key)
 {
     *to = (struct node){j, key, NULL, NULL};

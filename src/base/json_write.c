@@ -2,8 +2,8 @@
  * json_write: see json_write.h. One writer per buf; one thread.
  *
  * The writer keeps only what it needs for commas: one flag per open container. Errors stay in the buf.
- * json_escape is on the path of every result cell: it finds the next byte that needs a decision 16 bytes at a time and
- * copies whole clean runs, valid multi-byte UTF-8 included.
+ * json_escape is on the path of every result cell: it finds the next byte that needs a decision 16 bytes at a
+ * time and copies whole clean runs, valid multi-byte UTF-8 included.
  */
 #include "base/json_write.h"
 
@@ -146,7 +146,8 @@ static size_t clean_run(const char *s, size_t n)
     for (; i + 16 <= n; i += 16) {
         __m128i v;
         memcpy(&v, s + i, 16);
-        /* The comparison is signed: bytes from 0x80 are negative, so "< space" catches them and the controls in one. */
+        /* The comparison is signed: bytes from 0x80 are negative, so "< space" catches them and the controls
+         * in one. */
         __m128i bad = _mm_or_si128(_mm_cmplt_epi8(v, space),
                                    _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)));
         int mask = _mm_movemask_epi8(bad);

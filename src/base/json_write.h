@@ -13,8 +13,8 @@
 /* jansson exports this name too, and calls it from inside: ours must not take its place at link time. */
 #define json_null quern_json_null
 
-/* Puts commas and colons by itself. Start with JSON_WRITE_INIT(&buf). Errors stay in the buf (buf_failed); more than
- * JSON_DEPTH_MAX-1 open containers fail it too. */
+/* Puts commas and colons by itself. Start with JSON_WRITE_INIT(&buf). Errors stay in the buf (buf_failed);
+ * more than JSON_DEPTH_MAX-1 open containers fail it too. */
 struct json_write {
     struct buf *b;
     int depth;
@@ -41,8 +41,9 @@ void json_kstr(struct json_write *w, const char *key, const char *s);
 void json_ki64(struct json_write *w, const char *key, int64_t v);
 void json_kbool(struct json_write *w, const char *key, bool v);
 
-/* Appends s escaped for the inside of a JSON string (no quotes). Control characters, quote and backslash are escaped, U+2028/2029 and all
- * other UTF-8 pass; invalid UTF-8 becomes U+FFFD. SWAR/SSE2 fast path for clean ASCII. */
+/* Appends s escaped for the inside of a JSON string (no quotes). Control characters, quote and backslash are
+ * escaped, U+2028/2029 and all other UTF-8 pass; invalid UTF-8 becomes U+FFFD. SWAR/SSE2 fast path for clean
+ * ASCII. */
 int json_escape(struct buf *b, const char *s, size_t n);
 
 #endif

@@ -1,10 +1,11 @@
 /*
  * log: see log.h. Any thread.
  *
- * Invariants: one line is one write of at most LINE_MAX bytes; a line is either whole and well formed (valid UTF-8, in JSON
- * mode valid JSON) or not there. Nothing here blocks: descriptor 2 is shared with other processes, so it is not switched to
- * O_NONBLOCK; instead it is asked for room first, under a mutex so that two threads do not both take the last room.
- * Values are escaped here, for everyone: a line cannot be forged from outside.
+ * Invariants: one line is one write of at most LINE_MAX bytes; a line is either whole and well formed (valid
+ * UTF-8, in JSON mode valid JSON) or not there. Nothing here blocks: descriptor 2 is shared with other
+ * processes, so it is not switched to O_NONBLOCK; instead it is asked for room first, under a mutex so that
+ * two threads do not both take the last room. Values are escaped here, for everyone: a line cannot be forged
+ * from outside.
  */
 #include "base/log.h"
 

@@ -1,7 +1,7 @@
 /*
- * log: one event, one line, to stderr. logfmt ("time=... level=info module=core msg=\"...\" query=...") or JSON by config.
- * Control and bidi characters are escaped. Never SQL text, parameters, secrets. Never blocks: a full pipe drops the line and
- * counts it (metric quern_log_dropped_total). Any thread.
+ * log: one event, one line, to stderr. logfmt ("time=... level=info module=core msg=\"...\" query=...") or
+ * JSON by config. Control and bidi characters are escaped. Never SQL text, parameters, secrets. Never blocks:
+ * a full pipe drops the line and counts it (metric quern_log_dropped_total). Any thread.
  */
 #ifndef QUERN_BASE_LOG_H
 #define QUERN_BASE_LOG_H

@@ -1,5 +1,6 @@
 /*
- * machine: see machine.h. Control groups: version 2 (memory.max of our group and all above it) and version 1 (memory.limit_in_bytes).
+ * machine: see machine.h. Control groups: version 2 (memory.max of our group and all above it) and version 1
+ * (memory.limit_in_bytes).
  */
 #include "base/machine.h"
 

@@ -1,9 +1,10 @@
 /*
- * metrics: see metrics.h. Registration and rendering under one mutex; updates are relaxed atomics from any thread.
+ * metrics: see metrics.h. Registration and rendering under one mutex; updates are relaxed atomics from any
+ * thread.
  *
- * Invariants: a series is never freed or moved, so its pointer may be kept for ever; a family (all series of one name) is
- * rendered together, as the exposition format demands. The number of series is bounded: a label that comes from outside
- * cannot eat the memory.
+ * Invariants: a series is never freed or moved, so its pointer may be kept for ever; a family (all series of
+ * one name) is rendered together, as the exposition format demands. The number of series is bounded: a label
+ * that comes from outside cannot eat the memory.
  */
 #include "base/metrics.h"
 

@@ -1,8 +1,8 @@
 /*
  * number: see number.h. Pure functions, any thread; the only C++ file of the base.
  *
- * Why C++: std::to_chars is the one shortest-round-trip printer in the system libraries; printf("%.17g") prints noise
- * digits and follows the locale. No exceptions, no allocation, nothing of C++ leaves this file.
+ * Why C++: std::to_chars is the one shortest-round-trip printer in the system libraries; printf("%.17g")
+ * prints noise digits and follows the locale. No exceptions, no allocation, nothing of C++ leaves this file.
  */
 #include "base/number.h"
 
@@ -104,8 +104,8 @@ template <typename T> size_t java(T v, char *out)
 
     decimal d;
     split(v, -1, &d);
-    /* Java prints at least two digits and takes the two that are closest: 4.9E-324, not 5.0E-324. Where the closest two
-     * do not read back (at a power of two) the shortest stands. */
+    /* Java prints at least two digits and takes the two that are closest: 4.9E-324, not 5.0E-324. Where the
+     * closest two do not read back (at a power of two) the shortest stands. */
     decimal two;
     if (d.n == 1 && split(v, 1, &two))
         d = two;

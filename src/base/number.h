@@ -1,7 +1,8 @@
 /*
  * number: text of numbers, independent of the locale; shortest text that reads back as the same value.
  *
- * Every function writes a NUL-terminated text and returns its length. Pure; any thread. C++17 inside (std::to_chars).
+ * Every function writes a NUL-terminated text and returns its length. Pure; any thread. C++17 inside
+ * (std::to_chars).
  */
 #ifndef QUERN_BASE_NUMBER_H
 #define QUERN_BASE_NUMBER_H
@@ -32,8 +33,8 @@ size_t number_float_json(float v, char out[NUMBER_DOUBLE_MAX]);
 size_t number_u64(uint64_t v, char out[NUMBER_INT_MAX]);
 size_t number_i64(int64_t v, char out[NUMBER_INT_MAX]);
 
-/* Exact text of a two's complement 128-bit little-endian integer divided by 10^scale: all `scale` fraction digits are
- * written ("-0.05", "12.00"). Returns 0 and "" when scale is outside 0..38. */
+/* Exact text of a two's complement 128-bit little-endian integer divided by 10^scale: all `scale` fraction
+ * digits are written ("-0.05", "12.00"). Returns 0 and "" when scale is outside 0..38. */
 size_t number_i128(const uint8_t le[16], int scale, char out[NUMBER_I128_MAX]);
 /* The same for an unsigned one. */
 size_t number_u128(const uint8_t le[16], int scale, char out[NUMBER_I128_MAX]);

@@ -1,8 +1,8 @@
 /*
  * sys: see sys.h. Any thread; sys_init once before threads.
  *
- * Invariants: a call that the fault plan hits does nothing and fails with the planned errno; without QUERN_FAULT and
- * QUERN_FAULT_COUNT the cost is one load and one branch. EINTR never leaves this file.
+ * Invariants: a call that the fault plan hits does nothing and fails with the planned errno; without
+ * QUERN_FAULT and QUERN_FAULT_COUNT the cost is one load and one branch. EINTR never leaves this file.
  */
 #include "base/sys.h"
 
@@ -386,8 +386,8 @@ pid_t sys_spawn(const char *path, char *const argv[], char *const envp[], const 
         errno = EINVAL;
         return -1;
     }
-    /* dup2 in order would overwrite a source that lies in 3..3+nfds-1 before its turn; copies above that range cannot
-     * be overwritten, and dup2 from them clears close-on-exec. */
+    /* dup2 in order would overwrite a source that lies in 3..3+nfds-1 before its turn; copies above that
+     * range cannot be overwritten, and dup2 from them clears close-on-exec. */
     int high[SPAWN_FDS_MAX], n = 0, r = 0;
     for (; n < nfds && r == 0; n++) {
         high[n] = fcntl(fds[n], F_DUPFD_CLOEXEC, 3 + nfds);

@@ -1,11 +1,12 @@
 /*
- * sys: the one seam to the operating system. All file I/O, fsync, rename, spawn, clock and randomness of the daemon go
- * through here, so that tests can make the k-th call of a kind fail.
+ * sys: the one seam to the operating system. All file I/O, fsync, rename, spawn, clock and randomness of the
+ * daemon go through here, so that tests can make the k-th call of a kind fail.
  *
- * Fault injection: environment QUERN_FAULT="KIND:K:ERRNO[:N]" (for example "fsync:3:EIO") makes the K-th call of that kind
- * (and the N-1 after it; default 1) fail with ERRNO; QUERN_FAULT_COUNT=FILE writes the number of calls of each kind to FILE
- * at exit, one "kind count" line each. Kinds are the names in enum sys_kind. Compiled in always (a counter and a predictable branch); active only
- * when the process was started with the variable. Any thread.
+ * Fault injection: environment QUERN_FAULT="KIND:K:ERRNO[:N]" (for example "fsync:3:EIO") makes the K-th call
+ * of that kind (and the N-1 after it; default 1) fail with ERRNO; QUERN_FAULT_COUNT=FILE writes the number of
+ * calls of each kind to FILE at exit, one "kind count" line each. Kinds are the names in enum sys_kind.
+ * Compiled in always (a counter and a predictable branch); active only when the process was started with the
+ * variable. Any thread.
  */
 #ifndef QUERN_BASE_SYS_H
 #define QUERN_BASE_SYS_H
@@ -32,14 +33,15 @@ enum sys_kind {
     SYS_KINDS
 };
 
-/* True when the injected fault hits this call; then errno is set. Call it yourself around calls that sys does not wrap. */
+/* True when the injected fault hits this call; then errno is set. Call it yourself around calls that sys does
+ * not wrap. */
 bool sys_fault(enum sys_kind kind);
-/* Reads QUERN_FAULT, QUERN_FAULT_COUNT and QUERN_CLOCK_OFFSET_MS (a malformed one is an error message and exit 2: a test
- * that injects nothing must not pass). Call once from main before threads. */
+/* Reads QUERN_FAULT, QUERN_FAULT_COUNT and QUERN_CLOCK_OFFSET_MS (a malformed one is an error message and
+ * exit 2: a test that injects nothing must not pass). Call once from main before threads. */
 void sys_init(void);
 
-/* As the system call, -1 and errno on failure; EINTR is retried inside. Partial reads and writes are completed inside:
- * sys_pread returns less than n only at end of file. */
+/* As the system call, -1 and errno on failure; EINTR is retried inside. Partial reads and writes are
+ * completed inside: sys_pread returns less than n only at end of file. */
 int sys_open(const char *path, int flags, unsigned mode);
 int sys_openat(int dir, const char *path, int flags, unsigned mode);
 ssize_t sys_pread(int fd, void *p, size_t n, int64_t off);
@@ -61,10 +63,10 @@ void sys_sleep_ms(unsigned ms);
 /* Cryptographic randomness; aborts when the kernel has none. */
 void sys_random(void *p, size_t n);
 
-/* Starts `path` with argv and an otherwise empty environment (envp may be NULL). fds[i] becomes descriptor 3+i in the child,
- * all others above 2 are closed; 0 and 1 are /dev/null, 2 is the parent's. Signal mask and dispositions are the default
- * ones. The numbers in fds may be anything, also 0..2 or overlapping 3..; the parent keeps its own. Returns the pid or -1
- * with errno. */
+/* Starts `path` with argv and an otherwise empty environment (envp may be NULL). fds[i] becomes descriptor
+ * 3+i in the child, all others above 2 are closed; 0 and 1 are /dev/null, 2 is the parent's. Signal mask and
+ * dispositions are the default ones. The numbers in fds may be anything, also 0..2 or overlapping 3..; the
+ * parent keeps its own. Returns the pid or -1 with errno. */
 pid_t sys_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, int nfds);
 
 /* fd cleanup attribute: CLEANUP_FD int fd = -1; */

@@ -1,7 +1,8 @@
 /*
  * utf8: see utf8.h. Pure functions, any thread.
  *
- * Everything but the ASCII skip goes through utf8_next, so that there is one opinion in the program about what valid is.
+ * Everything but the ASCII skip goes through utf8_next, so that there is one opinion in the program about
+ * what valid is.
  */
 #include "base/utf8.h"
 

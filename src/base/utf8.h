@@ -1,4 +1,5 @@
-/* utf8: decoding and cutting of UTF-8 text (RFC 3629: no overlong forms, no surrogates, up to U+10FFFF). Pure; any thread. */
+/* utf8: decoding and cutting of UTF-8 text (RFC 3629: no overlong forms, no surrogates, up to U+10FFFF).
+ * Pure; any thread. */
 #ifndef QUERN_BASE_UTF8_H
 #define QUERN_BASE_UTF8_H
 
@@ -8,8 +9,8 @@
 
 #define UTF8_REPLACEMENT "\xEF\xBF\xBD"
 
-/* Decodes the sequence at p (n > 0 bytes are there). Returns its length, 1 to 4, and sets *ret_cp; or minus the number of
- * bytes that one U+FFFD should stand for (the longest ill-formed prefix, as browsers do). */
+/* Decodes the sequence at p (n > 0 bytes are there). Returns its length, 1 to 4, and sets *ret_cp; or minus
+ * the number of bytes that one U+FFFD should stand for (the longest ill-formed prefix, as browsers do). */
 static inline int utf8_next(const void *p, size_t n, uint32_t *ret_cp)
 {
     const uint8_t *s = p;

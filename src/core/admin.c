@@ -1,8 +1,10 @@
 /*
- * admin: the one table of commands, and their running. Where they run (in the daemon or under DIR/lock) is admin_server.c's and admin_cli.c's.
+ * admin: the one table of commands, and their running. Where they run (in the daemon or under DIR/lock) is
+ * admin_server.c's and admin_cli.c's.
  *
- * Invariants: a command line is understood as a whole before anything happens; every answer is made as JSON once and, without --json, shown as text.
- * Threads: any that may block; the rooms below take turns by themselves.
+ * Invariants: a command line is understood as a whole before anything happens; every answer is made as JSON
+ * once and, without --json, shown as text. Threads: any that may block; the rooms below take turns by
+ * themselves.
  */
 #include <pthread.h>
 #include <string.h>

@@ -1,8 +1,9 @@
 /*
- * admin: `quernd admin ...`. One command table; run in-process under DIR/lock, or by the daemon for a client on DIR/admin.sock (mode 0600, peer uid checked).
+ * admin: `quernd admin ...`. One command table; run in-process under DIR/lock, or by the daemon for a client
+ * on DIR/admin.sock (mode 0600, peer uid checked).
  *
- * Socket protocol: the client sends one JSON line {"argv":[...]} and shuts down writing; the daemon answers one JSON line
- * {"ok":true|false,"out":"text","error":"text","exit":0|1|2} and closes.
+ * Socket protocol: the client sends one JSON line {"argv":[...]} and shuts down writing; the daemon answers
+ * one JSON line {"ok":true|false,"out":"text","error":"text","exit":0|1|2} and closes.
  */
 #ifndef QUERN_CORE_ADMIN_H
 #define QUERN_CORE_ADMIN_H
@@ -24,8 +25,9 @@ struct admin_context {
     const atomic_bool *stopping; /* set when a command that waits should end; NULL: never */
 };
 
-/* Runs one command (argv without "quernd admin --data DIR"; --json anywhere). Appends what is to be printed. A wrong command line is ERR_INVALID
- * with SQLSTATE 42601 (exit code 2), anything else that fails is exit code 1. */
+/* Runs one command (argv without "quernd admin --data DIR"; --json anywhere). Appends what is to be printed.
+ * A wrong command line is ERR_INVALID with SQLSTATE 42601 (exit code 2), anything else that fails is exit
+ * code 1. */
 int admin_run(struct admin_context *c, int argc, char *const argv[], struct buf *out, struct err *e) MUST_USE;
 /* Usage text. */
 const char *admin_usage(void);
@@ -39,7 +41,8 @@ void admin_server_stopping(struct admin_server *s);
 /* Waits for commands that are under way. */
 void admin_server_stop(struct admin_server *s);
 
-/* The command line program: takes DIR/lock and opens the registry itself, or speaks to the socket. Returns the exit code; prints to stdout and stderr. */
+/* The command line program: takes DIR/lock and opens the registry itself, or speaks to the socket. Returns
+ * the exit code; prints to stdout and stderr. */
 int admin_main(int argc, char **argv);
 
 /* DIR/lock: 0 and the descriptor, or ERR_BUSY when a daemon holds it. Makes DIR (0700) if needed. */

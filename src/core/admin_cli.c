@@ -1,8 +1,10 @@
 /*
- * admin_cli: `quernd admin`. Under DIR/lock when nobody holds it, else through the daemon's socket. One thread.
+ * admin_cli: `quernd admin`. Under DIR/lock when nobody holds it, else through the daemon's socket. One
+ * thread.
  *
- * A lock that is held without a socket that answers is another `quernd admin` at work, or a daemon that starts or stops: both are waited for, WAIT_MS at
- * most. Invariant: a wrong command line touches nothing, it does not even make DIR.
+ * A lock that is held without a socket that answers is another `quernd admin` at work, or a daemon that
+ * starts or stops: both are waited for, WAIT_MS at most. Invariant: a wrong command line touches nothing, it
+ * does not even make DIR.
  */
 #include <errno.h>
 #include <fcntl.h>

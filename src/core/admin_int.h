@@ -1,4 +1,5 @@
-/* admin_int: what admin.c (commands), admin_text.c (readable answers), admin_server.c and admin_cli.c share. Not for other files. */
+/* admin_int: what admin.c (commands), admin_text.c (readable answers), admin_server.c and admin_cli.c share.
+ * Not for other files. */
 #ifndef QUERN_CORE_ADMIN_INT_H
 #define QUERN_CORE_ADMIN_INT_H
 

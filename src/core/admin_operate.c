@@ -1,8 +1,9 @@
 /*
- * admin_operate: the administrator's commands that look at or steer what runs: queries, sources, drain, pause, backup, audit.
+ * admin_operate: the administrator's commands that look at or steer what runs: queries, sources, drain,
+ * pause, backup, audit.
  *
- * Lists are read from the registry, so that they are the same with and without a daemon; everything that acts needs the daemon (context.service).
- * Threads: the admin server's, which may block.
+ * Lists are read from the registry, so that they are the same with and without a daemon; everything that acts
+ * needs the daemon (context.service). Threads: the admin server's, which may block.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,11 @@
 /*
- * admin_server: DIR/admin.sock of a running daemon: one thread that listens, one for each command under way (CLIENTS_MAX), so that a long one (drain, backup)
- * does not keep others out.
+ * admin_server: DIR/admin.sock of a running daemon: one thread that listens, one for each command under way
+ * (CLIENTS_MAX), so that a long one (drain, backup) does not keep others out.
  *
- * Invariants: only the daemon's own user and root are listened to (the socket is 0600, and the peer's uid is looked up); a client has ten seconds to
- * say what it wants and ten more to take the answer; DIR/lock is held, so that a socket file that is there already is a dead one.
- * The socket is bound through a descriptor of DIR: a socket's own path may have 107 bytes only.
+ * Invariants: only the daemon's own user and root are listened to (the socket is 0600, and the peer's uid is
+ * looked up); a client has ten seconds to say what it wants and ten more to take the answer; DIR/lock is
+ * held, so that a socket file that is there already is a dead one. The socket is bound through a descriptor
+ * of DIR: a socket's own path may have 107 bytes only.
  */
 #include <errno.h>
 #include <fcntl.h>

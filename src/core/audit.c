@@ -1,10 +1,11 @@
 /*
  * audit: see audit.h. A bounded queue, one thread that writes it down.
  *
- * Invariants: records are numbered and chained by the thread alone, in the order of the queue; a group is written with one write and cut off again when
- * that failed, so that the file holds whole records; audit.head is written after the fsync, so that it never names a record that could be lost. What was
- * written survives the process's death at once, the machine's after audit.flush.
- * Threads: events on any, under `lock` for the queue only; files by the thread (and by open and close while it does not run).
+ * Invariants: records are numbered and chained by the thread alone, in the order of the queue; a group is
+ * written with one write and cut off again when that failed, so that the file holds whole records; audit.head
+ * is written after the fsync, so that it never names a record that could be lost. What was written survives
+ * the process's death at once, the machine's after audit.flush. Threads: events on any, under `lock` for the
+ * queue only; files by the thread (and by open and close while it does not run).
  */
 #include "core/audit_int.h"
 
@@ -440,8 +441,8 @@ bool audit_flush(void)
 
 /* ---- open and close ---- */
 
-/* Where the chain goes on: in the current file, or behind the newest full one. *ret_cut: bytes of a torn record that were cut off; *ret_lost: the newest record that
- * was fsynced once and is not there. */
+/* Where the chain goes on: in the current file, or behind the newest full one. *ret_cut: bytes of a torn
+ * record that were cut off; *ret_lost: the newest record that was fsynced once and is not there. */
 static int find_end(int64_t *ret_cut, uint64_t *ret_lost, struct err *e)
 {
     struct audit_tail t;

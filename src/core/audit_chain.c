@@ -1,9 +1,10 @@
 /*
  * audit_chain: reads the audit trail: where it ends (for going on), and whether it is whole (audit_verify).
  *
- * A record is one line: {"seq":N,"time":...,"event":...,...,"prev":"<hash>"}. prev is the BLAKE2b-256 of the line before it without its line end
- * (`b2sum -l 256` computes the same), zeros in record 1. audit.head holds number and hash of the last record that was fsynced, so that a trail
- * cut at its end is noticed. Threads: any that may block.
+ * A record is one line: {"seq":N,"time":...,"event":...,...,"prev":"<hash>"}. prev is the BLAKE2b-256 of the
+ * line before it without its line end (`b2sum -l 256` computes the same), zeros in record 1. audit.head holds
+ * number and hash of the last record that was fsynced, so that a trail cut at its end is noticed. Threads:
+ * any that may block.
  */
 #include "core/audit_int.h"
 

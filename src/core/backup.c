@@ -1,9 +1,10 @@
 /*
  * backup: see backup.h.
  *
- * Stored results never change, so they are hard links where the file system allows it. From the snapshot of the registry until all links are made, service->files_lock
- * keeps the janitor from removing what the snapshot names. On another file system the links are made beside the originals first and copied afterwards, so that the
- * janitor is held for the links only.
+ * Stored results never change, so they are hard links where the file system allows it. From the snapshot of
+ * the registry until all links are made, service->files_lock keeps the janitor from removing what the
+ * snapshot names. On another file system the links are made beside the originals first and copied afterwards,
+ * so that the janitor is held for the links only.
  */
 #include "core/backup.h"
 

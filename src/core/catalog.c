@@ -1,8 +1,9 @@
 /*
  * catalog: see catalog.h.
  *
- * Invariants: a lock has readers or one writer, never both; the waiting claims stand in the order in which they came; after every change advance() has granted all that
- * may be granted. A lock, once made, stays until the close (as many as workspaces). Everything is guarded by `mu`; answers are given after it was let go.
+ * Invariants: a lock has readers or one writer, never both; the waiting claims stand in the order in which
+ * they came; after every change advance() has granted all that may be granted. A lock, once made, stays until
+ * the close (as many as workspaces). Everything is guarded by `mu`; answers are given after it was let go.
  */
 #include "core/catalog.h"
 
@@ -214,7 +215,8 @@ int catalog_waiting(struct catalog *c)
 
 /* ---- deadlines ---- */
 
-/* (mu) Takes out who waited too long and lets in whom a writer may hold back no longer. Returns the next instant to look again. */
+/* (mu) Takes out who waited too long and lets in whom a writer may hold back no longer. Returns the next
+ * instant to look again. */
 static int64_t look(struct catalog *c, int64_t now, struct catalog_claim ***expired,
                     struct catalog_claim ***granted)
 {

@@ -1,11 +1,15 @@
 /*
- * catalog: who may use a workspace's catalog file now. One lock for each workspace: readers share, a writer is alone (design.md decision 2).
+ * catalog: who may use a workspace's catalog file now. One lock for each workspace: readers share, a writer
+ * is alone (design.md decision 2).
  *
- * First come, first served: a writer that waits holds back those who come after it, but readers only until it has waited for catalog.max_writer_wait; from then on readers pass it and
- * it takes the first instant without any. Who waits longer than catalog.wait is told so. Nobody blocks a thread: who cannot have the lock now is called back.
+ * First come, first served: a writer that waits holds back those who come after it, but readers only until it
+ * has waited for catalog.max_writer_wait; from then on readers pass it and it takes the first instant without
+ * any. Who waits longer than catalog.wait is told so. Nobody blocks a thread: who cannot have the lock now is
+ * called back.
  *
- * The engine library's own file lock is never relied upon: a statement that reads the file's bytes would drop it. So the holder of the lock must have its engine process let go of the file
- * before catalog_release (docs/engine.md, Catalog).
+ * The engine library's own file lock is never relied upon: a statement that reads the file's bytes would drop
+ * it. So the holder of the lock must have its engine process let go of the file before catalog_release
+ * (docs/engine.md, Catalog).
  *
  * Threads: any; callbacks come from the releasing thread or the catalog's own, with no lock held.
  */
@@ -26,7 +30,8 @@ enum catalog_answer {
     CATALOG_CLOSED   /* the daemon ends */
 };
 
-/* One holder or waiter; lives in the caller's memory from catalog_take until released, forgotten, expired or closed. */
+/* One holder or waiter; lives in the caller's memory from catalog_take until released, forgotten, expired or
+ * closed. */
 struct catalog_claim {
     void (*answer)(struct catalog_claim *c,
                    enum catalog_answer a); /* at most once a take, and only when that returned false */
@@ -40,7 +45,8 @@ int catalog_open(struct catalog **ret, struct err *e) MUST_USE;
 /* Answers CATALOG_CLOSED to all who wait. Nobody may hold a lock that is still to be released. */
 void catalog_close(struct catalog *c);
 
-/* True: it holds the lock now. False: `answer` will be called, unless catalog_forget is quicker; it may have been called before this returns. */
+/* True: it holds the lock now. False: `answer` will be called, unless catalog_forget is quicker; it may have
+ * been called before this returns. */
 bool catalog_take(struct catalog *c, struct catalog_claim *claim, int64_t workspace, bool write) MUST_USE;
 /* As catalog_take, but never waits: false = not now, and nothing will be called. */
 bool catalog_try(struct catalog *c, struct catalog_claim *claim, int64_t workspace, bool write) MUST_USE;
@@ -48,7 +54,8 @@ bool catalog_try(struct catalog *c, struct catalog_claim *claim, int64_t workspa
 bool catalog_forget(struct catalog *c, struct catalog_claim *claim);
 void catalog_release(struct catalog *c, struct catalog_claim *claim);
 
-/* What the holder knows of the file: the grants version whose views it holds, 0 = it may need a writer (unknown since the start, or its last writer did not end well). */
+/* What the holder knows of the file: the grants version whose views it holds, 0 = it may need a writer
+ * (unknown since the start, or its last writer did not end well). */
 uint64_t catalog_views(const struct catalog_claim *claim);
 void catalog_set_views(const struct catalog_claim *claim, uint64_t epoch); /* a writer */
 /* Who waits, for the metrics. */

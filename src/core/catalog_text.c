@@ -1,9 +1,11 @@
 /*
  * catalog_text: whether a statement touches the workspace's catalog, by its words (catalog.h).
  *
- * Only a hint, never a right: what a process may do is decided by what it was given (pool key, Landlock) and by the engine's own parser. Called "none": a SELECT or VALUES in which whatever
- * stands in a FROM clause is a parenthesis, range(), generate_series() or unnest(), or the name of a dataset, alone or after main or data_catalog.main; elsewhere tables cannot be named. Any word that
- * names tables in another way, any comment or quote that could be read in two ways, too deep a nesting: it reads. State: none. Any thread.
+ * Only a hint, never a right: what a process may do is decided by what it was given (pool key, Landlock) and
+ * by the engine's own parser. Called "none": a SELECT or VALUES in which whatever stands in a FROM clause is
+ * a parenthesis, range(), generate_series() or unnest(), or the name of a dataset, alone or after main or
+ * data_catalog.main; elsewhere tables cannot be named. Any word that names tables in another way, any comment
+ * or quote that could be read in two ways, too deep a nesting: it reads. State: none. Any thread.
  */
 #include <ctype.h>
 #include <string.h>

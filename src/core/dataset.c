@@ -1,8 +1,9 @@
 /*
  * dataset: see dataset.h.
  *
- * Invariant: what passes can be granted to an engine process without giving it anything of the daemon's own. Messages name what the administrator wrote,
- * never more of the machine. Suffixes count as the engine's reader sees them: in a folder it takes lower case only.
+ * Invariant: what passes can be granted to an engine process without giving it anything of the daemon's own.
+ * Messages name what the administrator wrote, never more of the machine. Suffixes count as the engine's
+ * reader sees them: in a folder it takes lower case only.
  */
 #include "core/dataset.h"
 

@@ -1,9 +1,11 @@
 /*
- * delivery: finished results to a bucket as files, and reused results to the queries that asked for them, on one thread of its own; holds no engine slot.
+ * delivery: finished results to a bucket as files, and reused results to the queries that asked for them, on
+ * one thread of its own; holds no engine slot.
  *
- * The results are sealed and committed before (phase DELIVERING), so that a restart resumes here. Files: {path}/{id}.csv, then {path}/{id}.metadata last: its
- * presence means "complete" (Kakao page section 5). Each is written under a temporary name and renamed. A failed delivery ends the query FAILED; the ends race with a cancel
- * as everywhere, and what was delivered for a query that lost is removed.
+ * The results are sealed and committed before (phase DELIVERING), so that a restart resumes here. Files:
+ * {path}/{id}.csv, then {path}/{id}.metadata last: its presence means "complete" (Kakao page section 5). Each
+ * is written under a temporary name and renamed. A failed delivery ends the query FAILED; the ends race with
+ * a cancel as everywhere, and what was delivered for a query that lost is removed.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,10 @@
 /*
  * disk: is there room to accept queries, and the reserve that lets a full disk be recorded.
  *
- * DIR/reserve is a preallocated file (spool.reserve). When the registry meets a full disk it is given up, the transaction is tried once more, and no new query is accepted until
- * there is room for the reserve again. Below spool.min_free, without free inodes or on a disk that became read-only nothing new is accepted either.
- * Threads: any. disk_tick is the janitor's, once a second; whoever meets a full disk calls it too.
+ * DIR/reserve is a preallocated file (spool.reserve). When the registry meets a full disk it is given up, the
+ * transaction is tried once more, and no new query is accepted until there is room for the reserve again.
+ * Below spool.min_free, without free inodes or on a disk that became read-only nothing new is accepted
+ * either. Threads: any. disk_tick is the janitor's, once a second; whoever meets a full disk calls it too.
  */
 #ifndef QUERN_CORE_DISK_H
 #define QUERN_CORE_DISK_H

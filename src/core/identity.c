@@ -1,14 +1,16 @@
 /*
  * identity: the key table in memory, the check of a credential, and what an administrator does with keys.
  *
- * A token is "qrn_<keyId>_<secret><check>": keyId 12, secret 43 (256 bits) and check 6 characters of base 62; check is the CRC-32C of all before it, so
- * that a scanner for leaked tokens has no false alarms. Stored of a secret: keyed BLAKE2b-256 of "<keyId>:<secret>" under the installation's keyring.
+ * A token is "qrn_<keyId>_<secret><check>": keyId 12, secret 43 (256 bits) and check 6 characters of base 62;
+ * check is the CRC-32C of all before it, so that a scanner for leaked tokens has no false alarms. Stored of a
+ * secret: keyed BLAKE2b-256 of "<keyId>:<secret>" under the installation's keyring.
  *
- * Invariants: the hash is computed and compared for every credential that is not right, known or not, so that all wrong ones cost the same; an absent,
- * a revoked and an expired key are told apart by nobody; the limiter is asked only after the comparison failed.
- * Once a key's credential was right, a 128-bit mark of it under a key of this process (SipHash) is kept beside it, so that a right one costs little.
- * Threads: identity_check on any, it reads under `lock`; administration on threads that may block, one at a time (`admin`). A change is in the table
- * before the call returns, so that it takes effect at once.
+ * Invariants: the hash is computed and compared for every credential that is not right, known or not, so that
+ * all wrong ones cost the same; an absent, a revoked and an expired key are told apart by nobody; the limiter
+ * is asked only after the comparison failed. Once a key's credential was right, a 128-bit mark of it under a
+ * key of this process (SipHash) is kept beside it, so that a right one costs little. Threads: identity_check
+ * on any, it reads under `lock`; administration on threads that may block, one at a time (`admin`). A change
+ * is in the table before the call returns, so that it takes effect at once.
  */
 #include "core/identity.h"
 
@@ -461,7 +463,8 @@ static void write_created(struct buf *out, const struct identity *who, const cha
     crypto_wipe(token, sizeof token);
 }
 
-/* Live keys of the user in the workspace, `but` not counted; whether the user and the workspace are known at all. `admin` held. */
+/* Live keys of the user in the workspace, `but` not counted; whether the user and the workspace are known at
+ * all. `admin` held. */
 static int64_t live_keys(struct identities *ids, const char *workspace, const char *user, const char *but,
                          bool *ret_user, bool *ret_workspace)
 {

@@ -1,9 +1,11 @@
 /*
- * janitor: every deadline of stored things in one place, on one thread: result retention, history retention, idempotency keys, files that no record names, removal of
- * deleted results, records that could not be written, free space, idle engines; see tick().
+ * janitor: every deadline of stored things in one place, on one thread: result retention, history retention,
+ * idempotency keys, files that no record names, removal of deleted results, records that could not be
+ * written, free space, idle engines; see tick().
  *
- * Ticks once a second. What a wrong wall clock calls old is not deleted: after a start, and after the wall clock moved otherwise than the monotonic one, nothing is deleted by
- * age for retention.quiet (or for the result retention, where that is shorter), measured by the monotonic clock.
+ * Ticks once a second. What a wrong wall clock calls old is not deleted: after a start, and after the wall
+ * clock moved otherwise than the monotonic one, nothing is deleted by age for retention.quiet (or for the
+ * result retention, where that is shorter), measured by the monotonic clock.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -107,7 +109,8 @@ static int apply_forget_keys(struct registry *r, struct registry_write *w, struc
     return registry_drop_idempotency(r, iw->at_ms, BATCH, &iw->changed, e);
 }
 
-/* One transaction for all; when that fails, one for each, so that one record that cannot be changed holds back no other. */
+/* One transaction for all; when that fails, one for each, so that one record that cannot be changed holds
+ * back no other. */
 static bool write_ids(struct service *s,
                       int (*apply)(struct registry *, struct registry_write *, struct err *),
                       const struct qid *ids, size_t n, int64_t now)
@@ -235,8 +238,8 @@ static bool clock_doubtful(struct janitor *j, int64_t wall, int64_t mono)
     return mono < j->quiet_until_ms;
 }
 
-/* Every deadline. Those of requests and downloads are http's (src/http/watch.c, stream.c), of a running query its worker's (runner.c), of limits on credentials
- * the limiter's. */
+/* Every deadline. Those of requests and downloads are http's (src/http/watch.c, stream.c), of a running query
+ * its worker's (runner.c), of limits on credentials the limiter's. */
 static void tick(struct janitor *j)
 {
     struct service *s = j->service;

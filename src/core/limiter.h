@@ -1,8 +1,10 @@
 /*
- * limiter: counts wrong credentials by (key id, peer) in a table of fixed size. Any thread; touched on failures only.
+ * limiter: counts wrong credentials by (key id, peer) in a table of fixed size. Any thread; touched on
+ * failures only.
  *
- * A window of one minute begins with the first failure. When the table is full the entry with the fewest failures in its set of four leaves: who is at
- * the limit stays known. Slots are picked by a keyed hash, so that nobody can aim at another's.
+ * A window of one minute begins with the first failure. When the table is full the entry with the fewest
+ * failures in its set of four leaves: who is at the limit stays known. Slots are picked by a keyed hash, so
+ * that nobody can aim at another's.
  */
 #ifndef QUERN_CORE_LIMITER_H
 #define QUERN_CORE_LIMITER_H

@@ -1,8 +1,10 @@
 /*
- * observe: what is noted about a query beside its record: audit events, the slow-query line, metrics per workspace.
+ * observe: what is noted about a query beside its record: audit events, the slow-query line, metrics per
+ * workspace.
  *
- * Everything here is called at the one place where the thing happens, never blocks and never fails. Workspaces have a series each for the first
- * OBSERVED that were registered; the rest share workspace="other". Threads: any.
+ * Everything here is called at the one place where the thing happens, never blocks and never fails.
+ * Workspaces have a series each for the first OBSERVED that were registered; the rest share
+ * workspace="other". Threads: any.
  */
 #ifndef QUERN_CORE_OBSERVE_H
 #define QUERN_CORE_OBSERVE_H
@@ -13,7 +15,8 @@
 
 struct query_record;
 
-/* A query came into the table of those that are alive (state as it is), or moved. Query lock held or not yet shared. */
+/* A query came into the table of those that are alive (state as it is), or moved. Query lock held or not yet
+ * shared. */
 void observe_alive(const struct query_record *r);
 void observe_move(const struct query_record *r, enum query_state from, enum query_state to);
 /* Accepted durably; ended durably; its cancel or delete was accepted. */

@@ -1,8 +1,8 @@
 /*
  * query: the state table, the endings, reference counts, waiters and the view. See query.h.
  *
- * Invariants: states only move along `moves`; flags only gain bits; a waiter is woken at most once and is off the list before its wake()
- * runs; nobody calls wake() with the query's lock held.
+ * Invariants: states only move along `moves`; flags only gain bits; a waiter is woken at most once and is off
+ * the list before its wake() runs; nobody calls wake() with the query's lock held.
  */
 #include "core/query.h"
 
@@ -13,7 +13,8 @@
 #include "core/observe.h"
 #include "core/query_int.h"
 
-/* Rows: from; columns: to. QUEUED -> FINISHED is a reuse hit; RUNNING -> QUEUED is a restart, or a statement that turned out to need the catalog. */
+/* Rows: from; columns: to. QUEUED -> FINISHED is a reuse hit; RUNNING -> QUEUED is a restart, or a statement
+ * that turned out to need the catalog. */
 static const bool moves[QUERY_STATES][QUERY_STATES] = {
     [QUERY_QUEUED] =
         {[QUERY_RUNNING] = true, [QUERY_FINISHED] = true, [QUERY_FAILED] = true, [QUERY_CANCELED] = true},
@@ -78,7 +79,8 @@ const struct ending_row endings[ENDINGS] = {
                           "it held none"},
 };
 
-/* Trino's StandardErrorCode for our SQLSTATEs (specs: Kakao page section 8, Error names). An ending's own name wins; then the first row with the SQLSTATE. */
+/* Trino's StandardErrorCode for our SQLSTATEs (specs: Kakao page section 8, Error names). An ending's own
+ * name wins; then the first row with the SQLSTATE. */
 static const struct trino_error trino_errors[] = {
     {"42601", "SYNTAX_ERROR", 1, "USER_ERROR"},
     {"57014", "USER_CANCELED", 3, "USER_ERROR"},

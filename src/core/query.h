@@ -1,10 +1,12 @@
 /*
  * query: what was submitted, its state, and who waits for it.
  *
- * State is a table of legal moves with one mover, query_move(); no other code assigns it. A query is reference counted. Fields marked (L) are
- * guarded by q->lock; fields marked (C) are constant after creation. Terminal states are written once.
+ * State is a table of legal moves with one mover, query_move(); no other code assigns it. A query is
+ * reference counted. Fields marked (L) are guarded by q->lock; fields marked (C) are constant after creation.
+ * Terminal states are written once.
  *
- * Lock order: scheduler -> query -> registry queue. Never held while calling an engine, the spool or a client.
+ * Lock order: scheduler -> query -> registry queue. Never held while calling an engine, the spool or a
+ * client.
  */
 #ifndef QUERN_CORE_QUERY_H
 #define QUERN_CORE_QUERY_H
@@ -111,8 +113,8 @@ enum query_flag {
 
 struct query;
 
-/* Someone who waits; lives in the caller's memory until it was woken or query_unwait returned. wake() is called at most once, from any thread, with
- * no lock held that the service needs; it must not block. */
+/* Someone who waits; lives in the caller's memory until it was woken or query_unwait returned. wake() is
+ * called at most once, from any thread, with no lock held that the service needs; it must not block. */
 struct query_waiter {
     void (*wake)(struct query_waiter *w);
     uint32_t until;                    /* wake when (flags & until) == until; 0 = not by flags */
@@ -121,7 +123,8 @@ struct query_waiter {
     struct query_waiter *next, **prev; /* (L) */
 };
 
-/* Scalars of a query at one instant. Texts are borrowed from the query (C) or constant once set; valid while the reference is held. */
+/* Scalars of a query at one instant. Texts are borrowed from the query (C) or constant once set; valid while
+ * the reference is held. */
 struct query_view {
     struct qid id;
     int64_t workspace, user;

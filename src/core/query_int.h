@@ -1,8 +1,9 @@
 /*
  * query_int: the inside of a query, for core only (query.c, service*.c, runner.c, delivery.c, janitor.c).
  *
- * One writer per thing: rec.state is assigned by query_move() alone; results, schema and the spool writer belong to the run worker until
- * query_end(); after a terminal state the record does not change but for gone_ms (L).
+ * One writer per thing: rec.state is assigned by query_move() alone; results, schema and the spool writer
+ * belong to the run worker until query_end(); after a terminal state the record does not change but for
+ * gone_ms (L).
  */
 #ifndef QUERN_CORE_QUERY_INT_H
 #define QUERN_CORE_QUERY_INT_H
@@ -80,7 +81,8 @@ struct query *query_new(struct service *s);
 bool query_move(struct query *q, enum query_state to);
 /* Sets flags, bumps the version when `moved`, wakes waiters. Lock held on entry, released inside. */
 void query_signal_unlock(struct query *q, uint32_t flags, bool moved);
-/* Which result single-result dialects show: the last that returned rows, else the last. NULL when none. Lock held or query ended. */
+/* Which result single-result dialects show: the last that returned rows, else the last. NULL when none. Lock
+ * held or query ended. */
 struct result *query_shown_result(struct query *q);
 
 #endif

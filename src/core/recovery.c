@@ -1,5 +1,6 @@
 /*
- * recovery: what a start does with what an earlier run left (design.md decision 1). Runs once, before the listener opens.
+ * recovery: what a start does with what an earlier run left (design.md decision 1). Runs once, before the
+ * listener opens.
  *
  *   QUEUED                          queued again
  *   RUNNING, delivering             delivery resumes (results are sealed)
@@ -88,8 +89,8 @@ static int compare_ids(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct qid));
 }
 
-/* While queries run a file may be newer than the set. First the table: a query stays there until its end is committed; then the registry, which knows whatever has
- * left the table since. In doubt the file stays. */
+/* While queries run a file may be newer than the set. First the table: a query stays there until its end is
+ * committed; then the registry, which knows whatever has left the table since. In doubt the file stays. */
 static bool needed(struct service *s, const struct qid *id)
 {
     struct query *q = service__lookup(s, id);

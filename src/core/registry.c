@@ -1,8 +1,10 @@
 /*
- * registry: connections, the writer thread with group commit, the pool of readers. See registry.h for the promises.
+ * registry: connections, the writer thread with group commit, the pool of readers. See registry.h for the
+ * promises.
  *
- * The writer takes everything that is queued, so that throughput grows with load by itself while at low load a write costs one fsync.
- * Threads: `writer` is touched by the writer thread only once it runs; the reader list and the queue are guarded by r->lock.
+ * The writer takes everything that is queued, so that throughput grows with load by itself while at low load
+ * a write costs one fsync. Threads: `writer` is touched by the writer thread only once it runs; the reader
+ * list and the queue are guarded by r->lock.
  */
 #include "core/registry.h"
 
@@ -22,7 +24,8 @@
 
 #define READERS_KEPT      8
 #define WRITES_PER_COMMIT 512
-/* Pages in the WAL after which the writer checkpoints even when it is busy; when idle it does so much earlier. */
+/* Pages in the WAL after which the writer checkpoints even when it is busy; when idle it does so much
+ * earlier. */
 #define WAL_PAGES_BUSY 16000
 #define WAL_PAGES_IDLE 500
 
@@ -192,7 +195,8 @@ static int simple(struct registry *r, enum reg_stmt id, struct err *e)
     return registry__run(&r->writer, st, NULL, e);
 }
 
-/* Applies one write in its own savepoint; a failure takes back this write only. Returns the error when the transaction itself is broken. */
+/* Applies one write in its own savepoint; a failure takes back this write only. Returns the error when the
+ * transaction itself is broken. */
 static int apply_one(struct registry *r, struct registry_write *w)
 {
     err_clear(&w->error);
@@ -214,7 +218,8 @@ static int apply_one(struct registry *r, struct registry_write *w)
     return 0;
 }
 
-/* A failed fsync means that the kernel may have dropped what we wrote: only a restart, which replays the WAL, tells what is really there. */
+/* A failed fsync means that the kernel may have dropped what we wrote: only a restart, which replays the WAL,
+ * tells what is really there. */
 static void die_on_fsync(struct registry *r)
 {
     int rc = sqlite3_extended_errcode(r->writer.db);
@@ -290,7 +295,8 @@ static void checkpoint(struct registry *r)
     wal_pages = 0;
 }
 
-/* Cuts up to WRITES_PER_COMMIT writes off the queue when at least one may go. Returns NULL and the instant of the first held one otherwise. Lock held. */
+/* Cuts up to WRITES_PER_COMMIT writes off the queue when at least one may go. Returns NULL and the instant of
+ * the first held one otherwise. Lock held. */
 static struct registry_write *take(struct registry *r, int64_t now, int64_t *ret_until)
 {
     int64_t until = INT64_MAX;
@@ -482,7 +488,8 @@ static int64_t size_of(const char *path, const char *suffix)
                : 0;
 }
 
-/* The write-ahead log carries checksums and is replayed by SQLite at the first read; then the file itself is looked through. */
+/* The write-ahead log carries checksums and is replayed by SQLite at the first read; then the file itself is
+ * looked through. */
 static int check(struct registry *r, int64_t wal, int64_t start_ns, struct err *e)
 {
     int64_t size = size_of(r->path, "");

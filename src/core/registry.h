@@ -1,11 +1,13 @@
 /*
- * registry: what must survive. SQLite (WAL, synchronous=FULL) in DIR/registry.db; only registry*.c include sqlite3.h.
+ * registry: what must survive. SQLite (WAL, synchronous=FULL) in DIR/registry.db; only registry*.c include
+ * sqlite3.h.
  *
- * Schema: see registry_schema.c (STRICT tables, user_version migrations).
- * Writing: one writer thread. A write is a caller-owned `struct registry_write`; whatever is queued is applied in one transaction (each write in its own
- * savepoint) and committed with one fsync, then every done() is called on the writer thread. A failed commit fails all of its writes. A failed fsync
- * ends the process: the kernel may have dropped the pages (specs/reliability.md section 1.6).
- * Reading: registry_get_*, registry_list on any thread that may block (a small pool of read-only connections).
+ * Schema: see registry_schema.c (STRICT tables, user_version migrations). Writing: one writer thread. A write
+ * is a caller-owned `struct registry_write`; whatever is queued is applied in one transaction (each write in
+ * its own savepoint) and committed with one fsync, then every done() is called on the writer thread. A failed
+ * commit fails all of its writes. A failed fsync ends the process: the kernel may have dropped the pages
+ * (specs/reliability.md section 1.6). Reading: registry_get_*, registry_list on any thread that may block (a
+ * small pool of read-only connections).
  */
 #ifndef QUERN_CORE_REGISTRY_H
 #define QUERN_CORE_REGISTRY_H
@@ -16,12 +18,13 @@
 
 struct registry;
 
-/* Opens or makes DIR/registry.db, migrates, checks, starts the writer. ERR_CORRUPT, ERR_IO, ERR_CONFLICT (newer version than this program). */
+/* Opens or makes DIR/registry.db, migrates, checks, starts the writer. ERR_CORRUPT, ERR_IO, ERR_CONFLICT
+ * (newer version than this program). */
 int registry_open(const char *data_dir, struct registry **ret, struct err *e) MUST_USE;
 /* Did the run before this one end by registry_close? */
 bool registry_was_clean(const struct registry *r);
-/* Before the first write: fn is called on the writer thread when a transaction meets a full disk; when it says true (it made room) the transaction is
- * tried once more: apply functions may then be called twice. */
+/* Before the first write: fn is called on the writer thread when a transaction meets a full disk; when it
+ * says true (it made room) the transaction is tried once more: apply functions may then be called twice. */
 void registry_on_full(struct registry *r, bool (*fn)(void *arg), void *arg);
 /* Applies what is queued, checkpoints, joins the writer. */
 void registry_close(struct registry *r);
@@ -90,8 +93,8 @@ int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms,
                       struct err *e) MUST_USE; /* drops inline bytes too */
 int registry_delete_query(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
 
-/* Remembers (workspace, user, key) -> query for `body` (32 bytes). 0 = remembered now; 1 = it was there with the same body: *ret_query names the query that has
- * it; ERR_CONFLICT = it was there with another body. */
+/* Remembers (workspace, user, key) -> query for `body` (32 bytes). 0 = remembered now; 1 = it was there with
+ * the same body: *ret_query names the query that has it; ERR_CONFLICT = it was there with another body. */
 int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key,
                              const uint8_t body[32], struct qid *ret_query, struct err *e) MUST_USE;
 /* No result of the workspace may be reused any more (a write changed its data). */
@@ -129,19 +132,22 @@ struct registry_list_filter {
 /* ERR_INVALID also for an offset over list.max_offset; the texts name the keys. */
 int registry_list(struct registry *r, const struct registry_list_filter *f, struct arena *a,
                   struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total, struct err *e) MUST_USE;
-/* Does a manifest name this sealed file (and its result is not gone)? For spool_sweep; loads all once into memory through the callback: fn for each. */
+/* Does a manifest name this sealed file (and its result is not gone)? For spool_sweep; loads all once into
+ * memory through the callback: fn for each. */
 int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal),
                          void *arg, struct err *e) MUST_USE;
 /* Bytes of stored files per workspace, for the running totals. */
 int registry_each_stored(struct registry *r, void (*fn)(void *arg, int64_t workspace, int64_t bytes),
                          void *arg, struct err *e) MUST_USE;
-/* Up to n ids whose result expired before now_ms and is not gone; and up to n ended before history_ms. For the janitor. */
+/* Up to n ids whose result expired before now_ms and is not gone; and up to n ended before history_ms. For
+ * the janitor. */
 int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct arena *a, struct qid **ret_ids,
                      size_t *ret_n, struct err *e) MUST_USE;
 int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a,
                       struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
 
-/* A copy of the whole registry as it is at one instant, durable when it returns (registry_backup.c). `to` must not exist. */
+/* A copy of the whole registry as it is at one instant, durable when it returns (registry_backup.c). `to`
+ * must not exist. */
 int registry_backup(struct registry *r, const char *to, struct err *e) MUST_USE;
 /* Of such a copy: fn for each result that has a file; rows of queries. */
 int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal),

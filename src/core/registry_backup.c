@@ -1,7 +1,9 @@
 /*
- * registry_backup: a consistent copy of the registry while it is written, and what such a copy says about files.
+ * registry_backup: a consistent copy of the registry while it is written, and what such a copy says about
+ * files.
  *
- * The copy is made in one step, so that it is one snapshot; the writer goes on meanwhile. Threads: any that may block.
+ * The copy is made in one step, so that it is one snapshot; the writer goes on meanwhile. Threads: any that
+ * may block.
  */
 #include "core/registry.h"
 

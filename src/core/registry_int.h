@@ -1,6 +1,6 @@
 /*
- * registry_int: what registry.c (writer, connections), registry_query.c (query rows) and registry_names.c (workspaces and what belongs to
- * them) share. Not for other files.
+ * registry_int: what registry.c (writer, connections), registry_query.c (query rows) and registry_names.c
+ * (workspaces and what belongs to them) share. Not for other files.
  */
 #ifndef QUERN_CORE_REGISTRY_INT_H
 #define QUERN_CORE_REGISTRY_INT_H

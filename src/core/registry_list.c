@@ -1,10 +1,11 @@
 /*
  * registry_list: pages of the history, at any size of it.
  *
- * A page costs what its rows cost, never what the history holds: the total comes from query_count (kept by triggers), an order by creation walks one of three indexes and
- * stops after the page, and what no index serves is refused with the key that bounds it: list.max_sort for other orders, list.max_offset for far pages.
- * The index is chosen here, by the counts, and named in the statement, so that a growing history cannot change the plan. Statement texts are made of
- * constants only. Any thread that may block.
+ * A page costs what its rows cost, never what the history holds: the total comes from query_count (kept by
+ * triggers), an order by creation walks one of three indexes and stops after the page, and what no index
+ * serves is refused with the key that bounds it: list.max_sort for other orders, list.max_offset for far
+ * pages. The index is chosen here, by the counts, and named in the statement, so that a growing history
+ * cannot change the plan. Statement texts are made of constants only. Any thread that may block.
  */
 #include <sqlite3.h>
 #include <string.h>

@@ -1,9 +1,11 @@
 /*
- * registry_names: the rows of workspaces, users, keys, buckets and datasets, as they are. What they mean is identity.c's and workspace.c's.
+ * registry_names: the rows of workspaces, users, keys, buckets and datasets, as they are. What they mean is
+ * identity.c's and workspace.c's.
  *
- * Invariants: a workspace's epoch moves in the same transaction as every change of what its engines may see or deliver to; at most one bucket of a
- * workspace is its default; a key row holds a hash, never a secret.
- * Threads: registry_put_* and registry_delete_* on the writer thread, registry_each_* on any thread that may block.
+ * Invariants: a workspace's epoch moves in the same transaction as every change of what its engines may see
+ * or deliver to; at most one bucket of a workspace is its default; a key row holds a hash, never a secret.
+ * Threads: registry_put_* and registry_delete_* on the writer thread, registry_each_* on any thread that may
+ * block.
  */
 #include "core/registry.h"
 

@@ -1,10 +1,11 @@
 /*
  * registry_query: the rows of queries and their results, written and read.
  *
- * Invariants: a row that has ended is never changed again, except that its result goes (gone_ms) and that history retention removes it; a result
- * row exists only together with the state that made it true, in one transaction. Column numbers follow registry_schema.c.
- * Threads: registry_put_* and registry_delete_query on the writer thread; the rest on any thread that may block. A read that needs more than one
- * statement runs in one read transaction, so that it sees one instant.
+ * Invariants: a row that has ended is never changed again, except that its result goes (gone_ms) and that
+ * history retention removes it; a result row exists only together with the state that made it true, in one
+ * transaction. Column numbers follow registry_schema.c. Threads: registry_put_* and registry_delete_query on
+ * the writer thread; the rest on any thread that may block. A read that needs more than one statement runs in
+ * one read transaction, so that it sees one instant.
  */
 #include "core/registry.h"
 

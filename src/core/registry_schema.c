@@ -1,8 +1,9 @@
 /*
  * registry_schema: the tables of DIR/registry.db and every statement that is run on them. Constant data only.
  *
- * Format. All times are Unix milliseconds, 0 = not yet. Ids of queries are the 16 bytes of base/id.h: time first, so that inserts stay in
- * order. query_count is kept by triggers, so that a list knows its total without counting. A migration is never changed once released; a new one is appended.
+ * Format. All times are Unix milliseconds, 0 = not yet. Ids of queries are the 16 bytes of base/id.h: time
+ * first, so that inserts stay in order. query_count is kept by triggers, so that a list knows its total
+ * without counting. A migration is never changed once released; a new one is appended.
  */
 #include <stddef.h>
 

@@ -1,6 +1,7 @@
 /*
- * registry_vfs: a thin layer over SQLite's own file access that sends its opens, reads, writes and syncs by the fault seam (base/sys.h), so that the tests that let the k-th call
- * fail reach the registry too. It changes nothing else. Any thread.
+ * registry_vfs: a thin layer over SQLite's own file access that sends its opens, reads, writes and syncs by
+ * the fault seam (base/sys.h), so that the tests that let the k-th call fail reach the registry too. It
+ * changes nothing else. Any thread.
  */
 #include <errno.h>
 #include <sqlite3.h>

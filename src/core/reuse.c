@@ -1,16 +1,21 @@
 /*
- * reuse: one rule for all dialects (design.md section 7, Reuse): key, age, visibility. Asking for it is the caller's decision.
+ * reuse: one rule for all dialects (design.md section 7, Reuse): key, age, visibility. Asking for it is the
+ * caller's decision.
  *
- * Key: workspace, grants version (datasets, sources), text (outer blanks and one final semicolon dropped), defaults, parameters, semantics profile, time zone,
- * language, row limit. Every finished result of a read-only query with rows enters; the newest of a key wins. A hit gets its own copy: small results are copied, files get a second
- * name (hard link), so that each query deletes and expires by itself.
- * Single-flight: a submit that allows reuse joins a running one that does. When that ends FINISHED the followers are served from it; otherwise the first follower runs and leads
- * the others, so that one owner's cancel ends nobody else's query.
+ * Key: workspace, grants version (datasets, sources), text (outer blanks and one final semicolon dropped),
+ * defaults, parameters, semantics profile, time zone, language, row limit. Every finished result of a
+ * read-only query with rows enters; the newest of a key wins. A hit gets its own copy: small results are
+ * copied, files get a second name (hard link), so that each query deletes and expires by itself.
+ * Single-flight: a submit that allows reuse joins a running one that does. When that ends FINISHED the
+ * followers are served from it; otherwise the first follower runs and leads the others, so that one owner's
+ * cancel ends nobody else's query.
  *
- * A write through us to a workspace's catalog drops its entries, here and in the registry; what was submitted before it is neither remembered nor joined afterwards.
+ * A write through us to a workspace's catalog drops its entries, here and in the registry; what was submitted
+ * before it is neither remembered nor joined afterwards.
  *
- * Threads: everything is guarded by u->lock (below the query lock in the order; never held while calling another room). The table is bounded: REUSE_SLOTS entries,
- * direct-mapped, the newer entry replaces the older.
+ * Threads: everything is guarded by u->lock (below the query lock in the order; never held while calling
+ * another room). The table is bounded: REUSE_SLOTS entries, direct-mapped, the newer entry replaces the
+ * older.
  */
 #include <stdlib.h>
 #include <string.h>

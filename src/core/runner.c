@@ -1,15 +1,20 @@
 /*
- * runner: one query from slot to end, on a scheduler's worker thread, which owns the engine handle and the spool writer meanwhile.
+ * runner: one query from slot to end, on a scheduler's worker thread, which owns the engine handle and the
+ * spool writer meanwhile.
  *
- * Order of a good end: last row from the engine -> engine released (the slot of the engine is free) -> segment sealed (fsync, rename, fsync folder) ->
- * manifest and state in one transaction -> readers see FINISHED. What the engine says is checked before it is used (design.md decision 4). Whoever ends the query first wins
- * (service__end); the runner then only cleans up.
+ * Order of a good end: last row from the engine -> engine released (the slot of the engine is free) ->
+ * segment sealed (fsync, rename, fsync folder) -> manifest and state in one transaction -> readers see
+ * FINISHED. What the engine says is checked before it is used (design.md decision 4). Whoever ends the query
+ * first wins (service__end); the runner then only cleans up.
  *
- * The workspace's catalog (catalog.h). A statement that needs it waits QUEUED and holds no slot meanwhile: it comes back through the scheduler with the lock in its hands. Which way it goes is told by
- * its first word (INSERT, CREATE, ...: to the writer, so that writes come in the order of their submits and find what those before them made), else by the engine: a read engine that says
- * PLANNED with `writes` has run nothing, and the statement goes on to a writer. Order of a write: lock -> readers' processes
- * gone -> writer ready -> RUNNING with `writes` committed -> the statement -> writer's process gone -> lock let go -> end. A writer that left a log behind is followed by one that only
- * opens and closes the catalog. runner_catalog.c has what is done under the lock.
+ * The workspace's catalog (catalog.h). A statement that needs it waits QUEUED and holds no slot meanwhile: it
+ * comes back through the scheduler with the lock in its hands. Which way it goes is told by its first word
+ * (INSERT, CREATE, ...: to the writer, so that writes come in the order of their submits and find what those
+ * before them made), else by the engine: a read engine that says PLANNED with `writes` has run nothing, and
+ * the statement goes on to a writer. Order of a write: lock -> readers' processes gone -> writer ready ->
+ * RUNNING with `writes` committed -> the statement -> writer's process gone -> lock let go -> end. A writer
+ * that left a log behind is followed by one that only opens and closes the catalog. runner_catalog.c has what
+ * is done under the lock.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +52,8 @@ static bool begin(struct run *r)
     int64_t at = q->rec.started_ms;
     uint32_t runs = q->rec.runs;
     pthread_mutex_unlock(&q->lock);
-    /* Not waited for: the engine can only read, and a lost count is at worst one run more after a crash. A write records it when its engine is ready. */
+    /* Not waited for: the engine can only read, and a lost count is at worst one run more after a crash. A
+     * write records it when its engine is ready. */
     if (ok && !r->write)
         service__write(q, apply_running, service__write_done, q->hold_until_ns, at, runs);
     return ok;
@@ -431,7 +437,8 @@ static int start_job(struct run *r)
     return engine_start(r->engine, &job, &r->err);
 }
 
-/* Engine from the pool, known to the query so that a cancel finds it. False when there is none, or nothing to do any more. */
+/* Engine from the pool, known to the query so that a cancel finds it. False when there is none, or nothing to
+ * do any more. */
 static bool take_engine(struct run *r)
 {
     int rc = r->write ? runner__before_write(r)
@@ -583,7 +590,8 @@ static void drop_rows(struct run *r)
 
 static void finish(struct run *r)
 {
-    /* Stopping: whatever happened to the engine, the record stays RUNNING and the next start decides (design.md decision 1). */
+    /* Stopping: whatever happened to the engine, the record stays RUNNING and the next start decides
+     * (design.md decision 1). */
     if (atomic_load(&r->s->stopping) && (r->ending || !r->result)) {
         drop_rows(r);
         return;

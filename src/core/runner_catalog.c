@@ -1,10 +1,11 @@
 /*
- * runner_catalog: what a run does about its workspace's catalog: which lock, waiting for it, and the writers that only open and close the file. See runner.c for the
- * order of things and catalog.h for the lock.
+ * runner_catalog: what a run does about its workspace's catalog: which lock, waiting for it, and the writers
+ * that only open and close the file. See runner.c for the order of things and catalog.h for the lock.
  *
- * Invariants. A process has the catalog's file open only while somebody holds the lock for it, or idle: then the next writer ends it first (pool_retire).
- * A file named catalog.duckdb was once closed whole: a new one is made under another name. Readers never meet a log: who holds the write lock brings it in before it lets go, and
- * the first user after a start does.
+ * Invariants. A process has the catalog's file open only while somebody holds the lock for it, or idle: then
+ * the next writer ends it first (pool_retire). A file named catalog.duckdb was once closed whole: a new one
+ * is made under another name. Readers never meet a log: who holds the write lock brings it in before it lets
+ * go, and the first user after a start does.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -33,7 +34,8 @@ static const char **dataset_names(struct run *r, const struct engine_key *k)
     return names;
 }
 
-/* The statement and what its words may mean; also the reader's key. False when the workspace is gone or memory is out: a run will say so. */
+/* The statement and what its words may mean; also the reader's key. False when the workspace is gone or
+ * memory is out: a run will say so. */
 static bool text_of(struct run *r, struct engine_key *key, struct catalog_text *t)
 {
     const struct query_record *rec = &r->q->rec;

@@ -45,7 +45,8 @@ bool runner__hold(struct run *r);
 void runner__let_go(struct run *r);
 /* For the plan lane: may it be planned now, and where? Takes r->lane when it needs the catalog. */
 bool runner__lane(struct run *r);
-/* With a read lock: should the catalog be opened by a writer first? Then the lock was let go, q->need says what comes next and the caller starts over. */
+/* With a read lock: should the catalog be opened by a writer first? Then the lock was let go, q->need says
+ * what comes next and the caller starts over. */
 bool runner__stale(struct run *r);
 /* With a read lock: while there is no file, nobody needs to wait for this one. */
 void runner__without(struct run *r);

@@ -1,9 +1,10 @@
 /*
  * scheduler: the queue of queries, and the threads that run them.
  *
- * Which one is next is turns.h's rule. config.engine_slots run workers, config.engine_plan_slots plan workers; a worker is a slot. Nothing starts while
- * the disk is too full (disk.h) or the scheduler is paused. A query that ends while it waits leaves at once (scheduler_leave).
- * Threads: push from any, take on workers; everything is guarded by c->lock.
+ * Which one is next is turns.h's rule. config.engine_slots run workers, config.engine_plan_slots plan
+ * workers; a worker is a slot. Nothing starts while the disk is too full (disk.h) or the scheduler is paused.
+ * A query that ends while it waits leaves at once (scheduler_leave). Threads: push from any, take on workers;
+ * everything is guarded by c->lock.
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -161,7 +162,8 @@ int scheduler_room(struct scheduler *c, int64_t workspace, struct err *e)
 {
     struct limits l = limits_of(c, workspace);
     pthread_mutex_lock(&c->lock);
-    /* What lives without standing in the queue (joined to another query, in delivery, on its way to the record) is bounded too, only wider. */
+    /* What lives without standing in the queue (joined to another query, in delivery, on its way to the
+     * record) is bounded too, only wider. */
     enum turns_room room =
         atomic_load(&c->service->live) >= 2 * config.queue_total + ALIVE_BESIDE ? TURNS_FULL : TURNS_ROOM;
     if (room == TURNS_ROOM && !turns_limit(c->turns, workspace, l.queue, l.slots)) {

@@ -1,6 +1,6 @@
 /*
- * service: find, cancel, delete, and the service's own start and stop. See service.h for who may call what on which thread; submitting is
- * service_submit.c, ends are service_life.c, rows and lists service_rows.c.
+ * service: find, cancel, delete, and the service's own start and stop. See service.h for who may call what on
+ * which thread; submitting is service_submit.c, ends are service_life.c, rows and lists service_rows.c.
  */
 #include <stdio.h>
 #include <stdlib.h>

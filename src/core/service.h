@@ -1,8 +1,9 @@
 /*
  * service: all that a dialect may do. Submit, find, wait (query.h), rows, cancel, delete, list.
  *
- * Threads: calls marked (any) never block and may run on an HTTP thread. Calls marked (worker) may read disk or registry and must run on a worker.
- * Visibility is decided here and nowhere else: what the identity may not see is ERR_NOTFOUND.
+ * Threads: calls marked (any) never block and may run on an HTTP thread. Calls marked (worker) may read disk
+ * or registry and must run on a worker. Visibility is decided here and nowhere else: what the identity may
+ * not see is ERR_NOTFOUND.
  */
 #ifndef QUERN_CORE_SERVICE_H
 #define QUERN_CORE_SERVICE_H
@@ -18,7 +19,8 @@ struct pool;
 /* ---- life ---- */
 /* Text of a delivered result's metadata file, in the dialect's own form; main registers it. Appends to out. */
 typedef int (*delivery_metadata_fn)(const struct query_view *v, struct buf *out);
-/* metadata by dialect, NULL = no such file: there from the start, because deliveries that a restart interrupted go on inside service_open. */
+/* metadata by dialect, NULL = no such file: there from the start, because deliveries that a restart
+ * interrupted go on inside service_open. */
 struct service_options {
     struct registry *registry;
     struct workspaces *workspaces;
@@ -33,8 +35,9 @@ void service_drain(struct service *s);
 /* Takes submits again. */
 void service_undrain(struct service *s);
 bool service_draining(struct service *s);
-/* Starts no queued query any more, ends running engines (their queries are queued again or failed by the next start), joins all threads. The caller drained before:
- * service_drain, then waited for service_running() to reach 0 or its deadline. No call into the service may be under way. */
+/* Starts no queued query any more, ends running engines (their queries are queued again or failed by the next
+ * start), joins all threads. The caller drained before: service_drain, then waited for service_running() to
+ * reach 0 or its deadline. No call into the service may be under way. */
 void service_close(struct service *s);
 /* Queries that have not ended; and those that hold a run slot or are being delivered. */
 int service_live(struct service *s);
@@ -68,38 +71,44 @@ struct submit {
         created_ms; /* creation instant (id second, created_ms of the view); 0 = now. Kakao's folder date must agree with it */
 };
 
-/* (any) Creates the query and starts the durable record; the caller then waits for QF_ACCEPTED (or more) before it answers. The reference is the caller's.
- * ERR_INVALID, ERR_DENIED (reader), ERR_NOTFOUND (bucket), ERR_LIMIT (queue full; 429), ERR_UNAVAILABLE (draining; 503). After the wait check
- * service_refusal(). */
+/* (any) Creates the query and starts the durable record; the caller then waits for QF_ACCEPTED (or more)
+ * before it answers. The reference is the caller's. ERR_INVALID, ERR_DENIED (reader), ERR_NOTFOUND (bucket),
+ * ERR_LIMIT (queue full; 429), ERR_UNAVAILABLE (draining; 503). After the wait check service_refusal(). */
 int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret,
                    struct err *e) MUST_USE;
-/* 0 when the query was recorded; else the error of recording it (ERR_UNAVAILABLE: disk full ...). Valid once QF_ACCEPTED is set. */
+/* 0 when the query was recorded; else the error of recording it (ERR_UNAVAILABLE: disk full ...). Valid once
+ * QF_ACCEPTED is set. */
 int service_refusal(struct query *q, struct err *e) MUST_USE;
-/* As service_refusal; and when an earlier query has the same idempotency key and body, *inout becomes that one (a new reference; the one that came in stays the caller's too).
- * (any) unless ERR_WOULDBLOCK. ERR_CONFLICT: the key was used with another body. */
+/* As service_refusal; and when an earlier query has the same idempotency key and body, *inout becomes that
+ * one (a new reference; the one that came in stays the caller's too). (any) unless ERR_WOULDBLOCK.
+ * ERR_CONFLICT: the key was used with another body. */
 int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout,
                    struct err *e) MUST_USE;
 
-/* (any when may_block is false: ERR_WOULDBLOCK if the registry must be read; (worker) otherwise.) Both id spellings. ERR_NOTFOUND. */
+/* (any when may_block is false: ERR_WOULDBLOCK if the registry must be read; (worker) otherwise.) Both id
+ * spellings. ERR_NOTFOUND. */
 int service_find(struct service *s, const struct identity *who, const char *id, size_t id_len, bool may_block,
                  struct query **ret, struct err *e) MUST_USE;
 
-/* (any) Owner or admin, else ERR_DENIED. ERR_CONFLICT when ended. The record is CANCELED at once for all readers in this process; *wait_durable: the
- * caller waits for QF_ENDED before it answers. */
+/* (any) Owner or admin, else ERR_DENIED. ERR_CONFLICT when ended. The record is CANCELED at once for all
+ * readers in this process; *wait_durable: the caller waits for QF_ENDED before it answers. */
 int service_cancel(struct service *s, const struct identity *who, struct query *q, struct err *e) MUST_USE;
 /* (any) Deletes the result (cancels first when it runs). Role and owner as cancel. The record stays. */
 int service_delete(struct service *s, const struct identity *who, struct query *q, struct err *e) MUST_USE;
 
-/* (worker) Keeps one small number of the dialect with the query: query_view.note at once, durable when it returns. 0 = never set. Data 360 remembers
- * there how a pending submit was answered, because chunk numbers depend on it (docs/data360.md). ERR_UNAVAILABLE when it cannot be recorded. */
+/* (worker) Keeps one small number of the dialect with the query: query_view.note at once, durable when it
+ * returns. 0 = never set. Data 360 remembers there how a pending submit was answered, because chunk numbers
+ * depend on it (docs/data360.md). ERR_UNAVAILABLE when it cannot be recorded. */
 int service_note(struct service *s, struct query *q, uint32_t note, struct err *e) MUST_USE;
 
 /* ---- rows ---- */
 /* A pin on one result's rows; survives expiry and deletion until closed. */
 struct rows;
-/* (worker) Result `ordinal` (UINT32_MAX = the one that single-result dialects show). Works while the query runs if rows are readable; then marks the query
- * exposed durably first. ERR_GONE (deleted, expired), ERR_CONFLICT (no rows yet, or ended without a result; use the view), ERR_CORRUPT, ERR_IO. */
-/* (any) rows_open for the shown result, and reading its rows, would not block now: a small result that is held in memory. */
+/* (worker) Result `ordinal` (UINT32_MAX = the one that single-result dialects show). Works while the query
+ * runs if rows are readable; then marks the query exposed durably first. ERR_GONE (deleted, expired),
+ * ERR_CONFLICT (no rows yet, or ended without a result; use the view), ERR_CORRUPT, ERR_IO. */
+/* (any) rows_open for the shown result, and reading its rows, would not block now: a small result that is
+ * held in memory. */
 bool rows_at_once(struct query *q);
 int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows **ret,
               struct err *e) MUST_USE;

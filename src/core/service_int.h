@@ -1,7 +1,9 @@
 /*
- * service_int: what service.c, scheduler.c, runner.c, delivery.c, recovery.c and janitor.c share. Not for other files.
+ * service_int: what service.c, scheduler.c, runner.c, delivery.c, recovery.c and janitor.c share. Not for
+ * other files.
  *
- * Lock order: scheduler lock -> query lock -> table lock -> registry queue. No lock is held while calling an engine, the spool or a client.
+ * Lock order: scheduler lock -> query lock -> table lock -> registry queue. No lock is held while calling an
+ * engine, the spool or a client.
  */
 #ifndef QUERN_CORE_SERVICE_INT_H
 #define QUERN_CORE_SERVICE_INT_H
@@ -59,7 +61,8 @@ struct service {
 void service__table_add(struct service *s, struct query *q);
 /* Takes one out that was refused. */
 void service__table_remove(struct service *s, struct query *q);
-/* Puts an ended query that was loaded into the table, unless another thread did meanwhile; takes q's reference, returns a reference to the one that is there. */
+/* Puts an ended query that was loaded into the table, unless another thread did meanwhile; takes q's
+ * reference, returns a reference to the one that is there. */
 struct query *service__table_enter(struct service *s, struct query *q);
 /* Keeps an ended query in memory for a while: it pushes the one that ended RECENT_KEPT ends ago out. */
 void service__table_retire(struct service *s, struct query *q);
@@ -67,8 +70,9 @@ void service__table_retire(struct service *s, struct query *q);
 void service__table_clear(struct service *s);
 /* The query of a small write. */
 struct query *service__write_query(struct registry_write *w);
-/* Ends a query: false when it had ended already. `results` (may be NULL) live in the query's arena; e may be NULL where the ending has its own text. Queues the durable
- * record; waiters see the end when that is committed. Any thread. */
+/* Ends a query: false when it had ended already. `results` (may be NULL) live in the query's arena; e may be
+ * NULL where the ending has its own text. Queues the durable record; waiters see the end when that is
+ * committed. Any thread. */
 bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
                   uint32_t nresults);
 /* Queues one of the small writes. */
@@ -99,17 +103,19 @@ int params_decode(const uint8_t *p, uint32_t len, struct arena *a, struct wire_p
 
 /* ---- scheduler.c ---- */
 int scheduler_start(struct service *s, struct scheduler **ret, struct err *e) MUST_USE;
-/* Stops the workers: no new query starts; running ones are cancelled after drain_ms (their records stay RUNNING, for the next start). */
+/* Stops the workers: no new query starts; running ones are cancelled after drain_ms (their records stay
+ * RUNNING, for the next start). */
 void scheduler_stop(struct scheduler *c, int64_t drain_ms);
 void scheduler_free(struct scheduler *c);
 /* ERR_LIMIT with the key's name when the queue is full. Does not take a place yet. */
 int scheduler_room(struct scheduler *c, int64_t workspace, struct err *e) MUST_USE;
 /* Queues a reference of q; plan_now queries also go to the plan lane when no run slot is free. */
 void scheduler_push(struct scheduler *c, struct query *q, bool plan_now);
-/* The same for one that waited for its catalog and holds its lock now: it is the next of its workspace. Whoever takes a query out of the queue for anything but a run calls
- * runner_left. */
+/* The same for one that waited for its catalog and holds its lock now: it is the next of its workspace.
+ * Whoever takes a query out of the queue for anything but a run calls runner_left. */
 void scheduler_push_front(struct scheduler *c, struct query *q);
-/* Takes q out of the queue and the plan lane if it stands there: every end of a query comes by here. No lock held. */
+/* Takes q out of the queue and the plan lane if it stands there: every end of a query comes by here. No lock
+ * held. */
 void scheduler_leave(struct scheduler *c, struct query *q);
 /* Quotas and free space may have changed: looks again. Janitor, once a second. */
 void scheduler_refresh(struct scheduler *c);
@@ -134,9 +140,11 @@ int reuse_open(struct service *s, struct reuse **ret, struct err *e) MUST_USE;
 void reuse_close(struct reuse *u);
 /* Fills q->reuse_key when the query's result may be reused. Before the query is shared. */
 void reuse_key(struct service *s, struct query *q);
-/* At submit, when the query asked for reuse: true when it will be served by an earlier or a running query (the caller must not schedule it). */
+/* At submit, when the query asked for reuse: true when it will be served by an earlier or a running query
+ * (the caller must not schedule it). */
 bool reuse_submit(struct service *s, struct query *q);
-/* Every end (and refusal) comes by here: remembers a good result, serves those who wait for it. Does not block. */
+/* Every end (and refusal) comes by here: remembers a good result, serves those who wait for it. Does not
+ * block. */
 void reuse_ended(struct service *s, struct query *q, bool finished);
 /* Delivery thread: copies the source's result into q and makes q RUNNING. False when the source is gone. */
 bool reuse_take(struct service *s, struct query *q);
@@ -144,7 +152,8 @@ bool reuse_take(struct service *s, struct query *q);
 void reuse_written(struct service *s, int64_t workspace);
 
 /* ---- recovery.c ---- */
-/* Removes files that no record names and no query needs; also while running. Returns how many went, or a negative error. */
+/* Removes files that no record names and no query needs; also while running. Returns how many went, or a
+ * negative error. */
 int64_t service__sweep(struct service *s, struct err *e) MUST_USE;
 int service__recover(struct service *s, struct err *e) MUST_USE;
 int service__apply_requeued(struct registry *r, struct registry_write *w, struct err *e) MUST_USE;

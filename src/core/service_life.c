@@ -1,8 +1,9 @@
 /*
  * service_life: the queries in memory, the small writes of their records, and the one way a query ends.
  *
- * An end is decided under the query's lock by query_move(), written by the registry's thread, and told to readers only when that is committed (QF_ENDED). The
- * table holds every query that has not ended and the last RECENT_KEPT that have. Any thread.
+ * An end is decided under the query's lock by query_move(), written by the registry's thread, and told to
+ * readers only when that is committed (QF_ENDED). The table holds every query that has not ended and the last
+ * RECENT_KEPT that have. Any thread.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -178,7 +179,8 @@ static void end_shown(struct query *q)
     service__table_retire(s, q);
 }
 
-/* Nothing is told before it is durable. When it cannot be recorded (the disk is full, or cannot be written) the janitor tries again; see service__end_again. */
+/* Nothing is told before it is durable. When it cannot be recorded (the disk is full, or cannot be written)
+ * the janitor tries again; see service__end_again. */
 static void end_failed(struct query *q, const struct err *e, int tries)
 {
     if (tries == 0)
@@ -202,8 +204,9 @@ static void end_done(struct registry_write *w, int rc, const struct err *e)
     free(w);
 }
 
-/* After END_TRIES a query that waits for its record for so long ends for its readers too: FAILED when it was FINISHED (its result goes: that makes room), else as it
- * ended. The record is tried until it succeeds; a crash before that leaves it RUNNING, and the next start decides. */
+/* After END_TRIES a query that waits for its record for so long ends for its readers too: FAILED when it was
+ * FINISHED (its result goes: that makes room), else as it ended. The record is tried until it succeeds; a
+ * crash before that leaves it RUNNING, and the next start decides. */
 #define END_TRIES 4
 
 void service__end_again(struct query *q, int tries)

@@ -1,7 +1,8 @@
 /*
  * service_params: typed parameters as bytes in the query's record.
  *
- * Format (little endian): u32 count, then per parameter u8 is_null, u32 + bytes name, u32 + bytes type, u32 + bytes value. Pure functions.
+ * Format (little endian): u32 count, then per parameter u8 is_null, u32 + bytes name, u32 + bytes type, u32 +
+ * bytes value. Pure functions.
  */
 #include <string.h>
 

@@ -20,7 +20,8 @@ static int apply_exposed(struct registry *r, struct registry_write *w, struct er
     return registry_put_exposed(r, &((struct query_write *)(void *)w)->q->rec.id, e);
 }
 
-/* The flag is durable before the first early row leaves: after a restart the same statement might give other rows. */
+/* The flag is durable before the first early row leaves: after a restart the same statement might give other
+ * rows. */
 static int expose(struct service *s, struct query *q, struct err *e)
 {
     struct query_write w = {.w = {.apply = apply_exposed}, .q = q};

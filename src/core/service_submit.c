@@ -1,8 +1,9 @@
 /*
  * service_submit: from what a dialect submits to a query that is recorded and on its way.
  *
- * A submitted query is in the table at once; it is answered only when its record is durable (QF_ACCEPTED). With an idempotency key nothing starts before the
- * registry has said that no earlier query has the key. Any thread; the record is written by the registry's.
+ * A submitted query is in the table at once; it is answered only when its record is durable (QF_ACCEPTED).
+ * With an idempotency key nothing starts before the registry has said that no earlier query has the key. Any
+ * thread; the record is written by the registry's.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@
 static int apply_insert(struct registry *r, struct registry_write *w, struct err *e)
 {
     struct query *q = service__write_query(w);
-    /* The record as it was at submit; the fields that change later are written by the writes that change them. */
+    /* The record as it was at submit; the fields that change later are written by the writes that change
+     * them. */
     struct query_record rec;
     pthread_mutex_lock(&q->lock);
     rec = q->rec;
@@ -133,7 +135,8 @@ static const char *keep(struct arena *a, const char *s)
     return s ? arena_strdup(a, s) : NULL;
 }
 
-/* What makes two submits the same request. The folder in `path` depends on the day and is left out: `request` holds the path as it was asked for. */
+/* What makes two submits the same request. The folder in `path` depends on the day and is left out: `request`
+ * holds the path as it was asked for. */
 static int hash_body(struct query *q, const char *key, struct err *e)
 {
     static const uint8_t no_key[CRYPTO_KEY_LEN];

@@ -1,5 +1,6 @@
 /*
- * turns: see turns.h. Lanes are found through a small hash table that grows with the number of workspaces; a lane once made stays.
+ * turns: see turns.h. Lanes are found through a small hash table that grows with the number of workspaces; a
+ * lane once made stays.
  */
 #include "core/turns.h"
 

@@ -1,11 +1,12 @@
 /*
- * turns: whose query starts next. The whole rule, without threads, clocks or queries: scheduler.c drives it under its lock, the simulator in
- * tests/unit/core/ drives it step by step.
+ * turns: whose query starts next. The whole rule, without threads, clocks or queries: scheduler.c drives it
+ * under its lock, the simulator in tests/unit/core/ drives it step by step.
  *
- * Each workspace has a FIFO (a lane). Lanes that have work and are below their limit of running queries stand in a ring; every take serves the
- * first lane and sends it to the end. So a workspace with thousands of queued queries holds another one's next query back by at most one start, and
- * one at its limit costs nobody anything. Invariant: a lane is in the ring exactly when it has work and running < slots.
- * Every operation is O(1) but for the first sight of a workspace. Nothing here is locked.
+ * Each workspace has a FIFO (a lane). Lanes that have work and are below their limit of running queries stand
+ * in a ring; every take serves the first lane and sends it to the end. So a workspace with thousands of
+ * queued queries holds another one's next query back by at most one start, and one at its limit costs nobody
+ * anything. Invariant: a lane is in the ring exactly when it has work and running < slots. Every operation is
+ * O(1) but for the first sight of a workspace. Nothing here is locked.
  */
 #ifndef QUERN_CORE_TURNS_H
 #define QUERN_CORE_TURNS_H
@@ -28,11 +29,13 @@ struct turns *turns_new(void); /* NULL: out of memory */
 /* Items that still wait are forgotten, not freed. */
 void turns_free(struct turns *t);
 
-/* Limits of a workspace: most queries that wait, most that run. A negative number is none. A lane that was never given limits has none. False: out of memory. */
+/* Limits of a workspace: most queries that wait, most that run. A negative number is none. A lane that was
+ * never given limits has none. False: out of memory. */
 bool turns_limit(struct turns *t, int64_t workspace, int64_t queue, int64_t slots);
 /* Would one more fit? `total` is the limit over all workspaces. */
 enum turns_room turns_room(const struct turns *t, int64_t workspace, int64_t total);
-/* Puts an item at the end of its workspace's lane, whatever the limits say (a start takes up all that was accepted). False: out of memory. */
+/* Puts an item at the end of its workspace's lane, whatever the limits say (a start takes up all that was
+ * accepted). False: out of memory. */
 bool turns_push(struct turns *t, int64_t workspace, struct turn_item *item);
 /* The same at the front of the lane: it has had its turn before and waited for something else. */
 bool turns_push_front(struct turns *t, int64_t workspace, struct turn_item *item);

@@ -50,7 +50,8 @@ static size_t place(const struct usage *u, int64_t workspace)
     return lo;
 }
 
-/* Lock held; NULL when out of memory (then this workspace is not counted, which costs a quota and not a result). */
+/* Lock held; NULL when out of memory (then this workspace is not counted, which costs a quota and not a
+ * result). */
 static struct usage_row *row(struct usage *u, int64_t workspace)
 {
     size_t i = place(u, workspace);

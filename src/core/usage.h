@@ -1,9 +1,10 @@
 /*
- * usage: bytes of stored results per workspace, a running total in memory. Built from the registry at the start; files that are being written count from
- * their first byte. Any thread; a leaf: its lock is held while calling nobody.
+ * usage: bytes of stored results per workspace, a running total in memory. Built from the registry at the
+ * start; files that are being written count from their first byte. Any thread; a leaf: its lock is held while
+ * calling nobody.
  *
- * A result that was reused has a file name of its own and counts again, although the disk holds its bytes once: whoever deletes the original later must
- * not find the quota of the workspace overrun.
+ * A result that was reused has a file name of its own and counts again, although the disk holds its bytes
+ * once: whoever deletes the original later must not find the quota of the workspace overrun.
  */
 #ifndef QUERN_CORE_USAGE_H
 #define QUERN_CORE_USAGE_H

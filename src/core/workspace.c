@@ -1,10 +1,12 @@
 /*
- * workspace: the tenants in memory, with their buckets and datasets, and what an administrator does with them.
+ * workspace: the tenants in memory, with their buckets and datasets, and what an administrator does with
+ * them.
  *
- * All rows are read into one immutable model; a change is committed in the registry first and then a new model takes the place of the old one.
- * Invariants: what a reader gets is one model's, so that epoch and datasets belong together; texts are copied into the caller's arena before the lock is let go.
- * Threads: reads on any thread under `lock` (the catalog's file is looked for with one access()); administration on threads that may block, one
- * at a time (`admin`).
+ * All rows are read into one immutable model; a change is committed in the registry first and then a new
+ * model takes the place of the old one. Invariants: what a reader gets is one model's, so that epoch and
+ * datasets belong together; texts are copied into the caller's arena before the lock is let go. Threads:
+ * reads on any thread under `lock` (the catalog's file is looked for with one access()); administration on
+ * threads that may block, one at a time (`admin`).
  */
 #include <errno.h>
 #include <pthread.h>

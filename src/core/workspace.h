@@ -1,6 +1,7 @@
 /*
- * workspace: the tenants and what belongs to them: buckets, datasets, and the grants version (epoch) that the engine pool's key holds.
- * All in memory behind one read-write lock, written through the registry. Any thread.
+ * workspace: the tenants and what belongs to them: buckets, datasets, and the grants version (epoch) that the
+ * engine pool's key holds. All in memory behind one read-write lock, written through the registry. Any
+ * thread.
  */
 #ifndef QUERN_CORE_WORKSPACE_H
 #define QUERN_CORE_WORKSPACE_H
@@ -18,13 +19,14 @@ void workspaces_close(struct workspaces *w);
 /* After the admin room made a workspace through identity_key_create: reads it into memory. */
 int workspaces_reload(struct workspaces *w, struct err *e) MUST_USE;
 
-/* The key for engines of this workspace; texts in `a`. A writer has a catalog path also when the file is not there yet, and the folder for it. ERR_NOTFOUND. */
+/* The key for engines of this workspace; texts in `a`. A writer has a catalog path also when the file is not
+ * there yet, and the folder for it. ERR_NOTFOUND. */
 int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, struct arena *a,
                          struct engine_key *ret, struct err *e) MUST_USE;
 /* Grants version of the workspace; 0 when there is no such workspace. */
 uint64_t workspace_epoch(struct workspaces *w, int64_t workspace);
-/* URL of a bucket, in `a`; name NULL = the default bucket, which is a folder below DIR (made here) while the administrator has named none. ERR_NOTFOUND;
- * ERR_DENIED when read-only. */
+/* URL of a bucket, in `a`; name NULL = the default bucket, which is a folder below DIR (made here) while the
+ * administrator has named none. ERR_NOTFOUND; ERR_DENIED when read-only. */
 int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *name, struct arena *a,
                          const char **ret_url, struct err *e) MUST_USE;
 /* Calls fn(name) for each dataset; fn may not call this room. */
@@ -33,7 +35,8 @@ void workspace_each_dataset(struct workspaces *w, int64_t workspace, void (*fn)(
 /* Calls fn(id) for each workspace. */
 void workspaces_each(struct workspaces *w, void (*fn)(void *arg, int64_t id), void *arg);
 
-/* What an administrator set for one workspace ("workspace set W KEY=VALUE"); what is not set is limited by the configuration alone. */
+/* What an administrator set for one workspace ("workspace set W KEY=VALUE"); what is not set is limited by
+ * the configuration alone. */
 enum workspace_limit {
     LIMIT_QUEUE,
     LIMIT_SLOTS,
@@ -50,7 +53,8 @@ const char *workspace_limit_name(enum workspace_limit key);
 /* ---- administration (blocking; durable on return; appends JSON) ---- */
 int workspace_bucket_create(struct workspaces *w, const char *workspace, const char *name, const char *url,
                             bool read_only, bool is_default, struct buf *out, struct err *e) MUST_USE;
-/* url file:///DIR-OR-FILE (absolute, must exist and be readable); format by suffix or by what the folder holds. Name: [A-Za-z_][A-Za-z0-9_]{0,127}. */
+/* url file:///DIR-OR-FILE (absolute, must exist and be readable); format by suffix or by what the folder
+ * holds. Name: [A-Za-z_][A-Za-z0-9_]{0,127}. */
 int workspace_dataset_add(struct workspaces *w, const char *workspace, const char *name, const char *url,
                           struct buf *out, struct err *e) MUST_USE;
 /* workspace NULL: of all. */
@@ -61,7 +65,8 @@ int workspace_dataset_list(struct workspaces *w, const char *workspace, struct b
 int workspace_dataset_remove(struct workspaces *w, const char *workspace, const char *name, struct buf *out,
                              struct err *e) MUST_USE;
 int workspace_list(struct workspaces *w, struct buf *out, struct err *e) MUST_USE;
-/* "KEY=VALUE": a number with an optional unit as in the configuration file (512 MiB, 30 min); "default" takes it away. Answers with all limits of the workspace. */
+/* "KEY=VALUE": a number with an optional unit as in the configuration file (512 MiB, 30 min); "default" takes
+ * it away. Answers with all limits of the workspace. */
 int workspace_set(struct workspaces *w, const char *workspace, const char *setting, struct buf *out,
                   struct err *e) MUST_USE;
 

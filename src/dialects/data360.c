@@ -1,10 +1,13 @@
 /*
- * data360: Salesforce Data 360 Query API v3. Routes and the submit; see data360_int.h for the other files and docs/data360.md for the wire.
+ * data360: Salesforce Data 360 Query API v3. Routes and the submit; see data360_int.h for the other files and
+ * docs/data360.md for the wire.
  *
- * A submit answers 200 with the status object in the headers x-hyperdb-status and status (two revisions of the documentation name it differently).
- * The statement is compiled before the answer, so its errors are the submit's own, in both modes. ASYNC then answers without rows; ADAPTIVE waits,
- * parked, for the end of the query up to data360.adaptive_timeout. What a pending answer said about chunk 0 is recorded before it leaves, because the
- * client goes on by chunk numbers (design.md section 7, Data 360). Handlers never block on an HTTP thread.
+ * A submit answers 200 with the status object in the headers x-hyperdb-status and status (two revisions of
+ * the documentation name it differently). The statement is compiled before the answer, so its errors are the
+ * submit's own, in both modes. ASYNC then answers without rows; ADAPTIVE waits, parked, for the end of the
+ * query up to data360.adaptive_timeout. What a pending answer said about chunk 0 is recorded before it
+ * leaves, because the client goes on by chunk numbers (design.md section 7, Data 360). Handlers never block
+ * on an HTTP thread.
  */
 #include "dialects/data360_int.h"
 
@@ -47,7 +50,8 @@ static bool status_headers(struct request *rq, const struct query_view *v, uint6
     return true;
 }
 
-/* Clients that send such a header take a pending body of no bytes for "still running"; the others read the schema from it. */
+/* Clients that send such a header take a pending body of no bytes for "still running"; the others read the
+ * schema from it. */
 static bool sends_hyperdb_header(struct request *rq)
 {
     static const char *const names[] = {"x-hyperdb-workload",         "x-hyperdb-external-client-context",
@@ -77,7 +81,8 @@ static enum handled answer_pending(struct request *rq, const struct query_view *
     return data360__send_empty(rq, st->format, v->schema, false, true);
 }
 
-/* Worker: records what this answer makes of chunk 0, then answers. The view is taken before, so that status and body agree. */
+/* Worker: records what this answer makes of chunk 0, then answers. The view is taken before, so that status
+ * and body agree. */
 static enum handled pending(struct request *rq)
 {
     struct submit_state *st = rq->state;
@@ -98,7 +103,8 @@ static enum handled pending(struct request *rq)
     return answer_pending(rq, &v);
 }
 
-/* Worker, or HTTP thread when nothing must be read from disk: the query is complete; the answer holds chunk 0, or the range that was asked for. */
+/* Worker, or HTTP thread when nothing must be read from disk: the query is complete; the answer holds chunk
+ * 0, or the range that was asked for. */
 static enum handled complete(struct request *rq)
 {
     struct submit_state *st = rq->state;
@@ -181,7 +187,8 @@ static void drop_query(void *query)
     query_unref(query);
 }
 
-/* What later answers need to know of the request: does the complete answer hold chunk 0; what stood where $1..$n stand now. */
+/* What later answers need to know of the request: does the complete answer hold chunk 0; what stood where
+ * $1..$n stand now. */
 static const char *request_memory(const struct d360_submit *in, struct buf *b)
 {
     for (int with_names = 1; with_names >= 0; with_names--) {

@@ -1,6 +1,7 @@
 /*
- * data360_body: the body of POST /api/v3/query (source document, "Submit SQL Query"; specs 1.1), fields as documented, null as absent, unknown fields
- * ignored. Both spellings of what two revisions of the documentation name differently are read. Pure; any thread; hostile bytes allowed, fuzzed.
+ * data360_body: the body of POST /api/v3/query (source document, "Submit SQL Query"; specs 1.1), fields as
+ * documented, null as absent, unknown fields ignored. Both spellings of what two revisions of the
+ * documentation name differently are read. Pure; any thread; hostile bytes allowed, fuzzed.
  */
 #include "dialects/data360_int.h"
 
@@ -73,7 +74,8 @@ static bool zone_form(const char *s, size_t n)
     return n > 0 && n <= 64;
 }
 
-/* The two documented settings, the names that real clients use for them, and query_timeout; anything else is accepted and unused. */
+/* The two documented settings, the names that real clients use for them, and query_timeout; anything else is
+ * accepted and unused. */
 static int read_settings(json_value settings, struct d360_submit *out, struct err *e)
 {
     if (!given(settings))

@@ -1,7 +1,8 @@
 /*
- * data360_int: what the files of the Data 360 Query v3 dialect share. data360.c: routes, submit. data360_body.c: the submit's body.
- * data360_params.c: placeholders. data360_types.c: typed parameters. data360_read.c: status, rows, chunks, metadata, delete. data360_reply.c: what answers are
- * made of: negotiation, metadata, status object, errors.
+ * data360_int: what the files of the Data 360 Query v3 dialect share. data360.c: routes, submit.
+ * data360_body.c: the submit's body. data360_params.c: placeholders. data360_types.c: typed parameters.
+ * data360_read.c: status, rows, chunks, metadata, delete. data360_reply.c: what answers are made of:
+ * negotiation, metadata, status object, errors.
  */
 #ifndef QUERN_DIALECTS_DATA360_INT_H
 #define QUERN_DIALECTS_DATA360_INT_H
@@ -27,12 +28,13 @@ struct d360_placeholders {
 /* Rewrites. ERR_INVALID with position for placeholders of another style. */
 int data360__placeholders(struct arena *a, enum d360_style style, const char *sql, size_t n,
                           struct d360_placeholders *ret, struct err *e) MUST_USE;
-/* Undoes it: the text as it was sent, and the place in it (code points) of a place in the rewritten one. Only needs the style and names. *pos and
- * *end (-1 = unknown) are changed in place. */
+/* Undoes it: the text as it was sent, and the place in it (code points) of a place in the rewritten one. Only
+ * needs the style and names. *pos and *end (-1 = unknown) are changed in place. */
 int data360__restore(struct arena *a, enum d360_style style, const char *const *names, uint32_t nnames,
                      const char *sql, size_t n, int64_t *pos, int64_t *end, const char **ret,
                      size_t *ret_len) MUST_USE;
-/* The parameters array against the placeholders: types known, texts well formed, counts equal. The result lies in `a`, in the order of $1..$n. */
+/* The parameters array against the placeholders: types known, texts well formed, counts equal. The result
+ * lies in `a`, in the order of $1..$n. */
 int data360__parameters(struct arena *a, enum d360_style style, const struct d360_placeholders *ph,
                         json_value parameters, struct wire_param **ret, struct err *e) MUST_USE;
 
@@ -61,13 +63,15 @@ bool data360__read_duration(const char *s, int64_t *ret_ms);
 
 /* ---- data360_reply.c ---- */
 enum d360_format { D360_JSON, D360_ARROW_STREAM, D360_NONE };
-/* Accept header (NULL = absent) to what is sent: highest q, then the more specific range, then the earlier one, then JSON. */
+/* Accept header (NULL = absent) to what is sent: highest q, then the more specific range, then the earlier
+ * one, then JSON. */
 enum d360_format data360__accept(const char *header);
 /* What a Content-Type says: JSON for absent or application/json, ARROW, or NONE. */
 enum d360_format data360__content_type(const char *header);
 
-/* How a query's rows are numbered in chunks; docs/data360.md. ROWS: chunk i is batch i. EMPTY: chunk 0 is the empty range of a pending answer, rows
- * begin in chunk 1. INLINE: chunk 0 is what a complete answer held, whole batches up to D360_BYTES_MAX. Numbers 1 and 2 are stored (service_note). */
+/* How a query's rows are numbered in chunks; docs/data360.md. ROWS: chunk i is batch i. EMPTY: chunk 0 is the
+ * empty range of a pending answer, rows begin in chunk 1. INLINE: chunk 0 is what a complete answer held,
+ * whole batches up to D360_BYTES_MAX. Numbers 1 and 2 are stored (service_note). */
 enum d360_layout { D360_INLINE, D360_ROWS, D360_EMPTY };
 enum d360_layout data360__layout(const struct query_view *v);
 /* Batches of the inline range. */
@@ -99,8 +103,8 @@ int data360__caret(const char *sql, size_t n, int64_t position, struct buf *out)
 bool data360__ended_badly(struct request *rq, const struct query_view *v, enum handled *ret);
 
 /* ---- data360_read.c ---- */
-/* Answers 200 with rows [first, first + n) (byte_limit 0 = none), streaming; takes `rows` over. `raw`: whole batches [batch, batch + nbatches), which
- * are those rows. */
+/* Answers 200 with rows [first, first + n) (byte_limit 0 = none), streaming; takes `rows` over. `raw`: whole
+ * batches [batch, batch + nbatches), which are those rows. */
 struct d360_range {
     uint64_t first, n, byte_limit;
     bool raw;

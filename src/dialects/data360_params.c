@@ -1,11 +1,13 @@
 /*
- * data360_params: placeholders of three styles to the engine's $1..$n and back, and which parameter belongs to which (specs 2.4; design.md section 7).
+ * data360_params: placeholders of three styles to the engine's $1..$n and back, and which parameter belongs
+ * to which (specs 2.4; design.md section 7).
  *
- * QUESTION_MARK "?", NAMED ":name", DOLLARED "$1". A placeholder of another style than the request's is an error with its place. The rewritten text
- * is what is stored and run; because positions in errors must fit the text that was sent, data360__restore() can rebuild that from the rewritten one:
- * a text holds placeholders of one style only, so every $n in it stands for exactly one spelling. Where "$n" would grow together with what stands
- * before it ("select?"), a GAP goes between them, and also where a GAP stands there already, so that taking one away is exact.
- * Pure; any thread; hostile bytes allowed, fuzzed.
+ * QUESTION_MARK "?", NAMED ":name", DOLLARED "$1". A placeholder of another style than the request's is an
+ * error with its place. The rewritten text is what is stored and run; because positions in errors must fit
+ * the text that was sent, data360__restore() can rebuild that from the rewritten one: a text holds
+ * placeholders of one style only, so every $n in it stands for exactly one spelling. Where "$n" would grow
+ * together with what stands before it ("select?"), a GAP goes between them, and also where a GAP stands there
+ * already, so that taking one away is exact. Pure; any thread; hostile bytes allowed, fuzzed.
  */
 #include "dialects/data360_int.h"
 
@@ -41,7 +43,8 @@ static int conflict(const char *sql, size_t n, struct sql_piece t, const char *f
     return r;
 }
 
-/* Names in order of appearance, found through a table of NAME_SLOTS with a random basis: a statement may hold millions of placeholders. */
+/* Names in order of appearance, found through a table of NAME_SLOTS with a random basis: a statement may hold
+ * millions of placeholders. */
 #define NAME_SLOTS 32768u /* > 2 * D360_PARAMS_MAX, a power of two */
 struct names {
     const char **names;
@@ -279,7 +282,8 @@ static const char *param_name(json_value item, size_t *ret_n)
     return s && *ret_n ? s : NULL;
 }
 
-/* NAMED: fills at[i] with the index in the array for name i. Names bind where given, else first appearance does. */
+/* NAMED: fills at[i] with the index in the array for name i. Names bind where given, else first appearance
+ * does. */
 static int bind_names(struct arena *a, const struct d360_placeholders *ph, json_value parameters, size_t n,
                       uint32_t *at, struct err *e)
 {

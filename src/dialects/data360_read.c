@@ -1,9 +1,11 @@
 /*
- * data360_read: reading a query: status with long poll (specs 1.4), chunks (1.5), rows by offset (1.6), metadata (1.7); and delete (1.8).
+ * data360_read: reading a query: status with long poll (specs 1.4), chunks (1.5), rows by offset (1.6),
+ * metadata (1.7); and delete (1.8).
  *
- * All reads give the query's stored error when it failed, 408 for a minute when it was canceled, 404 when it is unknown or gone. No status header
- * here: one client takes it for "still running". Every handler may be entered again after DEFER or PARK and starts from the top; what must not move
- * between visits (a deadline, a baseline) lies in rq->state. Rows are opened on workers only; waiting is parking.
+ * All reads give the query's stored error when it failed, 408 for a minute when it was canceled, 404 when it
+ * is unknown or gone. No status header here: one client takes it for "still running". Every handler may be
+ * entered again after DEFER or PARK and starts from the top; what must not move between visits (a deadline, a
+ * baseline) lies in rq->state. Rows are opened on workers only; waiting is parking.
  */
 #include "dialects/data360_int.h"
 
@@ -242,7 +244,8 @@ enum handled data360__get_status(struct request *rq)
         x->has_baseline = true;
         x->chunks = chunks;
     }
-    /* waits for the end or for new chunks, not for planning, progress or QUEUED -> RUNNING (design.md section 7) */
+    /* waits for the end or for new chunks, not for planning, progress or QUEUED -> RUNNING (design.md section
+     * 7) */
     if (!query_state_ended(v.state) && chunks == x->chunks && sys_mono_ns() < x->deadline)
         return request_park(rq, q, QF_ENDED, v.version, x->deadline, data360__get_status);
     struct json_write w = reply_json(rq, 200);
@@ -410,7 +413,8 @@ enum handled data360__get_metadata(struct request *rq)
 
 /* ---- delete ---- */
 
-/* 204 whatever there is or was; only a reader is told that it may not, and only about what it can see. Answers at once; the engine stops behind. */
+/* 204 whatever there is or was; only a reader is told that it may not, and only about what it can see.
+ * Answers at once; the engine stops behind. */
 enum handled data360__delete(struct request *rq)
 {
     struct err e;

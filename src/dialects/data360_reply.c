@@ -1,6 +1,7 @@
 /*
- * data360_reply: what answers of the Data 360 Query v3 dialect are made of: Accept negotiation (specs 1.0), chunk numbering, metadata (2.1), the
- * status object (1.2, 1.3) and the error envelope (3.2). Pure except for the functions that answer a request; any thread.
+ * data360_reply: what answers of the Data 360 Query v3 dialect are made of: Accept negotiation (specs 1.0),
+ * chunk numbering, metadata (2.1), the status object (1.2, 1.3) and the error envelope (3.2). Pure except for
+ * the functions that answer a request; any thread.
  */
 #include "dialects/data360_int.h"
 
@@ -118,7 +119,8 @@ enum d360_layout data360__layout(const struct query_view *v)
         return D360_ROWS;
     if (v->note == D360_ROWS || v->note == D360_EMPTY)
         return (enum d360_layout)v->note;
-    /* no note: the submit was ADAPTIVE and answered with the complete result, or it must have chunks of rows from the first one on */
+    /* no note: the submit was ADAPTIVE and answered with the complete result, or it must have chunks of rows
+     * from the first one on */
     return v->request && strstr(v->request, "\"inline\":true") ? D360_INLINE : D360_ROWS;
 }
 

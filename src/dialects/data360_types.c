@@ -1,7 +1,9 @@
 /*
- * data360_types: one typed parameter of a Data 360 submit, {"type","value"} with optional length, precision and scale (specs 2.4), checked and turned
- * into what the engine casts. Type names are those of the product's SQL with common aliases, case ignored; values are strings, numbers, booleans or
- * null. Errors name the parameter: 42704 type, 22P02 text, 22007 date and time, 22003 range, 22001 length. Pure; any thread; hostile bytes allowed.
+ * data360_types: one typed parameter of a Data 360 submit, {"type","value"} with optional length, precision
+ * and scale (specs 2.4), checked and turned into what the engine casts. Type names are those of the product's
+ * SQL with common aliases, case ignored; values are strings, numbers, booleans or null. Errors name the
+ * parameter: 42704 type, 22P02 text, 22007 date and time, 22003 range, 22001 length. Pure; any thread;
+ * hostile bytes allowed.
  */
 #include "dialects/data360_int.h"
 

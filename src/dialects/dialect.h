@@ -1,8 +1,9 @@
 /*
  * dialect: the seam between HTTP and the five faces of one thing.
  *
- * A dialect is a table of routes. A handler reads the request, calls core/service.h, and fills the reply. It knows wire names, shapes and codes and
- * nothing of SQLite, files, engines or threads; it never blocks on an HTTP thread. A handler ends in one of three ways:
+ * A dialect is a table of routes. A handler reads the request, calls core/service.h, and fills the reply. It
+ * knows wire names, shapes and codes and nothing of SQLite, files, engines or threads; it never blocks on an
+ * HTTP thread. A handler ends in one of three ways:
  *
  *   REPLY_READY   the reply is complete
  *   REPLY_DEFER   call rq->next again on a worker thread, where rq->may_block is true
@@ -46,7 +47,8 @@ struct dialect {
     const char *name; /* "kakao" */
     enum credential credential;
     const struct route *routes; /* ended by method NULL */
-    /* Writes the dialect's error body for a failure found before or outside a handler (401, 403 by role, 404, 405, 413, 415, 429, 500, 503). status is the HTTP status. */
+    /* Writes the dialect's error body for a failure found before or outside a handler (401, 403 by role, 404,
+     * 405, 413, 415, 429, 500, 503). status is the HTTP status. */
     void (*error)(struct request *rq, int status, const struct err *e);
     delivery_metadata_fn metadata; /* text of the metadata file beside a delivered result; NULL: none */
 };
@@ -82,7 +84,8 @@ struct reply {
     uint32_t nheaders;
     bool streaming; /* rows below are used */
     struct reply_rows rows;
-    /* For resumable downloads (neutral): total known length, or -1; http answers Range and If-Range itself when etag is set and length known. */
+    /* For resumable downloads (neutral): total known length, or -1; http answers Range and If-Range itself
+     * when etag is set and length known. */
     int64_t length;
     const char *etag;
 };
@@ -129,12 +132,14 @@ struct request_source {
 
 /* Value of a request header, NULL when absent. Case-insensitive. */
 const char *request_header(struct request *rq, const char *name);
-/* i-th value of a query parameter (percent-decoded, "+" is a blank), NULL when there is none. A parameter without "=" has the value "". */
+/* i-th value of a query parameter (percent-decoded, "+" is a blank), NULL when there is none. A parameter
+ * without "=" has the value "". */
 const char *request_query(struct request *rq, const char *name, uint32_t i);
 /* Calls fn for each query parameter in order. */
 void request_query_each(struct request *rq, void (*fn)(void *arg, const char *name, const char *value),
                         void *arg);
-/* The peer is on this machine and no forwarding header says that it speaks for somebody else; or it came by the admin listener. */
+/* The peer is on this machine and no forwarding header says that it speaks for somebody else; or it came by
+ * the admin listener. */
 bool request_is_local(struct request *rq);
 
 /* ---- helpers for all dialects (dialects.c) ---- */
@@ -143,23 +148,27 @@ void reply_header(struct request *rq, const char *name, const char *value); /* c
 struct json_write reply_json(struct request *rq, int status);
 enum handled reply_error(struct request *rq, int status,
                          const struct err *e); /* through the dialect's error() */
-/* HTTP status for a service error as most dialects use it: INVALID 400, DENIED 403, NOTFOUND 404, CONFLICT 409, LIMIT/BUSY 429, UNAVAILABLE 503, TIMEOUT 408 ... */
+/* HTTP status for a service error as most dialects use it: INVALID 400, DENIED 403, NOTFOUND 404, CONFLICT
+ * 409, LIMIT/BUSY 429, UNAVAILABLE 503, TIMEOUT 408 ... */
 int reply_status_of(int code);
 /* Keeps a reference until the request ends. */
 void request_keep_query(struct request *rq, struct query *q);
-/* After QF_ACCEPTED of a submit: 0 = recorded (or *inout is now the earlier query with the same idempotency key, kept by the request); 1 = return request_defer(rq, self);
- * <0 refused, e says why. */
+/* After QF_ACCEPTED of a submit: 0 = recorded (or *inout is now the earlier query with the same idempotency
+ * key, kept by the request); 1 = return request_defer(rq, self); <0 refused, e says why. */
 int request_settle(struct request *rq, struct query **inout, struct err *e);
 enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version,
                           int64_t deadline_ns, handler_fn next);
 enum handled request_defer(struct request *rq, handler_fn next);
-/* service_find with DEFER handled: 1 = *ret set; 0 = return REPLY_DEFER; <0 error filled. `self` is the handler to call again. */
+/* service_find with DEFER handled: 1 = *ret set; 0 = return REPLY_DEFER; <0 error filled. `self` is the
+ * handler to call again. */
 int request_find(struct request *rq, const char *id, size_t n, handler_fn self, struct query **ret,
                  struct err *e);
-/* Parses an integer query parameter: 0 ok (absent: *ret = def), ERR_INVALID with a text naming the parameter and range. */
+/* Parses an integer query parameter: 0 ok (absent: *ret = def), ERR_INVALID with a text naming the parameter
+ * and range. */
 int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most,
                       int64_t *ret, struct err *e);
-/* Content-Disposition: attachment with this file name (UTF-8; RFC 6266: an ASCII form, and filename* when it differs). */
+/* Content-Disposition: attachment with this file name (UTF-8; RFC 6266: an ASCII form, and filename* when it
+ * differs). */
 void reply_attachment(struct request *rq, const char *file_name);
 
 extern const struct dialect dialect_kakao, dialect_data360, dialect_neutral;

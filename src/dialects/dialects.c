@@ -1,6 +1,6 @@
 /*
- * dialects: helpers for all dialects (dialect.h). They fill struct request and call core; they know nothing of sockets. Any thread that owns the
- * request.
+ * dialects: helpers for all dialects (dialect.h). They fill struct request and call core; they know nothing
+ * of sockets. Any thread that owns the request.
  */
 #include <errno.h>
 #include <stdlib.h>

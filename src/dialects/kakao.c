@@ -1,9 +1,10 @@
 /*
- * kakao: the KakaoCloud Data Query Open API. Routes, run and abort; see kakao_int.h for the other files and docs/kakao.md for the wire.
+ * kakao: the KakaoCloud Data Query Open API. Routes, run and abort; see kakao_int.h for the other files and
+ * docs/kakao.md for the wire.
  *
- * Order of checks (specs section 2): credential, route, body, role, existence, bucket, state. The run answers 202 once the record is durable, always
- * with QUEUED; every error of the statement itself shows later as FAILED. Handlers that look at a bucket or at rows run on a worker; waiting is
- * parking, never a thread.
+ * Order of checks (specs section 2): credential, route, body, role, existence, bucket, state. The run answers
+ * 202 once the record is durable, always with QUEUED; every error of the statement itself shows later as
+ * FAILED. Handlers that look at a bucket or at rows run on a worker; waiting is parking, never a thread.
  */
 #include "dialects/kakao_int.h"
 

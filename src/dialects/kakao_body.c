@@ -1,8 +1,9 @@
 /*
- * kakao_body: the two request bodies of the Kakao Open API (specs 3.1 "Run query", 3.6 "Create data source"), read strictly by the documented
- * fields, leniently in what the page's own samples do: the body is JSON whatever its Content-Type says, unknown fields are ignored, bucket and path
- * are accepted flat when resultConfig is absent (nested wins). Every refusal names the field; none repeats a secret or the query. Pure; any thread;
- * hostile bytes allowed, fuzzed.
+ * kakao_body: the two request bodies of the Kakao Open API (specs 3.1 "Run query", 3.6 "Create data source"),
+ * read strictly by the documented fields, leniently in what the page's own samples do: the body is JSON
+ * whatever its Content-Type says, unknown fields are ignored, bucket and path are accepted flat when
+ * resultConfig is absent (nested wins). Every refusal names the field; none repeats a secret or the query.
+ * Pure; any thread; hostile bytes allowed, fuzzed.
  */
 #include "dialects/kakao_int.h"
 

@@ -1,6 +1,7 @@
 /*
- * kakao_int: what the files of the Kakao dialect share. kakao.c: routes, run, abort. kakao_body.c: request bodies. kakao_show.c: result page and
- * list. kakao_source.c: data sources. kakao_text.c: strings that only this dialect has.
+ * kakao_int: what the files of the Kakao dialect share. kakao.c: routes, run, abort. kakao_body.c: request
+ * bodies. kakao_show.c: result page and list. kakao_source.c: data sources. kakao_text.c: strings that only
+ * this dialect has.
  */
 #ifndef QUERN_DIALECTS_KAKAO_INT_H
 #define QUERN_DIALECTS_KAKAO_INT_H
@@ -14,7 +15,8 @@
 #define KAKAO_KST_S     (9 * 3600)
 
 /* ---- kakao_text.c ---- */
-/* "25.6MB", "12.81KB", "0B". Base 1024, the largest unit that is at least 1, rounded half up to two decimals, trailing zeros cut. */
+/* "25.6MB", "12.81KB", "0B". Base 1024, the largest unit that is at least 1, rounded half up to two decimals,
+ * trailing zeros cut. */
 const char *kakao__size(uint64_t bytes, char out[KAKAO_TEXT_MAX]);
 /* "439ms", "9.83m", "0ms". */
 const char *kakao__duration(int64_t ns, char out[KAKAO_TEXT_MAX]);

@@ -1,8 +1,9 @@
 /*
  * kakao_show: a query's result page (specs 3.2) and the list of queries (specs 3.3).
  *
- * A page is written around rows that the http room streams: everything before queryData is the prefix, everything after the rows the suffix. Keys
- * stand in the order of the page's samples. Epochs are milliseconds of whole seconds. Pages and lists are read on a worker.
+ * A page is written around rows that the http room streams: everything before queryData is the prefix,
+ * everything after the rows the suffix. Keys stand in the order of the page's samples. Epochs are
+ * milliseconds of whole seconds. Pages and lists are read on a worker.
  */
 #include "dialects/kakao_int.h"
 
@@ -94,7 +95,8 @@ static void write_stats(struct json_write *w, const struct query_view *v)
     json_object_end(w);
 }
 
-/* Why it FAILED: Trino's code, name and type, and the message with Trino's "line L:C: " where the place is known. */
+/* Why it FAILED: Trino's code, name and type, and the message with Trino's "line L:C: " where the place is
+ * known. */
 static void write_query_error(struct json_write *w, struct arena *a, const struct query_view *v)
 {
     const struct trino_error *t = trino_error_of(v->error.sqlstate, v->ending);
@@ -467,7 +469,8 @@ static void write_item(struct json_write *w, struct arena *a, struct query *q)
     json_object_end(w);
 }
 
-/* Spring's serialised page (specs 3.3): totals by arithmetic, past the end an empty page with the totals unchanged. */
+/* Spring's serialised page (specs 3.3): totals by arithmetic, past the end an empty page with the totals
+ * unchanged. */
 static void write_list(struct request *rq, const struct list *l, const struct list_filter *f, int64_t page,
                        int64_t size)
 {

@@ -1,6 +1,7 @@
 /*
- * kakao_source: data sources in the words of the Kakao Open API (specs 3.5 to 3.7). The workspace's catalog is always there; other kinds are
- * validated and refused until the service has them. Handlers run on HTTP threads and do not block.
+ * kakao_source: data sources in the words of the Kakao Open API (specs 3.5 to 3.7). The workspace's catalog
+ * is always there; other kinds are validated and refused until the service has them. Handlers run on HTTP
+ * threads and do not block.
  */
 #include "dialects/kakao_int.h"
 

@@ -1,6 +1,7 @@
 /*
- * kakao_text: sizes, durations, folders, states and type names as the Kakao Open API prints them (specs: "Size and duration strings", "Names,
- * scopes, SQL"; the samples are 25.6MB, 12.81KB, 0B, 439ms, 9.83m). Pure; any thread.
+ * kakao_text: sizes, durations, folders, states and type names as the Kakao Open API prints them (specs:
+ * "Size and duration strings", "Names, scopes, SQL"; the samples are 25.6MB, 12.81KB, 0B, 439ms, 9.83m).
+ * Pure; any thread.
  */
 #include "dialects/kakao_int.h"
 
@@ -109,7 +110,8 @@ bool kakao__is_text(const struct query_view *v)
     return sql_piece_is(&s, first, "show") && sql_piece_is(&s, sql_scan_next(&s), "create");
 }
 
-/* Names of types without parameters; "" for those that have some. Trino's words; what Trino lacks is the nearest type that holds the values. */
+/* Names of types without parameters; "" for those that have some. Trino's words; what Trino lacks is the
+ * nearest type that holds the values. */
 static const char *const plain_names[SQLT_END] = {
     [SQLT_BOOLEAN] = "boolean",
     [SQLT_TINYINT] = "tinyint",

@@ -1,9 +1,11 @@
 /*
- * neutral: what belongs to no dialect: the download of a whole result with any dialect's credential, /healthz, /readyz, /metrics, and the words of
- * errors on paths that are nobody's ({"error":{"code","sqlstate","message","hint"}}).
+ * neutral: what belongs to no dialect: the download of a whole result with any dialect's credential,
+ * /healthz, /readyz, /metrics, and the words of errors on paths that are nobody's
+ * ({"error":{"code","sqlstate","message","hint"}}).
  *
- * The download is streamed from the stored result; the arrow one is the stored stream itself. /healthz, /readyz and /metrics answer only peers on this
- * machine that speak for nobody else; to all others they do not exist.
+ * The download is streamed from the stored result; the arrow one is the stored stream itself. /healthz,
+ * /readyz and /metrics answer only peers on this machine that speak for nobody else; to all others they do
+ * not exist.
  */
 #include "dialects/neutral.h"
 
@@ -208,7 +210,8 @@ static enum handled download(struct request *rq)
     reply->status = 200;
     reply->streaming = true;
     reply->content_type = encoder->media_type;
-    /* Results never change and encoding is a function of the options: they are the tag. The separator is in it as hex. */
+    /* Results never change and encoding is a function of the options: they are the tag. The separator is in
+     * it as hex. */
     struct buf tag;
     buf_init(&tag, 256);
     buf_printf(&tag, "\"%s.%s%s", id, encoder->name, options.header ? "" : "-n");

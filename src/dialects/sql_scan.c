@@ -1,9 +1,10 @@
 /*
- * sql_scan: see sql_scan.h. The rules are those of PostgreSQL's scanner, which the engine inherits: block comments nest, E'' knows backslashes,
- * an identifier may hold $ after its first character, a dollar quote's tag is empty or an identifier.
+ * sql_scan: see sql_scan.h. The rules are those of PostgreSQL's scanner, which the engine inherits: block
+ * comments nest, E'' knows backslashes, an identifier may hold $ after its first character, a dollar quote's
+ * tag is empty or an identifier.
  *
- * When is ":x" a placeholder? When no operand stands directly before the colon ("a:b" and "'k':v" are not) and it is not the first thing of a
- * subscript ("a[:x]"); "::" and ":=" never are. Pure; any thread.
+ * When is ":x" a placeholder? When no operand stands directly before the colon ("a:b" and "'k':v" are not)
+ * and it is not the first thing of a subscript ("a[:x]"); "::" and ":=" never are. Pure; any thread.
  */
 #include "dialects/sql_scan.h"
 

@@ -1,9 +1,10 @@
 /*
- * sql_scan: SQL text as tokens, just enough to find placeholders and leading words without being fooled by strings, quoted identifiers,
- * comments, casts (::), named arguments (:=), slices ([a:b]) and dollar-quoted text.
+ * sql_scan: SQL text as tokens, just enough to find placeholders and leading words without being fooled by
+ * strings, quoted identifiers, comments, casts (::), named arguments (:=), slices ([a:b]) and dollar-quoted
+ * text.
  *
- * Never fails: what is not closed reaches to the end of the text, and the engine says what is wrong with it. It decides nothing about what may
- * run. Pure; any thread; linear; no allocation; hostile bytes allowed.
+ * Never fails: what is not closed reaches to the end of the text, and the engine says what is wrong with it.
+ * It decides nothing about what may run. Pure; any thread; linear; no allocation; hostile bytes allowed.
  */
 #ifndef QUERN_DIALECTS_SQL_SCAN_H
 #define QUERN_DIALECTS_SQL_SCAN_H

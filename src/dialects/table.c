@@ -1,4 +1,5 @@
-/* table: all dialects. A new dialect is one new file and one line here. Alone in this file, so that a test can bring its own table. */
+/* table: all dialects. A new dialect is one new file and one line here. Alone in this file, so that a test
+ * can bring its own table. */
 #include "dialects/dialect.h"
 
 const struct dialect *const dialects[] = {

@@ -1,8 +1,9 @@
 /*
- * compat: one job's text through the room: SHOW and EXPLAIN forms first, the other rules after that; and the way back for places of errors.
+ * compat: one job's text through the room: SHOW and EXPLAIN forms first, the other rules after that; and the
+ * way back for places of errors.
  *
- * Invariant: only jobs of profile TRINO are rewritten, and what comes out is judged by duckdb_policy.c like any text. When a text is unclear
- * (see compat_lex) it goes to the engine as it came. Job thread.
+ * Invariant: only jobs of profile TRINO are rewritten, and what comes out is judged by duckdb_policy.c like
+ * any text. When a text is unclear (see compat_lex) it goes to the engine as it came. Job thread.
  */
 #include <stdlib.h>
 #include <string.h>

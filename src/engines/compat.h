@@ -1,5 +1,6 @@
 /*
- * compat: the compatibility room: SQL of the Trino family (profile TRINO) as text that the embedded engine understands.
+ * compat: the compatibility room: SQL of the Trino family (profile TRINO) as text that the embedded engine
+ * understands.
  *
  *   compat_lex.c      text -> tokens, brackets matched
  *   compat_rewrite.c  forms of expressions and statements, token by token
@@ -9,8 +10,9 @@
  *   compat_macros.c   functions: macros of memory.quern_trino and memory.quern_pg, and the checked division
  *   compat.c          the whole: one job's text, and the way back for positions of errors
  *
- * The first four are pure (no engine, no state, any thread, hostile bytes allowed, never fail but for memory: what is not understood stays as it
- * is and the engine says what is wrong with it). Nothing here decides what may run: duckdb_policy.c judges the text that comes out.
+ * The first four are pure (no engine, no state, any thread, hostile bytes allowed, never fail but for memory:
+ * what is not understood stays as it is and the engine says what is wrong with it). Nothing here decides what
+ * may run: duckdb_policy.c judges the text that comes out.
  */
 #ifndef QUERN_ENGINES_COMPAT_H
 #define QUERN_ENGINES_COMPAT_H
@@ -43,14 +45,16 @@ struct clex {
     uint32_t count; /* without the CT_END at t[count] */
 };
 
-/* False: something is unclear (a NUL, unclosed or nested comment, unclosed string, brackets that do not match, too long) and nothing must be rewritten. */
+/* False: something is unclear (a NUL, unclosed or nested comment, unclosed string, brackets that do not
+ * match, too long) and nothing must be rewritten. */
 bool compat_lex(struct arena *a, const char *p, size_t n, struct clex *ret);
 /* Word, ASCII case ignored. Any index may be asked for. */
 bool compat_is(const struct clex *l, uint32_t i, const char *word);
 bool compat_is_any(const struct clex *l, uint32_t i, const char *const *words);
 bool compat_op(const struct clex *l, uint32_t i, char op);
 
-/* What stands where: out[out_at, out_at + n) came from in_at on; `same` says byte by byte, else all of it stands for in_at. */
+/* What stands where: out[out_at, out_at + n) came from in_at on; `same` says byte by byte, else all of it
+ * stands for in_at. */
 struct cspan {
     uint32_t out_at, n, in_at;
     bool same;
@@ -70,11 +74,13 @@ void compat_range(struct crewrite *w, uint32_t from, uint32_t to);
 void compat_copy(struct crewrite *w, uint32_t from_byte, uint32_t to_byte);
 void compat_put(struct crewrite *w, const char *text, uint32_t in_at);
 void compat_end(struct crewrite *w);
-/* Arguments of a call whose "(" is token `open`: up to max pairs [from, to); returns how many there are, UINT32_MAX when more. */
+/* Arguments of a call whose "(" is token `open`: up to max pairs [from, to); returns how many there are,
+ * UINT32_MAX when more. */
 uint32_t compat_args(const struct clex *l, uint32_t open, uint32_t (*args)[2], uint32_t max);
 /* A call that needs other words: name at i, "(" at i + 1. Returns the tokens used, 0 for none. */
 uint32_t compat_call(struct crewrite *w, uint32_t i);
-/* For the output columns without a name: token index after which ` AS "_colN"` goes. Returns their number; *ret_after and *ret_number are the arena's. */
+/* For the output columns without a name: token index after which ` AS "_colN"` goes. Returns their number;
+ * *ret_after and *ret_number are the arena's. */
 uint32_t compat_unnamed(struct arena *a, const struct clex *l, uint32_t **ret_after, uint32_t **ret_number);
 /* Whole text, without SHOW and EXPLAIN. Pure. False: leave it alone. */
 bool compat_rewrite(struct arena *a, const char *p, size_t n, struct crewrite *ret);

@@ -1,9 +1,11 @@
 /*
- * compat_calls: calls that need other words than a macro could give: aggregates under another name (a macro cannot be used with FILTER, DISTINCT or
- * OVER), lambdas (no macro takes one), any number of arguments, CAST to types with another spelling. Pure; any thread.
+ * compat_calls: calls that need other words than a macro could give: aggregates under another name (a macro
+ * cannot be used with FILTER, DISTINCT or OVER), lambdas (no macro takes one), any number of arguments, CAST
+ * to types with another spelling. Pure; any thread.
  *
- * A template is text in which $1..$9 stand for arguments, $* for all of them as written and $| for all of them, each in brackets, with || between.
- * Each argument is used once, so that nothing grows with nesting and every part keeps its place in the user's text.
+ * A template is text in which $1..$9 stand for arguments, $* for all of them as written and $| for all of
+ * them, each in brackets, with || between. Each argument is used once, so that nothing grows with nesting and
+ * every part keeps its place in the user's text.
  */
 #include <string.h>
 #include <strings.h>

@@ -25,7 +25,8 @@ struct compat {
 int compat_install(duckdb_connection c, uint8_t profile, struct err *e) MUST_USE;
 /* Schema of a profile in the search path, NULL for none. */
 const char *compat_schema(uint8_t profile);
-/* Fills *ret for the job (always usable as ret->job on success). Errors already have their place in the user's text. */
+/* Fills *ret for the job (always usable as ret->job on success). Errors already have their place in the
+ * user's text. */
 int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                struct compat *ret, struct err *e, uint32_t *kind) MUST_USE;
 /* An error of running ret->job: its place in the user's text. */
@@ -36,7 +37,8 @@ enum compat_form { FORM_NONE, FORM_DONE, FORM_EXPLAIN };
 /* SHOW, DESCRIBE: writes the SELECT instead. FORM_NONE: not one of them. < 0: error. */
 int compat_show(struct duck *d, duckdb_connection c, const struct clex *l, struct compat *x, struct buf *out,
                 struct err *e, uint32_t *kind) MUST_USE;
-/* EXPLAIN (options): writes the engine's EXPLAIN and its options; *ret_inner is the first token of the statement. FORM_NONE: not one with options. */
+/* EXPLAIN (options): writes the engine's EXPLAIN and its options; *ret_inner is the first token of the
+ * statement. FORM_NONE: not one with options. */
 int compat_explain(const struct clex *l, struct buf *out, uint32_t *ret_inner, bool *ret_validate,
                    struct err *e) MUST_USE;
 

@@ -1,6 +1,7 @@
 /*
- * compat_lex: SQL text as tokens with their brackets matched. The engine's lexical rules (PostgreSQL's): '' and "" double, E'' knows backslashes,
- * $tag$ quotes, -- to the end of the line, block comments (a nested one is unclear on purpose). Pure; any thread; linear.
+ * compat_lex: SQL text as tokens with their brackets matched. The engine's lexical rules (PostgreSQL's): ''
+ * and "" double, E'' knows backslashes, $tag$ quotes, -- to the end of the line, block comments (a nested one
+ * is unclear on purpose). Pure; any thread; linear.
  */
 #include <ctype.h>
 #include <string.h>

@@ -1,11 +1,13 @@
 /*
- * compat_macros: functions of the other family, as macros of a schema that stands in the search path of a profile's sessions (after the user's,
- * before the engine's own): memory.quern_trino, memory.quern_pg. An operator is looked for in the path too, so "/" and "%" are macros.
+ * compat_macros: functions of the other family, as macros of a schema that stands in the search path of a
+ * profile's sessions (after the user's, before the engine's own): memory.quern_trino, memory.quern_pg. An
+ * operator is looked for in the path too, so "/" and "%" are macros.
  *
- * Each parameter is used once where a call is likely to be nested: a macro is text for the engine, used twice it doubles with every level. No
- * overloads by type, for the same reason: the engine binds the arguments once more for each. Division and zero are functions of our own; they are
- * pure, so that TRY sees their errors. The script begins with blanks (MACRO_OFFSET), so that a place inside a macro is no place of the user's text.
- * Job thread (the main thread before it starts one).
+ * Each parameter is used once where a call is likely to be nested: a macro is text for the engine, used twice
+ * it doubles with every level. No overloads by type, for the same reason: the engine binds the arguments once
+ * more for each. Division and zero are functions of our own; they are pure, so that TRY sees their errors.
+ * The script begins with blanks (MACRO_OFFSET), so that a place inside a macro is no place of the user's
+ * text. Job thread (the main thread before it starts one).
  */
 #include <inttypes.h>
 #include <math.h>
@@ -107,7 +109,8 @@ REAL(divide_float, float, false)
 REAL(divide_double_pg, double, true)
 REAL(divide_float_pg, float, true)
 
-/* A number of any type as a double; the divisor's zero is an error where one of the two is a decimal or `check` says so. */
+/* A number of any type as a double; the divisor's zero is an error where one of the two is a decimal or
+ * `check` says so. */
 static bool as_double(duckdb_logical_type type, const void *data, idx_t i, double *ret, bool *ret_real)
 {
     duckdb_type id = duckdb_get_type_id(type),

@@ -1,9 +1,10 @@
 /*
- * compat_names: output columns that have no name are _col0, _col1, ... by their place, as in Trino, and not the engine's text of the expression.
+ * compat_names: output columns that have no name are _col0, _col1, ... by their place, as in Trino, and not
+ * the engine's text of the expression.
  *
- * Only the select list that names the statement's columns is looked at: the first one, after WITH. An item has a name when it is a column, or
- * ends with one (with or without AS). After a star the places are not known and nothing is named. When in doubt an item is left alone.
- * Pure; any thread; linear.
+ * Only the select list that names the statement's columns is looked at: the first one, after WITH. An item
+ * has a name when it is a column, or ends with one (with or without AS). After a star the places are not
+ * known and nothing is named. When in doubt an item is left alone. Pure; any thread; linear.
  */
 #include "engines/compat.h"
 

@@ -1,4 +1,5 @@
-/* compat_patterns: the patterns of date_format (MySQL) and of format_datetime (Joda) as an expression that gives the engine's pattern. */
+/* compat_patterns: the patterns of date_format (MySQL) and of format_datetime (Joda) as an expression that
+ * gives the engine's pattern. */
 #ifndef QUERN_ENGINES_COMPAT_PATTERNS_H
 #define QUERN_ENGINES_COMPAT_PATTERNS_H
 

@@ -1,10 +1,11 @@
 /*
- * compat_rewrite: one pass over the tokens; each rule looks at one place and either leaves it or gives other words for a few tokens. What no rule
- * knows is copied as it is. Spans remember where every byte came from. Pure; any thread; linear but for calls inside calls (COMPAT_DEPTH).
+ * compat_rewrite: one pass over the tokens; each rule looks at one place and either leaves it or gives other
+ * words for a few tokens. What no rule knows is copied as it is. Spans remember where every byte came from.
+ * Pure; any thread; linear but for calls inside calls (COMPAT_DEPTH).
  *
- * Rules: types (array(t), timestamp(p) with time zone, p of timestamp), literals (X'..', DECIMAL '..', TIMESTAMP with a zone, INTERVAL forms),
- * VALUES without brackets, TABLESAMPLE, UNNEST of several arrays or a map, days before and after a date literal, properties of CREATE,
- * calls (compat_calls.c).
+ * Rules: types (array(t), timestamp(p) with time zone, p of timestamp), literals (X'..', DECIMAL '..',
+ * TIMESTAMP with a zone, INTERVAL forms), VALUES without brackets, TABLESAMPLE, UNNEST of several arrays or a
+ * map, days before and after a date literal, properties of CREATE, calls (compat_calls.c).
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -368,7 +369,8 @@ static uint32_t rule_sample(struct crewrite *w, uint32_t i)
     return 5;
 }
 
-/* FROM ... UNNEST(a, b) AS t(x, y): a subquery that the engine joins laterally. One array that yields one column is the engine's own. */
+/* FROM ... UNNEST(a, b) AS t(x, y): a subquery that the engine joins laterally. One array that yields one
+ * column is the engine's own. */
 static uint32_t rule_unnest(struct crewrite *w, uint32_t i)
 {
     static const char *const before[] = {"from", "join", "lateral", NULL};

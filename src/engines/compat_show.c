@@ -1,9 +1,10 @@
 /*
- * compat_show: SHOW, DESCRIBE and EXPLAIN of the Trino family, as SELECTs of the engine with Trino's column names.
+ * compat_show: SHOW, DESCRIBE and EXPLAIN of the Trino family, as SELECTs of the engine with Trino's column
+ * names.
  *
- * Only what the user may see: no system databases, no schema of our own, no text of a dataset's view. Columns and types come from the
- * engine's plan of SELECT * of the named table, so that views and datasets show what a query of them gives. Names that do not exist are errors as in
- * Trino. Job thread.
+ * Only what the user may see: no system databases, no schema of our own, no text of a dataset's view. Columns
+ * and types come from the engine's plan of SELECT * of the named table, so that views and datasets show what
+ * a query of them gives. Names that do not exist are errors as in Trino. Job thread.
  */
 #include <ctype.h>
 #include <stdio.h>

@@ -17,7 +17,8 @@ void duck_interrupt(struct duck *d);
 void duck_progress(struct duck *d, uint64_t *ret_scanned, uint64_t *ret_total, int32_t *ret_permille);
 /* "duckdb v1.5.5" */
 const char *duck_library(void);
-/* Runs text on a fresh connection without any policy (self-test of the sandbox). 0 = the engine carried it out. */
+/* Runs text on a fresh connection without any policy (self-test of the sandbox). 0 = the engine carried it
+ * out. */
 int duck_raw(struct duck *d, const char *sql, struct err *e) MUST_USE;
 /* Whether policy and engine would carry it out, as a job without the right to write. 0 = yes. */
 int duck_try(struct duck *d, const char *sql, uint8_t profile, bool allow_write, struct err *e) MUST_USE;

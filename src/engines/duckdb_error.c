@@ -1,9 +1,9 @@
 /*
- * duckdb_error: the engine's errors as ours: SQLSTATE, a sentence without "Parser Error:" in front and without any path of the machine, position
- * as a code point. Job thread; no state.
+ * duckdb_error: the engine's errors as ours: SQLSTATE, a sentence without "Parser Error:" in front and
+ * without any path of the machine, position as a code point. Job thread; no state.
  *
- * The engine is set to errors_as_json. A parser error puts its class before the JSON; some errors come without JSON at all: then the
- * class is taken from the prefix.
+ * The engine is set to errors_as_json. A parser error puts its class before the JSON; some errors come
+ * without JSON at all: then the class is taken from the prefix.
  */
 #include <ctype.h>
 #include <stdio.h>

@@ -11,7 +11,8 @@
  *   duckdb_error.c   the engine's errors as ours
  *   compat*.c        SQL of the Trino family, semantics profiles (compat.h)
  *
- * Thread: everything here belongs to the job thread, except duck_interrupt and duck_progress (main thread; locked by `mu`).
+ * Thread: everything here belongs to the job thread, except duck_interrupt and duck_progress (main thread;
+ * locked by `mu`).
  */
 #ifndef QUERN_ENGINES_DUCKDB_INT_H
 #define QUERN_ENGINES_DUCKDB_INT_H
@@ -61,7 +62,8 @@ int duck__datasets_intact(struct duck *d, duckdb_connection c, struct err *e) MU
 const char *duck__view_marker(void);
 
 /* ---- duckdb_error.c ---- */
-/* Fills *e from the engine's message (JSON or plain); sql gives positions (NULL: none). Returns e->code; *ret_kind is a wire_failure. */
+/* Fills *e from the engine's message (JSON or plain); sql gives positions (NULL: none). Returns e->code;
+ * *ret_kind is a wire_failure. */
 int duck__error(const struct duck *d, const char *message, int type, const char *sql, size_t sql_len,
                 struct err *e, uint32_t *ret_kind);
 /* Takes absolute paths out of a text. */

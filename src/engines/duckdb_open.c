@@ -1,10 +1,12 @@
 /*
  * duckdb_open: the engine's instance: settings, the workspace's catalog, datasets, sessions.
  *
- * Order of opening: limits at open; spill limit by SQL (given at open it is ignored); catalog attached; datasets allowed; views made by a
- * writer; then external access goes off, and the configuration is locked last. What a job may still set is named in allowed_configs.
+ * Order of opening: limits at open; spill limit by SQL (given at open it is ignored); catalog attached;
+ * datasets allowed; views made by a writer; then external access goes off, and the configuration is locked
+ * last. What a job may still set is named in allowed_configs.
  *
- * The unnamed database `memory` holds one empty schema, the default of jobs that have none. Job thread (the main thread before it starts one).
+ * The unnamed database `memory` holds one empty schema, the default of jobs that have none. Job thread (the
+ * main thread before it starts one).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,7 +61,8 @@ int duck__exec(duckdb_connection c, const char *sql, struct err *e)
     return rc;
 }
 
-/* Where a dataset's files are, as the engine's reader wants them: '<path>' with its wildcards taken literally. */
+/* Where a dataset's files are, as the engine's reader wants them: '<path>' with its wildcards taken
+ * literally. */
 static void reader_call(struct buf *b, const struct wire_dataset *d)
 {
     bool csv = strcmp(d->format, "csv") == 0, json = strcmp(d->format, "json") == 0;
@@ -198,7 +201,8 @@ static int open_catalog(struct duck *d, duckdb_connection c, struct err *e)
         }
     }
     views_at_open = count_views(d, c);
-    /* The catalog's own row that a writing job touches first, so that its transaction can change no other database. */
+    /* The catalog's own row that a writing job touches first, so that its transaction can change no other
+     * database. */
     if (s->catalog_write) {
         r = duck__exec(c,
                        "CREATE SCHEMA IF NOT EXISTS data_catalog.quern_internal; CREATE TABLE IF NOT EXISTS "
@@ -333,7 +337,8 @@ static int apply(struct session *s, struct err *e)
     if (macros)
         (void)buf_printf(&path, ",memory.%s", macros);
     const char *p = buf_str(&path);
-    /* Progress is drawn on standard output, which is closed to the world; counting starts after two seconds (the library's default). */
+    /* Progress is drawn on standard output, which is closed to the world; counting starts after two seconds
+     * (the library's default). */
     (void)buf_str_add(&b, "SET search_path=");
     duck__quote(&b, '\'', p ? p : "");
     (void)buf_str_add(&b, ";SET enable_progress_bar=true");

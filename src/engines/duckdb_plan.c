@@ -1,9 +1,11 @@
 /*
- * duckdb_plan: from a job's text to a prepared, permitted, bound statement and the schema of its rows. Job thread.
+ * duckdb_plan: from a job's text to a prepared, permitted, bound statement and the schema of its rows. Job
+ * thread.
  *
- * Exactly one statement. Parameters are bound as values of their type: the engine casts the text once (SELECT CAST($1 AS type)), so that a bad
- * value is the caller's error, with the engine's rules, before anything runs. Where a column has a type that only the engine can print, the
- * statement is prepared a second time inside a SELECT that casts it to VARCHAR.
+ * Exactly one statement. Parameters are bound as values of their type: the engine casts the text once (SELECT
+ * CAST($1 AS type)), so that a bad value is the caller's error, with the engine's rules, before anything
+ * runs. Where a column has a type that only the engine can print, the statement is prepared a second time
+ * inside a SELECT that casts it to VARCHAR.
  */
 #include <ctype.h>
 #include <stdlib.h>

@@ -1,11 +1,13 @@
 /*
  * duckdb_policy: which statements may run (design.md section 7, "What may be run").
  *
- * Three layers, each enough for most things: (1) the type that the engine gives the prepared statement, from a list of allowed ones, so that
- * numbers we do not know are refused; (2) for CREATE, DROP and ALTER the kind of object: the words after the first one, read with the engine's
- * own lexical rules, where anything not recognised is refused; (3) the target: a writing job runs in a transaction that has already
- * written to data_catalog, and the engine itself lets a transaction change one database only (duckdb_run.c). Functions with side effects are
- * looked for as `name (` in the text; where that hits, the engine's own parse tree of the SELECT decides.
+ * Three layers, each enough for most things: (1) the type that the engine gives the prepared statement, from
+ * a list of allowed ones, so that numbers we do not know are refused; (2) for CREATE, DROP and ALTER the kind
+ * of object: the words after the first one, read with the engine's own lexical rules, where anything not
+ * recognised is refused; (3) the target: a writing job runs in a transaction that has already written to
+ * data_catalog, and the engine itself lets a transaction change one database only (duckdb_run.c). Functions
+ * with side effects are looked for as `name (` in the text; where that hits, the engine's own parse tree of
+ * the SELECT decides.
  *
  * Behind all of it is the sandbox. Job thread; no state.
  */

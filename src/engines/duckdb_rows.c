@@ -1,12 +1,13 @@
 /*
  * duckdb_rows: the engine's vectors into one batch body (encoders/batch.h), in two passes.
  *
- * Measuring goes over a chunk as it arrives: rows, NULLs and bytes of every node, and everything that can be wrong with a value (a number or an
- * interval that does not fit, text that is no UTF-8) is found here. Filling goes over the kept chunks once more and writes every buffer to its
- * final place; it cannot fail. Both passes walk the same ranges, so what was measured is what is written.
+ * Measuring goes over a chunk as it arrives: rows, NULLs and bytes of every node, and everything that can be
+ * wrong with a value (a number or an interval that does not fit, text that is no UTF-8) is found here.
+ * Filling goes over the kept chunks once more and writes every buffer to its final place; it cannot fail.
+ * Both passes walk the same ranges, so what was measured is what is written.
  *
- * Children of LIST, MAP and ARRAY are reached by ranges of the child vector: entries of NULL rows are skipped, neighbours joined.
- * Slots of NULL rows are zero. Job thread.
+ * Children of LIST, MAP and ARRAY are reached by ranges of the child vector: entries of NULL rows are
+ * skipped, neighbours joined. Slots of NULL rows are zero. Job thread.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,13 +1,14 @@
 /*
  * duckdb_run: one job, from JOB to DONE or FAILED. Job thread.
  *
- * Stages: session, plan (PLANNED goes out), execute as a stream, keep chunks, write batches, end. Chunks are kept until 65,536 rows, about 4 MiB or
- * 250 ms since the first kept row. A result that fits into inline_max travels in DONE. A NULL chunk is the end of a stream or its failure:
- * the result's error decides.
+ * Stages: session, plan (PLANNED goes out), execute as a stream, keep chunks, write batches, end. Chunks are
+ * kept until 65,536 rows, about 4 MiB or 250 ms since the first kept row. A result that fits into inline_max
+ * travels in DONE. A NULL chunk is the end of a stream or its failure: the result's error decides.
  *
- * A writing job runs in a transaction that touches quern_internal.writer first: from then on the engine itself refuses to change any database but
- * data_catalog. Before DONE a writer checkpoints and detaches, so that DONE means that the file is closed. A process
- * without catalog_write only plans a statement that writes.
+ * A writing job runs in a transaction that touches quern_internal.writer first: from then on the engine
+ * itself refuses to change any database but data_catalog. Before DONE a writer checkpoints and detaches, so
+ * that DONE means that the file is closed. A process without catalog_write only plans a statement that
+ * writes.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -118,7 +119,8 @@ static int check_limits(struct run *x, uint64_t more)
     return 0;
 }
 
-/* rows_scanned is the highest the engine's progress showed (its own estimate; profiling counts some scans twice and costs half as much again). */
+/* rows_scanned is the highest the engine's progress showed (its own estimate; profiling counts some scans
+ * twice and costs half as much again). */
 static void sample_progress(struct run *x)
 {
     duckdb_query_progress_type p = duckdb_query_progress(x->session.conn);
@@ -360,8 +362,8 @@ static int read_count(struct run *x)
     return message ? engine_failed(x, message, (int)duckdb_result_error_type(&x->result)) : 0;
 }
 
-/* Whether a table or a file is read: the engine's list of names (it sees through views down to tables), or a dataset's name or a reader function in
- * the text. Over-approximate where a name is only mentioned. */
+/* Whether a table or a file is read: the engine's list of names (it sees through views down to tables), or a
+ * dataset's name or a reader function in the text. Over-approximate where a name is only mentioned. */
 static bool reads_something(const struct run *x)
 {
     duckdb_value v = duckdb_get_table_names(x->session.conn, x->job->sql, false);
@@ -506,7 +508,8 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     tear_down(&x);
     if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL)
         (void)canceled(&x);
-    /* What was committed is committed, also when the log cannot be emptied now: the daemon sees that it is there and opens the catalog again. */
+    /* What was committed is committed, also when the log cannot be emptied now: the daemon sees that it is
+     * there and opens the catalog again. */
     if (d->setup->catalog_write && duck__close_catalog(d, NULL) < 0)
         d->broken = true;
     d->heavy = now_ns() - x.began > HEAVY_NS;

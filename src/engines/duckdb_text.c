@@ -1,6 +1,6 @@
 /*
- * duckdb_text: values that travel as text because no physical type holds them exactly: the same text that the engine's cast to VARCHAR gives.
- * Pure; job thread.
+ * duckdb_text: values that travel as text because no physical type holds them exactly: the same text that the
+ * engine's cast to VARCHAR gives. Pure; job thread.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,7 +19,8 @@ bool duck__is_short_text(duckdb_type id)
            id == DUCKDB_TYPE_TIME_NS || id == DUCKDB_TYPE_UHUGEINT;
 }
 
-/* ".5", ".123456", "" : a fraction without trailing zeros, at least the digits the engine shows (none, else up to six, else nine). */
+/* ".5", ".123456", "" : a fraction without trailing zeros, at least the digits the engine shows (none, else
+ * up to six, else nine). */
 static size_t fraction(char *out, size_t cap, uint64_t value, int digits)
 {
     if (value == 0)
@@ -118,7 +119,8 @@ void duck__bit_text(const duckdb_string_t *s, char *out)
     }
 }
 
-/* BIGNUM: three header bytes (sign and length), then the magnitude, most significant byte first; all bytes inverted when negative. */
+/* BIGNUM: three header bytes (sign and length), then the magnitude, most significant byte first; all bytes
+ * inverted when negative. */
 char *duck__bignum_text(const duckdb_string_t *s, size_t *ret_len)
 {
     duckdb_string_t copy = *s;

@@ -1,8 +1,10 @@
 /*
- * duckdb_types: the engine's types as columns of our schema, and the tree of nodes that duckdb_rows.c fills. Job thread.
+ * duckdb_types: the engine's types as columns of our schema, and the tree of nodes that duckdb_rows.c fills.
+ * Job thread.
  *
- * What has no exact physical form travels as text (schema.h). Types whose text cannot be made from vectors here (UNION, VARIANT, GEOMETRY and numbers
- * we do not know) set needs_cast: the statement is then wrapped so that the engine itself casts them to VARCHAR.
+ * What has no exact physical form travels as text (schema.h). Types whose text cannot be made from vectors
+ * here (UNION, VARIANT, GEOMETRY and numbers we do not know) set needs_cast: the statement is then wrapped so
+ * that the engine itself casts them to VARCHAR.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,9 +1,11 @@
 /*
- * engine_main: the engine process. Started by the daemon with one socket (descriptor 3), runs one job at a time, ends with it.
+ * engine_main: the engine process. Started by the daemon with one socket (descriptor 3), runs one job at a
+ * time, ends with it.
  *
- * Life: SETUP is read while the process is empty; the sandbox closes; only then the engine is opened and threads exist; READY; jobs.
- * Main thread: frames, heartbeats (every 250 ms while a job runs, whatever the job thread does), interrupts. Job thread: statements (duckdb_run.c).
- * The daemon's end of the socket closing, a frame out of turn or one that does not decode ends the process.
+ * Life: SETUP is read while the process is empty; the sandbox closes; only then the engine is opened and
+ * threads exist; READY; jobs. Main thread: frames, heartbeats (every 250 ms while a job runs, whatever the
+ * job thread does), interrupts. Job thread: statements (duckdb_run.c). The daemon's end of the socket
+ * closing, a frame out of turn or one that does not decode ends the process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +23,8 @@
 #define ARENA_CEILING  (1024ull << 20)
 #define CANCEL_TICK_MS 20
 
-/* Leaks are the daemon's business of killing us; the leak checker would need ptrace, which the sandbox denies. */
+/* Leaks are the daemon's business of killing us; the leak checker would need ptrace, which the sandbox
+ * denies. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

@@ -1,8 +1,9 @@
 /*
  * port: the child's end of the wire. See port.h for the two threads.
  *
- * Descriptors are matched to MEMFD frames in the order of arrival: the kernel never lets a read go past the bytes that carry descriptors, so
- * they may come early with respect to the frame, never late. The filter forbids sendmsg and sendto: frames leave by write(2), SIGPIPE is ignored.
+ * Descriptors are matched to MEMFD frames in the order of arrival: the kernel never lets a read go past the
+ * bytes that carry descriptors, so they may come early with respect to the frame, never late. The filter
+ * forbids sendmsg and sendto: frames leave by write(2), SIGPIPE is ignored.
  */
 #include "engines/port.h"
 

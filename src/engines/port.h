@@ -1,8 +1,8 @@
 /*
  * port: the child's end of the wire: frames out, memfds in, cancel.
  *
- * Two threads use it: the main thread reads frames (port_read) and hands over memfds and cancels; the job thread sends results and waits for
- * memfds. Sending is locked, so that frames never mix.
+ * Two threads use it: the main thread reads frames (port_read) and hands over memfds and cancels; the job
+ * thread sends results and waits for memfds. Sending is locked, so that frames never mix.
  */
 #ifndef QUERN_ENGINES_PORT_H
 #define QUERN_ENGINES_PORT_H
@@ -37,11 +37,12 @@ struct port {
 };
 
 int port_init(struct port *p, int fd) MUST_USE;
-/* Main thread: the next frame. ERR_WOULDBLOCK when nothing comes within timeout_ms (-1 for ever), ERR_END when the daemon is gone, ERR_CORRUPT. The
- * payload is valid until the next call. */
+/* Main thread: the next frame. ERR_WOULDBLOCK when nothing comes within timeout_ms (-1 for ever), ERR_END
+ * when the daemon is gone, ERR_CORRUPT. The payload is valid until the next call. */
 int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const uint8_t **ret_payload,
               uint32_t *ret_len) MUST_USE;
-/* Main thread: the descriptor that came with a MEMFD frame is memory for one batch, of this job or a later one. ERR_CORRUPT when none came. */
+/* Main thread: the descriptor that came with a MEMFD frame is memory for one batch, of this job or a later
+ * one. ERR_CORRUPT when none came. */
 int port_memfd(struct port *p, uint32_t slot) MUST_USE;
 void port_cancel(struct port *p, uint64_t job);
 

@@ -1,13 +1,15 @@
 /*
- * sandbox: turns a freshly spawned process into one that can do nothing but run SQL. See sandbox.h and docs/engine.md.
+ * sandbox: turns a freshly spawned process into one that can do nothing but run SQL. See sandbox.h and
+ * docs/engine.md.
  *
- * Order, and why: privileges go first, so that every later step is one an ordinary user may take; descriptors and limits next, because opening
- * /dev/null and raising oom_score_adj need paths that Landlock then takes away; Landlock before seccomp, because the filter denies its calls.
- * Each step that fails ends the process: there is no half-confined engine. The exception is Landlock on a kernel without it: the level says
- * 0 and the daemon decides.
+ * Order, and why: privileges go first, so that every later step is one an ordinary user may take; descriptors
+ * and limits next, because opening /dev/null and raising oom_score_adj need paths that Landlock then takes
+ * away; Landlock before seccomp, because the filter denies its calls. Each step that fails ends the process:
+ * there is no half-confined engine. The exception is Landlock on a kernel without it: the level says 0 and
+ * the daemon decides.
  *
- * Threads: the process has exactly one when this runs. Landlock binds the calling thread and those it creates later, so the engine library may
- * be opened only afterwards.
+ * Threads: the process has exactly one when this runs. Landlock binds the calling thread and those it creates
+ * later, so the engine library may be opened only afterwards.
  */
 #include "engines/sandbox.h"
 
@@ -82,7 +84,8 @@ static int set_limits(const struct wire_setup *s, struct err *e)
     return r;
 }
 
-/* 0, 1, 2 become /dev/null (2 stays when the daemon's debugging switch is set), WIRE_FD stays, everything else is closed. */
+/* 0, 1, 2 become /dev/null (2 stays when the daemon's debugging switch is set), WIRE_FD stays, everything
+ * else is closed. */
 static int close_descriptors(struct err *e)
 {
     if (syscall(SYS_close_range, WIRE_FD + 1, ~0u, 0u) < 0) {

@@ -1,11 +1,12 @@
 /*
  * sandbox_landlock: which files the engine process may open. Child only, one thread, once.
  *
- * Debian 12's headers know Landlock ABI 2; the newer bits are defined here and used as far as the kernel answers (or landlock_abi_max allows:
- * tests force ABI 2, which is what Debian 12's own kernel has). What an old ABI leaves open, seccomp closes (sandbox_seccomp.c).
+ * Debian 12's headers know Landlock ABI 2; the newer bits are defined here and used as far as the kernel
+ * answers (or landlock_abi_max allows: tests force ABI 2, which is what Debian 12's own kernel has). What an
+ * old ABI leaves open, seccomp closes (sandbox_seccomp.c).
  *
- * Rules are put on folders, never on single files: a rule on a file binds its inode and would forbid replacing it. Only what exists is
- * granted; nothing may be executed.
+ * Rules are put on folders, never on single files: a rule on a file binds its inode and would forbid
+ * replacing it. Only what exists is granted; nothing may be executed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -87,8 +88,9 @@ static bool holds(const char *folder, const char *path)
     return strncmp(folder, path, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
-/* Grants the folder that holds `path`, as named and as resolved: a rule on a file would bind its inode and miss its replacement. Where the service's own data
- * (which private_dir is part of) lies in that folder too, only the file is granted. */
+/* Grants the folder that holds `path`, as named and as resolved: a rule on a file would bind its inode and
+ * miss its replacement. Where the service's own data (which private_dir is part of) lies in that folder too,
+ * only the file is granted. */
 static int grant_folder_of(int ruleset, uint64_t handled, const struct wire_setup *s, const char *path,
                            uint64_t rights, struct err *e)
 {
@@ -130,7 +132,8 @@ static int add_rules(int ruleset, uint64_t handled, const struct wire_setup *s, 
         else
             r = grant_folder_of(ruleset, handled, s, d->path, READ, e);
     }
-    /* The two cgroup sources without which the engine library aborts at open; own size; time zones; randomness. */
+    /* The two cgroup sources without which the engine library aborts at open; own size; time zones;
+     * randomness. */
     static const char *const always[] = {"/proc/self/cgroup",   "/proc/self/statm", "/sys/fs/cgroup",
                                          "/usr/share/zoneinfo", "/etc/localtime",   "/dev/urandom"};
     for (size_t i = 0; !r && i < sizeof always / sizeof *always; i++)

@@ -1,7 +1,9 @@
 /*
- * sandbox_probe: tries what the sandbox forbids, once each, with arguments that do no harm should it succeed. Child only, after sandbox_enter.
+ * sandbox_probe: tries what the sandbox forbids, once each, with arguments that do no harm should it succeed.
+ * Child only, after sandbox_enter.
  *
- * A denied call must say EPERM, EACCES or ENOSYS; any other outcome means that the kernel looked at the arguments, and counts as allowed.
+ * A denied call must say EPERM, EACCES or ENOSYS; any other outcome means that the kernel looked at the
+ * arguments, and counts as allowed.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,13 +1,16 @@
 /*
  * sandbox_seccomp: the system calls that the engine process may not make. Child only, one thread, once.
  *
- * A deny list, not an allow list: the engine library and libc choose their calls freely, and what matters is what the rest of the design
- * leans on: no network, no other process, no new program, no memory that RLIMIT_DATA does not count (shared memory, growing stacks, pipes),
- * no way to loosen a limit, no signal to anybody else (also not by SIGIO), nothing that Landlock does not govern on old kernels (truncate,
- * mode, owner, times). Denied calls answer EPERM, so that the library makes SQL errors of them; clone3 answers ENOSYS, so that libc falls back to
- * clone, whose flags a filter can see; calls newer than the list answer ENOSYS. A wrong architecture or an x32 number kills.
+ * A deny list, not an allow list: the engine library and libc choose their calls freely, and what matters is
+ * what the rest of the design leans on: no network, no other process, no new program, no memory that
+ * RLIMIT_DATA does not count (shared memory, growing stacks, pipes), no way to loosen a limit, no signal to
+ * anybody else (also not by SIGIO), nothing that Landlock does not govern on old kernels (truncate, mode,
+ * owner, times). Denied calls answer EPERM, so that the library makes SQL errors of them; clone3 answers
+ * ENOSYS, so that libc falls back to clone, whose flags a filter can see; calls newer than the list answer
+ * ENOSYS. A wrong architecture or an x32 number kills.
  *
- * `connect` is denied outright. When remote sources come, it becomes a notification that the daemon answers (docs/engine.md).
+ * `connect` is denied outright. When remote sources come, it becomes a notification that the daemon answers
+ * (docs/engine.md).
  */
 #include <errno.h>
 #include <fcntl.h>

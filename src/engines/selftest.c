@@ -1,9 +1,11 @@
 /*
  * selftest: shows once, at the daemon's start, that the walls stand (pool_selftest).
  *
- * Each statement of the list is tried twice: through policy and engine as a reader's job (in both kinds of text), and directly on a connection without any policy, so that
- * the engine's settings and the sandbox are shown by themselves where they are the wall (`raw` false: the engine alone allows it, and it is
- * harmless inside the sandbox). Then the system calls (sandbox_probe). Main thread of the child, before any job thread.
+ * Each statement of the list is tried twice: through policy and engine as a reader's job (in both kinds of
+ * text), and directly on a connection without any policy, so that the engine's settings and the sandbox are
+ * shown by themselves where they are the wall (`raw` false: the engine alone allows it, and it is harmless
+ * inside the sandbox). Then the system calls (sandbox_probe). Main thread of the child, before any job
+ * thread.
  */
 #include "engines/selftest.h"
 

@@ -4,7 +4,8 @@
 
 #include "engines/duck.h"
 
-/* Sends DONE when nothing succeeded, FAILED naming what did. Returns the exit code. Main thread, no job thread. */
+/* Sends DONE when nothing succeeded, FAILED naming what did. Returns the exit code. Main thread, no job
+ * thread. */
 int selftest(struct duck *d, const struct wire_setup *setup, struct port *port);
 
 #endif

@@ -1,14 +1,16 @@
 /*
  * wire: payloads of the frames between daemon and engine process. The format is described in wire.h.
  *
- * Idea: one cursor type for reading (`struct in`), which only moves forward and remembers the first failure, so that a reader is a plain list of
- * fields and one check at the end: everything consumed, nothing failed. Writers reserve the header, append, and patch the length.
+ * Idea: one cursor type for reading (`struct in`), which only moves forward and remembers the first failure,
+ * so that a reader is a plain list of fields and one check at the end: everything consumed, nothing failed.
+ * Writers reserve the header, append, and patch the length.
  *
- * Field order of every payload is the order of the struct's fields in wire.h unless noted at the function. bool is one byte, 0 or 1; every
- * other value is a lie. Text is u32 length + bytes without NUL; readers return NUL-terminated copies.
+ * Field order of every payload is the order of the struct's fields in wire.h unless noted at the function.
+ * bool is one byte, 0 or 1; every other value is a lie. Text is u32 length + bytes without NUL; readers
+ * return NUL-terminated copies.
  *
- * Invariants: a reader never reads past n, never allocates more than a small multiple of n, and accepts exactly what a writer produces.
- * Any thread; no state.
+ * Invariants: a reader never reads past n, never allocates more than a small multiple of n, and accepts
+ * exactly what a writer produces. Any thread; no state.
  */
 #include "engines/wire.h"
 

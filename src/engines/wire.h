@@ -1,9 +1,11 @@
 /*
- * wire: what daemon and engine process say to each other, over one SOCK_STREAM socketpair (descriptor 3 of the child).
+ * wire: what daemon and engine process say to each other, over one SOCK_STREAM socketpair (descriptor 3 of
+ * the child).
  *
- * Frame: u32 length of payload, u8 type, 3 zero bytes, payload. Little endian. Each type has a ceiling; a longer frame, an unknown type, a type out
- * of turn, or a payload that does not decode exactly is a lie: the daemon kills the process and the query ends with "engine lied".
- * Descriptors (SCM_RIGHTS) travel only from the daemon to the child, one per MEMFD frame, sent with the frame's first byte.
+ * Frame: u32 length of payload, u8 type, 3 zero bytes, payload. Little endian. Each type has a ceiling; a
+ * longer frame, an unknown type, a type out of turn, or a payload that does not decode exactly is a lie: the
+ * daemon kills the process and the query ends with "engine lied". Descriptors (SCM_RIGHTS) travel only from
+ * the daemon to the child, one per MEMFD frame, sent with the frame's first byte.
  *
  *   daemon -> child                                         child -> daemon
  *   SETUP   once: sandbox, catalog, limits                   READY   after SETUP: versions, sandbox level
@@ -13,9 +15,11 @@
  *   QUIT    leave now                                        DONE    totals, small result inline; the job is over
  *                                                            FAILED  error; the job is over
  *
- * A memfd holds the batch index at offset 0 (index_len bytes), zero padding to the next multiple of 64, then the body. The child fills it with pwrite or a mapping that
- * it has unmapped before BATCH. Memory given and not used stays with the child for its next job. The daemon seals it against writing and resizing before it looks inside; a slot is used once.
- * Payload encoding: u8/u32/u64/i64 fixed little endian; text = u32 length + bytes; see wire.c. Hostile bytes allowed in both readers; fuzzed.
+ * A memfd holds the batch index at offset 0 (index_len bytes), zero padding to the next multiple of 64, then
+ * the body. The child fills it with pwrite or a mapping that it has unmapped before BATCH. Memory given and
+ * not used stays with the child for its next job. The daemon seals it against writing and resizing before it
+ * looks inside; a slot is used once. Payload encoding: u8/u32/u64/i64 fixed little endian; text = u32 length
+ * + bytes; see wire.c. Hostile bytes allowed in both readers; fuzzed.
  */
 #ifndef QUERN_ENGINES_WIRE_H
 #define QUERN_ENGINES_WIRE_H
@@ -49,8 +53,9 @@ enum wire_type {
     WIRE_FAILED
 };
 
-/* Largest payload of a type, 0 for an unknown one. SETUP 1 MiB, JOB 64 MiB, MEMFD 16, CANCEL 8, QUIT 0; READY 4 KiB, PLANNED 32 MiB,
- * BATCH 64, BEAT 64, DONE WIRE_INLINE_MAX + 1 MiB (index of many columns), FAILED 16 KiB. */
+/* Largest payload of a type, 0 for an unknown one. SETUP 1 MiB, JOB 64 MiB, MEMFD 16, CANCEL 8, QUIT 0; READY
+ * 4 KiB, PLANNED 32 MiB, BATCH 64, BEAT 64, DONE WIRE_INLINE_MAX + 1 MiB (index of many columns), FAILED 16
+ * KiB. */
 uint32_t wire_ceiling(enum wire_type t);
 
 struct wire_dataset {
@@ -187,7 +192,8 @@ int wire_put_beat(struct buf *b, const struct wire_beat *m) MUST_USE;
 int wire_put_done(struct buf *b, const struct wire_done *m) MUST_USE;
 int wire_put_failed(struct buf *b, const struct wire_failed *m) MUST_USE;
 
-/* Readers take one payload; everything they return lives in `a` (or points into p for DONE's index and body). ERR_CORRUPT on any deviation. */
+/* Readers take one payload; everything they return lives in `a` (or points into p for DONE's index and body).
+ * ERR_CORRUPT on any deviation. */
 int wire_get_setup(const uint8_t *p, size_t n, struct arena *a, struct wire_setup *ret) MUST_USE;
 int wire_get_ready(const uint8_t *p, size_t n, struct arena *a, struct wire_ready *ret) MUST_USE;
 int wire_get_job(const uint8_t *p, size_t n, struct arena *a, struct wire_job *ret) MUST_USE;
@@ -199,7 +205,8 @@ int wire_get_beat(const uint8_t *p, size_t n, struct wire_beat *ret) MUST_USE;
 int wire_get_done(const uint8_t *p, size_t n, struct wire_done *ret) MUST_USE;
 int wire_get_failed(const uint8_t *p, size_t n, struct wire_failed *ret) MUST_USE;
 
-/* Reads the 8-byte header. ERR_CORRUPT when type is unknown, reserved bytes are not zero or the length is over the ceiling. */
+/* Reads the 8-byte header. ERR_CORRUPT when type is unknown, reserved bytes are not zero or the length is
+ * over the ceiling. */
 int wire_header(const uint8_t h[8], enum wire_type *ret_type, uint32_t *ret_len) MUST_USE;
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * accept: one thread that accepts connections of all listeners and hands them on, so that a full house or a lack of descriptors makes it wait instead of
- * spin: what cannot be taken stays in the kernel's queue.
+ * accept: one thread that accepts connections of all listeners and hands them on, so that a full house or a
+ * lack of descriptors makes it wait instead of spin: what cannot be taken stays in the kernel's queue.
  */
 #ifndef QUERN_HTTP_ACCEPT_H
 #define QUERN_HTTP_ACCEPT_H

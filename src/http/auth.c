@@ -1,5 +1,6 @@
 /*
- * auth: see auth.h. Five ways to write one credential. Nothing here allocates or compares secrets; the caller wipes `auth_parts`.
+ * auth: see auth.h. Five ways to write one credential. Nothing here allocates or compares secrets; the caller
+ * wipes `auth_parts`.
  */
 #include "http/auth.h"
 

@@ -1,5 +1,6 @@
 /*
- * auth: how each dialect's clients say who they are. Pure parsing; any thread. The check itself is core/identity.h.
+ * auth: how each dialect's clients say who they are. Pure parsing; any thread. The check itself is
+ * core/identity.h.
  */
 #ifndef QUERN_HTTP_AUTH_H
 #define QUERN_HTTP_AUTH_H

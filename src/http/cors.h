@@ -1,4 +1,5 @@
-/* cors: which web pages of other origins may read our answers (http.cors_origins). Pure, read only after cors_parse; any thread. docs/http.md, "Origins". */
+/* cors: which web pages of other origins may read our answers (http.cors_origins). Pure, read only after
+ * cors_parse; any thread. docs/http.md, "Origins". */
 #ifndef QUERN_HTTP_CORS_H
 #define QUERN_HTTP_CORS_H
 
@@ -13,7 +14,8 @@
 
 struct cors;
 
-/* Exact origins (SCHEME://HOST[:PORT], "null") divided by commas or blanks, or "*" alone. "" gives NULL: nobody. */
+/* Exact origins (SCHEME://HOST[:PORT], "null") divided by commas or blanks, or "*" alone. "" gives NULL:
+ * nobody. */
 int cors_parse(const char *text, struct cors **ret, struct err *e) MUST_USE;
 void cors_free(struct cors *c);
 bool cors_any(const struct cors *c); /* "*" */

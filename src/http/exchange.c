@@ -3,11 +3,12 @@
  *
  *   framing -> size -> route -> credential -> role -> body -> handler (READY | DEFER | PARK, any number of times) -> reply
  *
- * A refusal found before the body is kept while the body is read and thrown away, so that the client reads its answer and the connection lives on;
- * where the framing is doubtful, the body too large, or the client waits for 100-continue, it is answered at once and the connection ends.
+ * A refusal found before the body is kept while the body is read and thrown away, so that the client reads
+ * its answer and the connection lives on; where the framing is doubtful, the body too large, or the client
+ * waits for 100-continue, it is answered at once and the connection ends.
  *
- * Threads: exchange_begin, _body, _run, _refill on the connection's I/O thread; run_job and fill_job on a worker. Which of them owns the exchange is
- * said by where the connection is: suspended or not.
+ * Threads: exchange_begin, _body, _run, _refill on the connection's I/O thread; run_job and fill_job on a
+ * worker. Which of them owns the exchange is said by where the connection is: suspended or not.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -47,7 +48,8 @@ static void request_id(struct exchange *x)
     x->rq.request_id = x->request_id;
 }
 
-/* One block of memory, arena and reply buffer of a connection go from request to request, so that a poll does not allocate. */
+/* One block of memory, arena and reply buffer of a connection go from request to request, so that a poll does
+ * not allocate. */
 static struct exchange *from_spare(struct http_conn *c)
 {
     struct exchange *x = c->spare;
@@ -220,7 +222,8 @@ static void one_line(void *arg, const char *name, const char *value)
         memmove(l->all, l->all + 1, sizeof l->all - sizeof l->all[0]), l->all[FORWARD_LINES - 1] = value;
 }
 
-/* Of a trusted proxy: for whom it speaks. Headers of both kinds must agree, since a proxy may write one and pass on what a client sent as the other. */
+/* Of a trusted proxy: for whom it speaks. Headers of both kinds must agree, since a proxy may write one and
+ * pass on what a client sent as the other. */
 static int find_client(struct exchange *x, int *ret_status, struct err *e)
 {
     struct lines forwarded = {.n = 0}, x_forwarded = {.n = 0};

@@ -1,9 +1,11 @@
 /*
- * guard: see guard.h. Framing rules, byte ranges, escapes: pure functions on bytes from outside. Fuzzed (tests/fuzz/http_guard.c).
+ * guard: see guard.h. Framing rules, byte ranges, escapes: pure functions on bytes from outside. Fuzzed
+ * (tests/fuzz/http_guard.c).
  *
- * How line ends are checked without seeing the raw bytes: the library parses in place. It ends a name or value by a NUL where ':' or CR LF stood, so
- * the next line begins exactly two bytes after the end of the last value. A bare LF leaves one byte, a NUL inside a value or a folded line leaves
- * more or moves the text elsewhere. Anything but two is refused.
+ * How line ends are checked without seeing the raw bytes: the library parses in place. It ends a name or
+ * value by a NUL where ':' or CR LF stood, so the next line begins exactly two bytes after the end of the
+ * last value. A bare LF leaves one byte, a NUL inside a value or a folded line leaves more or moves the text
+ * elsewhere. Anything but two is refused.
  */
 #include "http/guard.h"
 

@@ -1,8 +1,9 @@
 /*
  * guard: what the HTTP library accepts and we do not. Pure functions; any thread. docs/http.md, "Framing".
  *
- * One `struct guard` is fed all header lines of one request in the order in which they came. It refuses what two parsers could read differently
- * (request smuggling), and remembers the few facts about framing that the rest of the room needs. Once refused it stays refused.
+ * One `struct guard` is fed all header lines of one request in the order in which they came. It refuses what
+ * two parsers could read differently (request smuggling), and remembers the few facts about framing that the
+ * rest of the room needs. Once refused it stays refused.
  */
 #ifndef QUERN_HTTP_GUARD_H
 #define QUERN_HTTP_GUARD_H
@@ -25,7 +26,8 @@ struct guard {
 
 /* `line_end` is the end of the request line's text in the receive buffer (NULL: do not check how lines end). */
 void guard_begin(struct guard *g, const char *line_end);
-/* One header line. False when the request must be refused (g->why). name[name_len] and value[value_len] are NUL. */
+/* One header line. False when the request must be refused (g->why). name[name_len] and value[value_len] are
+ * NUL. */
 bool guard_header(struct guard *g, const char *name, size_t name_len, const char *value, size_t value_len);
 /* After the last line. */
 bool guard_end(struct guard *g, bool http_1_1);
@@ -39,7 +41,8 @@ enum range_verdict guard_range(const char *value, uint64_t total, uint64_t *ret_
 /* Does an If-None-Match or If-Match list name this (quoted) tag? Weak comparison when weak. */
 bool guard_etag_listed(const char *list, const char *etag, bool weak);
 
-/* Percent-decodes n bytes of s into out (n + 1 bytes). Returns the length, or -1 for a bad escape or a NUL. plus: '+' is a blank. */
+/* Percent-decodes n bytes of s into out (n + 1 bytes). Returns the length, or -1 for a bad escape or a NUL.
+ * plus: '+' is a blank. */
 int64_t guard_unescape(const char *s, size_t n, bool plus, char *out);
 
 #endif

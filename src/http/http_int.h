@@ -1,8 +1,10 @@
 /*
- * http_int: what the files of this room share. An exchange is one request and its reply; a conn is one connection.
+ * http_int: what the files of this room share. An exchange is one request and its reply; a conn is one
+ * connection.
  *
- * Ownership of an exchange passes hand to hand and is never shared: the I/O thread of its connection, or the worker that runs its job, or nobody while
- * parked (park.c). The connection is suspended in the library exactly while no I/O thread owns it.
+ * Ownership of an exchange passes hand to hand and is never shared: the I/O thread of its connection, or the
+ * worker that runs its job, or nobody while parked (park.c). The connection is suspended in the library
+ * exactly while no I/O thread owns it.
  */
 #ifndef QUERN_HTTP_HTTP_INT_H
 #define QUERN_HTTP_HTTP_INT_H

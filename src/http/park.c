@@ -11,17 +11,20 @@
  *                                v
  *                              (freed with the last reference)
  *
- * Four may fire, each at any moment and from any thread: the query's waiter (WAKE), the watch thread's heap (DEADLINE), its epoll (GONE), and
- * server_stop (STOP). One compare-and-swap decides; losers do nothing. Whoever moves PARKED -> WOKEN, and only he, calls resume(), so a suspended
- * connection is resumed exactly once. Whoever moves PARKING -> WOKEN does not: the owner is still running and learns it from park_commit.
+ * Four may fire, each at any moment and from any thread: the query's waiter (WAKE), the watch thread's heap
+ * (DEADLINE), its epoll (GONE), and server_stop (STOP). One compare-and-swap decides; losers do nothing.
+ * Whoever moves PARKED -> WOKEN, and only he, calls resume(), so a suspended connection is resumed exactly
+ * once. Whoever moves PARKING -> WOKEN does not: the owner is still running and learns it from park_commit.
  *
- * A park that lasts is settled by the watch (memory given back): PARKED -> PARKING, settle(), PARKED again, exactly as if the owner had parked it a
- * second time; who fires meanwhile leaves resume() to the watch.
+ * A park that lasts is settled by the watch (memory given back): PARKED -> PARKING, settle(), PARKED again,
+ * exactly as if the owner had parked it a second time; who fires meanwhile leaves resume() to the watch.
  *
- * Lifetime: the request must not be freed under a loser that is late. Losers touch only this block, and it is counted: one reference for the owner,
- * one for the waiter while the query may call wake(), one for each pass of the watch thread that holds it outside its lock. The connection is touched
- * only inside resume(), that is before the owner can go on. park_end first leaves the watch (its lock orders that against its pass), then the query.
- * When query_unwait says that wake() was or is being called, wake() gives the waiter's reference up itself.
+ * Lifetime: the request must not be freed under a loser that is late. Losers touch only this block, and it is
+ * counted: one reference for the owner, one for the waiter while the query may call wake(), one for each pass
+ * of the watch thread that holds it outside its lock. The connection is touched only inside resume(), that is
+ * before the owner can go on. park_end first leaves the watch (its lock orders that against its pass), then
+ * the query. When query_unwait says that wake() was or is being called, wake() gives the waiter's reference
+ * up itself.
  *
  * Lock order: nothing is held while resume() or query_wait() is called.
  */

@@ -1,5 +1,6 @@
 /*
- * park: one parked request: who may wake it, and that exactly one does. The state machine is in park.c. docs/http.md, "Parking".
+ * park: one parked request: who may wake it, and that exactly one does. The state machine is in park.c.
+ * docs/http.md, "Parking".
  */
 #ifndef QUERN_HTTP_PARK_H
 #define QUERN_HTTP_PARK_H
@@ -21,7 +22,8 @@ struct park {
     int64_t deadline_ns; /* monotonic, 0 none */
     void (*resume)(void *arg); /* called once, by the winner, only if the park was committed */
     void *arg;
-    /* Called once by the watch when it has been parked for a while, with the argument of resume(); nobody else owns the request meanwhile. NULL: nothing. */
+    /* Called once by the watch when it has been parked for a while, with the argument of resume(); nobody
+     * else owns the request meanwhile. NULL: nothing. */
     void (*settle)(void *arg);
     struct watch *watch;
     /* watch's, guarded by its lock */
@@ -35,14 +37,16 @@ struct park *park_new(struct watch *w, int fd, struct query *q, uint32_t until, 
                       int64_t deadline_ns, void (*resume)(void *), void *arg);
 /* Owner: registers with the query and the watch. False: it would wake at once; call park_end. */
 bool park_register(struct park *p);
-/* Owner, once the connection is suspended: true = parked, p and the request belong to whoever wakes them, do not touch either any more.
- * False: somebody has woken it already, nobody will call resume(). */
+/* Owner, once the connection is suspended: true = parked, p and the request belong to whoever wakes them, do
+ * not touch either any more. False: somebody has woken it already, nobody will call resume(). */
 bool park_commit(struct park *p);
-/* Watch, with a reference: calls settle() if it is parked, and then resume() if somebody has woken it meanwhile. */
+/* Watch, with a reference: calls settle() if it is parked, and then resume() if somebody has woken it
+ * meanwhile. */
 void park_settle(struct park *p);
 /* Any thread, with a reference: wakes it if nobody has. */
 void park_fire(struct park *p, enum park_reason why);
-/* Owner, after resume() or an uncommitted park: takes everything back, gives up the reference, says who woke it (PARK_NONE: nobody). */
+/* Owner, after resume() or an uncommitted park: takes everything back, gives up the reference, says who woke
+ * it (PARK_NONE: nobody). */
 enum park_reason park_end(struct park *p);
 struct park *park_ref(struct park *p);
 void park_unref(struct park *p);

@@ -1,5 +1,6 @@
 /*
- * peers: see peers.h. A chained table under one mutex. An entry exists while its count is not zero, so the table is bounded by the connections.
+ * peers: see peers.h. A chained table under one mutex. An entry exists while its count is not zero, so the
+ * table is bounded by the connections.
  */
 #include "http/peers.h"
 

@@ -1,8 +1,9 @@
 /*
  * proxy: see proxy.h.
  *
- * Lists are read from their end: what is nearest to us was written by whom we trust, what is further left by whoever they trusted. Quotes in `Forwarded`
- * do not hide commas here, so that an open quote sent by a client swallows nothing of what a proxy added.
+ * Lists are read from their end: what is nearest to us was written by whom we trust, what is further left by
+ * whoever they trusted. Quotes in `Forwarded` do not hide commas here, so that an open quote sent by a client
+ * swallows nothing of what a proxy added.
  */
 #include "http/proxy.h"
 

@@ -1,5 +1,6 @@
 /*
- * request: what handlers may ask about their request (dialect.h). Any thread that owns the exchange; values live as long as the request.
+ * request: what handlers may ask about their request (dialect.h). Any thread that owns the exchange; values
+ * live as long as the request.
  */
 #include <string.h>
 

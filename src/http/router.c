@@ -1,6 +1,7 @@
 /*
- * router: see router.h. A tree of path segments; a literal child wins over a parameter child, and the search goes back when the literal leads
- * nowhere. Every node remembers which dialect alone uses it: the deepest such node on the way chooses whose words a 404 or 405 is written in.
+ * router: see router.h. A tree of path segments; a literal child wins over a parameter child, and the search
+ * goes back when the literal leads nowhere. Every node remembers which dialect alone uses it: the deepest
+ * such node on the way chooses whose words a 404 or 405 is written in.
  *
  * Paths are compared as sent; only parameter values are decoded later. An empty segment never matches.
  */

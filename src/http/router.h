@@ -1,5 +1,6 @@
 /*
- * router: method and path to a route, from the dialects' tables. Made once at start, then read only; any thread.
+ * router: method and path to a route, from the dialects' tables. Made once at start, then read only; any
+ * thread.
  */
 #ifndef QUERN_HTTP_ROUTER_H
 #define QUERN_HTTP_ROUTER_H

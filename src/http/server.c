@@ -1,11 +1,12 @@
 /*
  * server: libmicrohttpd behind one door (see server.h). Its callbacks run on its I/O threads.
  *
- * What it does badly, and what stands against it (docs/http.md): lenient framing (guard.c), timers of inactivity only (watch.c, the library's own are
- * off), blindness while suspended (watch.c), a lost answer when input is left unread (watch_linger), a receive pool that stays touched (server__trim).
+ * What it does badly, and what stands against it (docs/http.md): lenient framing (guard.c), timers of
+ * inactivity only (watch.c, the library's own are off), blindness while suspended (watch.c), a lost answer
+ * when input is left unread (watch_linger), a receive pool that stays touched (server__trim).
  *
- * Invariant: every MHD_suspend_connection is counted in `suspended` before and uncounted after its one MHD_resume_connection; MHD_stop_daemon is called
- * only when none is left.
+ * Invariant: every MHD_suspend_connection is counted in `suspended` before and uncounted after its one
+ * MHD_resume_connection; MHD_stop_daemon is called only when none is left.
  */
 #include "http/server.h"
 
@@ -194,7 +195,8 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
     }
 }
 
-/* The request line is there: from now on the headers have http.header_timeout, whatever was left of the idle time. */
+/* The request line is there: from now on the headers have http.header_timeout, whatever was left of the idle
+ * time. */
 static void *on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
 {
     struct http_conn *c = conn_of(mhd);
@@ -212,8 +214,9 @@ static size_t no_unescape(void *cls, struct MHD_Connection *mhd, char *s)
     return strlen(s); /* path and parameters reach us as sent */
 }
 
-/* A parked request keeps its receive pool. The library clears the whole pool between requests, so that all its pages are touched; those that hold
- * zeros only are given back to the system, where reading them makes them zeros again. The pool begins at the request line. */
+/* A parked request keeps its receive pool. The library clears the whole pool between requests, so that all
+ * its pages are touched; those that hold zeros only are given back to the system, where reading them makes
+ * them zeros again. The pool begins at the request line. */
 void server__trim(void *exchange)
 {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -334,7 +337,8 @@ static struct MHD_Response *make_response(struct exchange *x, char content_range
     return MHD_create_response_from_buffer((size_t)len, len ? r->body.p + off : NULL, MHD_RESPMEM_PERSISTENT);
 }
 
-/* What lets a web page of another origin read the answer. Pages that are for this machine only are for nobody else. */
+/* What lets a web page of another origin read the answer. Pages that are for this machine only are for nobody
+ * else. */
 static void origin_headers(struct exchange *x, struct MHD_Response *m)
 {
     const struct cors *c = x->server->cors;
@@ -403,7 +407,8 @@ static enum MHD_Result send_reply(struct exchange *x)
     return ok;
 }
 
-/* The body is over the limit in mid-upload, where the library takes no response: the answer is written to the socket as far as it takes it at once. */
+/* The body is over the limit in mid-upload, where the library takes no response: the answer is written to the
+ * socket as far as it takes it at once. */
 static void send_raw(struct exchange *x)
 {
     struct reply *r = &x->rq.reply;
@@ -493,7 +498,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     return act(x, exchange_run(x));
 }
 
-/* Who read which rows (audit.reads). Bytes are those that went to the socket; a client that left in the middle has complete=no. */
+/* Who read which rows (audit.reads). Bytes are those that went to the socket; a client that left in the
+ * middle has complete=no. */
 static void audit_read(const struct exchange *x, bool complete)
 {
     char id[ID_TEXT_MAX], bytes[32];

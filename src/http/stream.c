@@ -1,8 +1,8 @@
 /*
  * stream: see stream.h. Runs on workers (fill) and I/O threads (take), never on both at once.
  *
- * An error in the middle leaves the bytes made so far to be sent and `failed` set: the server then cuts the connection, so that a client never takes a
- * part for the whole.
+ * An error in the middle leaves the bytes made so far to be sent and `failed` set: the server then cuts the
+ * connection, so that a client never takes a part for the whole.
  */
 #include "http/stream.h"
 
@@ -52,7 +52,8 @@ static int raw_piece(struct stream *s, size_t soft, struct err *e)
     return 0;
 }
 
-/* Encodes rows [s->next, to) of the window; encoders count from the window's first row, everything here from the result's. */
+/* Encodes rows [s->next, to) of the window; encoders count from the window's first row, everything here from
+ * the result's. */
 static int encode_rows(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next,
                        struct err *e)
 {
@@ -86,7 +87,8 @@ static int encode(struct stream *s, const struct window *w, uint64_t to, size_t 
                 s->end = *ret_next;
             return 0;
         }
-        /* Too far. Text encoders pass by one row; others make one message of many rows: come down in proportion. */
+        /* Too far. Text encoders pass by one row; others make one message of many rows: come down in
+         * proportion. */
         s->out.len = base;
         s->encode = before;
         uint64_t fewer = n - 1, share = made ? (uint64_t)((double)n * (double)room / (double)made) : 0;

@@ -1,8 +1,10 @@
 /*
- * stream: a streamed reply, pulled piece by piece. Knows rows and encoders, nothing of sockets. docs/http.md, "Streams".
+ * stream: a streamed reply, pulled piece by piece. Knows rows and encoders, nothing of sockets. docs/http.md,
+ * "Streams".
  *
- * One thread at a time: the worker that fills, or the I/O thread that takes. Memory of a stream is one buffer of STREAM_BUFFER (more only while a
- * single row is larger; it shrinks afterwards). Windows are loaded into the worker's scratch memory.
+ * One thread at a time: the worker that fills, or the I/O thread that takes. Memory of a stream is one buffer
+ * of STREAM_BUFFER (more only while a single row is larger; it shrinks afterwards). Windows are loaded into
+ * the worker's scratch memory.
  */
 #ifndef QUERN_HTTP_STREAM_H
 #define QUERN_HTTP_STREAM_H

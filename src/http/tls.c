@@ -1,8 +1,9 @@
 /*
  * tls: see tls.h. The callback runs on I/O threads and reads one atomic pointer.
  *
- * A replaced certificate may still be in the hands of a handshake, which http.header_timeout (most 600 s) ends: it is freed at a later reload, an hour on
- * at the earliest, or at the end. A reload with the same bytes changes nothing, so the list stays short.
+ * A replaced certificate may still be in the hands of a handshake, which http.header_timeout (most 600 s)
+ * ends: it is freed at a later reload, an hour on at the earliest, or at the end. A reload with the same
+ * bytes changes nothing, so the list stays short.
  */
 #include "http/tls.h"
 

@@ -1,5 +1,6 @@
 /*
- * tls: the certificate of the listener. Read at start and again on SIGHUP; handshakes in progress keep the one they began with.
+ * tls: the certificate of the listener. Read at start and again on SIGHUP; handshakes in progress keep the
+ * one they began with.
  *
  * The library's callback for certificates has no argument, so one process has one certificate.
  */

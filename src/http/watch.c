@@ -1,13 +1,16 @@
 /*
  * watch: see watch.h. Runs on its own thread; the other functions are called from any.
  *
- * A park begins in the list of the young; the first sweep that finds it older than YOUNG_NS gives it a slot, so that its client's end is noticed, and
- * settles it. So a short park costs no system call, and a client that leaves is noticed 0.3 s late at most.
+ * A park begins in the list of the young; the first sweep that finds it older than YOUNG_NS gives it a slot,
+ * so that its client's end is noticed, and settles it. So a short park costs no system call, and a client
+ * that leaves is noticed 0.3 s late at most.
  *
- * Invariants: a park is in the heap iff p->heap, in the slot table iff p->slot, in the young list iff p->young_prev, all guarded by `lock`. An epoll event names slot and generation, so
- * a late event for a park that has left finds nobody. Parks are fired outside the lock with a reference of their own. A connection's descriptor is
- * shut down only under the lock and only while the connection is listed, and it is unlisted before it is closed: no other socket can be hit.
- * The heap and the slot table grow with the number of parked requests, which http.max_connections bounds.
+ * Invariants: a park is in the heap iff p->heap, in the slot table iff p->slot, in the young list iff
+ * p->young_prev, all guarded by `lock`. An epoll event names slot and generation, so a late event for a park
+ * that has left finds nobody. Parks are fired outside the lock with a reference of their own. A connection's
+ * descriptor is shut down only under the lock and only while the connection is listed, and it is unlisted
+ * before it is closed: no other socket can be hit. The heap and the slot table grow with the number of parked
+ * requests, which http.max_connections bounds.
  */
 #include "http/watch.h"
 
@@ -241,7 +244,8 @@ void watch_remove(struct watch *w, struct park *p)
 
 void watch_fire_all(struct watch *w, enum park_reason why)
 {
-    /* All parks with a descriptor are young or have a slot, all others have a deadline: fire all three, in portions. */
+    /* All parks with a descriptor are young or have a slot, all others have a deadline: fire all three, in
+     * portions. */
     for (bool more = true; more;) {
         struct park *batch[FIRE_MAX];
         uint32_t n = 0;

@@ -1,5 +1,6 @@
 /*
- * worker: see worker.h. A mutex, a condition, two queues. Each thread owns one segment_scratch (window memory), lent to the job it runs.
+ * worker: see worker.h. A mutex, a condition, two queues. Each thread owns one segment_scratch (window
+ * memory), lent to the job it runs.
  */
 #include "http/worker.h"
 

@@ -1,8 +1,8 @@
 /*
  * worker: the threads on which requests may block: deferred handlers and the filling of streamed replies.
  *
- * Two lanes. HANDLERS goes first, but every fourth job comes from STREAMS when both wait, so that neither starves. A connection has at most one job,
- * so the number of jobs is bounded by http.max_connections.
+ * Two lanes. HANDLERS goes first, but every fourth job comes from STREAMS when both wait, so that neither
+ * starves. A connection has at most one job, so the number of jobs is bounded by http.max_connections.
  */
 #ifndef QUERN_HTTP_WORKER_H
 #define QUERN_HTTP_WORKER_H

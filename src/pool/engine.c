@@ -1,14 +1,17 @@
 /*
  * engine: one job in one process, seen from the daemon.
  *
- * The child is not trusted. What it says must come in this order, each with the job's number: PLANNED once; then BATCH, each for a memfd
- * that it was given and has not used; DONE or FAILED once (FAILED also before PLANNED); BEAT anywhere before the end. Row counts must add up and stay
- * under the limits that the job named. Anything else is a lie: the process is killed and the job ends as ENGINE_LIED. What the batches
- * hold is the caller's to check. No frame for engine.silence ends it as ENGINE_HUNG; EOF before the end as ENGINE_CRASHED.
+ * The child is not trusted. What it says must come in this order, each with the job's number: PLANNED once;
+ * then BATCH, each for a memfd that it was given and has not used; DONE or FAILED once (FAILED also before
+ * PLANNED); BEAT anywhere before the end. Row counts must add up and stay under the limits that the job
+ * named. Anything else is a lie: the process is killed and the job ends as ENGINE_LIED. What the batches hold
+ * is the caller's to check. No frame for engine.silence ends it as ENGINE_HUNG; EOF before the end as
+ * ENGINE_CRASHED.
  *
- * A job ends exactly once. When one of our own calls fails (no memory, no descriptors) engine_next returns the error; the process is killed
- * and the job is over as well. Cancel: engine_cancel sends CANCEL itself when the socket is free, else the owner does; the spawner thread kills after
- * the grace, so that a slow owner delays nothing. Threads: the acquiring one; engine_cancel any.
+ * A job ends exactly once. When one of our own calls fails (no memory, no descriptors) engine_next returns
+ * the error; the process is killed and the job is over as well. Cancel: engine_cancel sends CANCEL itself
+ * when the socket is free, else the owner does; the spawner thread kills after the grace, so that a slow
+ * owner delays nothing. Threads: the acquiring one; engine_cancel any.
  */
 #include <errno.h>
 #include <signal.h>
@@ -122,7 +125,8 @@ static int send_failed(struct engine *x, struct engine_event *ret, int rc)
     return rc == ERR_TIMEOUT ? hung(x, ret) : gone(x, ret);
 }
 
-/* Memory that the child was given and has not used stays its credit for the next job: making and passing a memfd costs more than a small query. */
+/* Memory that the child was given and has not used stays its credit for the next job: making and passing a
+ * memfd costs more than a small query. */
 void engine__job_clear(struct engine *x)
 {
     for (int i = 0; i < WIRE_SLOTS; i++)
@@ -339,7 +343,8 @@ static int on_batch(struct engine *x, const uint8_t *p, uint32_t n, struct engin
     return 0;
 }
 
-/* The inline batch moves to aligned memory that lives as long as the job. Its index begins: u32 magic, 3 x u32, u64 rows. */
+/* The inline batch moves to aligned memory that lives as long as the job. Its index begins: u32 magic, 3 x
+ * u32, u64 rows. */
 static int take_inline(struct engine *x, struct wire_done *m, uint64_t *ret_rows)
 {
     uint8_t *index = arena_alloc(x->arena, m->index_len), *body = arena_alloc(x->arena, m->body_len);
@@ -486,7 +491,8 @@ int engine_next(struct engine *x, int64_t deadline_ns, struct engine_event *ret,
         if (deadline_ns < until)
             until = deadline_ns;
         link__wait(x, until);
-        /* Not scheduled for a long time (the machine or the daemon was stopped): the child was perhaps stopped as well. */
+        /* Not scheduled for a long time (the machine or the daemon was stopped): the child was perhaps
+         * stopped as well. */
         if (sys_mono_ns() > until + silence / 2)
             x->last_frame_ns = sys_mono_ns();
     }

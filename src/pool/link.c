@@ -1,9 +1,10 @@
 /*
  * link: frames over the socket to one engine process.
  *
- * The socket never blocks. Sending waits for room, but no longer than engine.silence without progress: a child that does not read is killed by the
- * caller. Receiving takes what is there into one buffer whose ceiling is the largest frame a child may send; it grows with the bytes that
- * arrive, not with the length that was announced. Descriptors that a child sends are dropped by the kernel (no control buffer is given).
+ * The socket never blocks. Sending waits for room, but no longer than engine.silence without progress: a
+ * child that does not read is killed by the caller. Receiving takes what is there into one buffer whose
+ * ceiling is the largest frame a child may send; it grows with the bytes that arrive, not with the length
+ * that was announced. Descriptors that a child sends are dropped by the kernel (no control buffer is given).
  * Thread: the acquiring one; link__send under engine.send_mu.
  */
 #include <errno.h>

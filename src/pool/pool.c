@@ -1,13 +1,15 @@
 /*
  * pool: which engine processes exist, and who may have one.
  *
- * The key of an engine is its workspace, epoch, mode, and what it may see (catalog or none, data sets): two keys are equal when all of it is. An idle
- * engine is handed out again only for an equal key, most recently used first. It stays idle only if its job ended cleanly, it said it is reusable, it is no
- * writer, its epoch is still the newest seen for the workspace, nobody waits in pool_retire for its catalog, and the socket is silent (a stray
- * byte would belong to the next job). Everything else is killed; a writer that ended cleanly is asked to leave first.
+ * The key of an engine is its workspace, epoch, mode, and what it may see (catalog or none, data sets): two
+ * keys are equal when all of it is. An idle engine is handed out again only for an equal key, most recently
+ * used first. It stays idle only if its job ended cleanly, it said it is reusable, it is no writer, its epoch
+ * is still the newest seen for the workspace, nobody waits in pool_retire for its catalog, and the socket is
+ * silent (a stray byte would belong to the next job). Everything else is killed; a writer that ended cleanly
+ * is asked to leave first.
  *
- * A process counts as "catalog open" from before its SETUP until it is reaped, whatever it did in between: that is what pool_retire waits for.
- * Threads: any; see pool_int.h for the locks.
+ * A process counts as "catalog open" from before its SETUP until it is reaped, whatever it did in between:
+ * that is what pool_retire waits for. Threads: any; see pool_int.h for the locks.
  */
 #include <errno.h>
 #include <signal.h>
@@ -276,7 +278,8 @@ static void trim_idle(struct pool *p)
     }
 }
 
-/* (mu) Drops idle engines of a workspace that are of an older epoch; with `catalog`, also those that hold it open. */
+/* (mu) Drops idle engines of a workspace that are of an older epoch; with `catalog`, also those that hold it
+ * open. */
 static void drop_older(struct pool *p, int64_t workspace, uint64_t epoch, bool catalog)
 {
     for (struct engine *x = p->all; x; x = x->next)

@@ -1,11 +1,13 @@
 /*
  * pool: engine processes from the parent's side: spawn, warm pool, wire, kill.
  *
- * One engine process runs one job at a time. Threads: a `struct engine` belongs to the thread that acquired it until it is released; only
- * engine_cancel may be called from any thread meanwhile. The pool itself is locked inside.
+ * One engine process runs one job at a time. Threads: a `struct engine` belongs to the thread that acquired
+ * it until it is released; only engine_cancel may be called from any thread meanwhile. The pool itself is
+ * locked inside.
  *
- * Key of an engine: (workspace, epoch, mode). An epoch that has moved retires idle engines of older ones. Idle engines leave by LRU over
- * engine.idle_max and after engine.idle; each has a private folder DIR/run/<n> that is wiped when it leaves and at start.
+ * Key of an engine: (workspace, epoch, mode). An epoch that has moved retires idle engines of older ones.
+ * Idle engines leave by LRU over engine.idle_max and after engine.idle; each has a private folder DIR/run/<n>
+ * that is wiped when it leaves and at start.
  */
 #ifndef QUERN_POOL_POOL_H
 #define QUERN_POOL_POOL_H
@@ -43,18 +45,21 @@ int pool_open(const struct pool_options *o, struct pool **ret, struct err *e) MU
 /* Kills every engine, reaps, wipes private folders. */
 void pool_close(struct pool *p);
 
-/* Starts one confined child that runs the hostile list and the raw probes. 0 = nothing succeeded. ERR_DENIED: e->text names what succeeded. *ret_level is
- * filled in both cases. Blocking, at start. */
+/* Starts one confined child that runs the hostile list and the raw probes. 0 = nothing succeeded. ERR_DENIED:
+ * e->text names what succeeded. *ret_level is filled in both cases. Blocking, at start. */
 int pool_selftest(struct pool *p, struct engine_level *ret_level, struct err *e) MUST_USE;
 
-/* A ready engine for the key: warm if there is one, else spawned (blocks for tens of ms). ERR_ENGINE when it does not come up within engine.silence. */
+/* A ready engine for the key: warm if there is one, else spawned (blocks for tens of ms). ERR_ENGINE when it
+ * does not come up within engine.silence. */
 int pool_acquire(struct pool *p, const struct engine_key *key, struct engine **ret, struct err *e) MUST_USE;
-/* Starts a warm engine in the background when none is idle for the key (called after a release took the last, and at start). */
+/* Starts a warm engine in the background when none is idle for the key (called after a release took the last,
+ * and at start). */
 void pool_prewarm(struct pool *p, const struct engine_key *key);
-/* Gives it back: kept warm when it ended its job cleanly and says it is reusable, else killed and reaped (returns at once, reaping is in the background). */
+/* Gives it back: kept warm when it ended its job cleanly and says it is reusable, else killed and reaped
+ * (returns at once, reaping is in the background). */
 void engine_release(struct engine *x);
-/* Kills idle engines of the workspace older than `epoch` and waits until no engine of that workspace holds the catalog open
- * (running ones too) or the deadline passes (ERR_TIMEOUT). */
+/* Kills idle engines of the workspace older than `epoch` and waits until no engine of that workspace holds
+ * the catalog open (running ones too) or the deadline passes (ERR_TIMEOUT). */
 int pool_retire(struct pool *p, int64_t workspace, uint64_t epoch, int64_t deadline_ns,
                 struct err *e) MUST_USE;
 /* Drops idle engines past engine.idle; janitor. */
@@ -97,11 +102,13 @@ struct engine_event {
 
 /* Sends the job and two memfds. */
 int engine_start(struct engine *x, const struct wire_job *job, struct err *e) MUST_USE;
-/* Waits for the next event until `deadline_ns` (monotonic). Handles credit (a new memfd after each batch), silence, cancel grace. */
+/* Waits for the next event until `deadline_ns` (monotonic). Handles credit (a new memfd after each batch),
+ * silence, cancel grace. */
 int engine_next(struct engine *x, int64_t deadline_ns, struct engine_event *ret, struct err *e) MUST_USE;
 /* The caller found a lie in a batch: kill it; the next engine_next returns ENGINE_LIED with `text`. */
 void engine_liar(struct engine *x, const char *text);
-/* Any thread, any time, idempotent: interrupt now, SIGKILL after engine.grace. Wakes engine_next. With kill_now no grace. */
+/* Any thread, any time, idempotent: interrupt now, SIGKILL after engine.grace. Wakes engine_next. With
+ * kill_now no grace. */
 void engine_cancel(struct engine *x, bool kill_now);
 
 #endif

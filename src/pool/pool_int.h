@@ -9,11 +9,13 @@
  *   slot.c     the memfds that batches travel in
  *   rundir.c   private folders
  *
- * Life of a struct engine: made STARTING (or BLANK, the spare), then BUSY while a caller has it, IDLE in between, DYING at the end. It is freed by the
- * chores thread only, when it is DYING *and* dead (reaped), so a pointer to one that is not dead stays valid for the spawner.
+ * Life of a struct engine: made STARTING (or BLANK, the spare), then BUSY while a caller has it, IDLE in
+ * between, DYING at the end. It is freed by the chores thread only, when it is DYING *and* dead (reaped), so
+ * a pointer to one that is not dead stays valid for the spawner.
  *
- * Locks: pool.mu guards everything marked (mu); engine.send_mu guards the sending half of the socket and what is marked (send). Neither is taken
- * while the other is held. Nothing that can wait for a child is done under mu.
+ * Locks: pool.mu guards everything marked (mu); engine.send_mu guards the sending half of the socket and what
+ * is marked (send). Neither is taken while the other is held. Nothing that can wait for a child is done under
+ * mu.
  */
 #ifndef QUERN_POOL_INT_H
 #define QUERN_POOL_INT_H
@@ -177,7 +179,8 @@ void pool__kill(struct engine *x, enum pool_reason why);
 void pool__discard(struct engine *x, enum pool_reason why);
 /* (mu) A fresh entry in the list of all. NULL out of memory. */
 struct engine *pool__new(struct pool *p, enum pool_state state);
-/* (mu) True when one process more keeps to max_processes: those idle make room, and their end is waited for, up to a second. Lets go of the lock meanwhile. */
+/* (mu) True when one process more keeps to max_processes: those idle make room, and their end is waited for,
+ * up to a second. Lets go of the lock meanwhile. */
 bool pool__room(struct pool *p);
 /* (mu) Processes that live (or are being started). */
 int64_t pool__alive(const struct pool *p);
@@ -207,11 +210,11 @@ int spawner__spawn(struct engine *x, struct err *e) MUST_USE;
 /* ---- link.c ---- */
 void link__init(struct link *l);
 void link__free(struct link *l);
-/* Sends the whole frame; fd (or -1) goes with its first byte. ERR_TIMEOUT when the child takes nothing for engine.silence, ERR_END when it is gone.
- * The caller holds send_mu. */
+/* Sends the whole frame; fd (or -1) goes with its first byte. ERR_TIMEOUT when the child takes nothing for
+ * engine.silence, ERR_END when it is gone. The caller holds send_mu. */
 int link__send(struct engine *x, const struct buf *frame, int fd) MUST_USE;
-/* Next whole frame without waiting; it lives until the next call. ERR_WOULDBLOCK, ERR_END (peer gone, frames before it were handed out),
- * ERR_CORRUPT, ERR_NOMEM. */
+/* Next whole frame without waiting; it lives until the next call. ERR_WOULDBLOCK, ERR_END (peer gone, frames
+ * before it were handed out), ERR_CORRUPT, ERR_NOMEM. */
 int link__next(struct engine *x, enum wire_type *ret_type, const uint8_t **ret_payload,
                uint32_t *ret_len) MUST_USE;
 /* Waits for something to read or for a wake, until the deadline. */
@@ -223,7 +226,8 @@ bool link__quiet(struct engine *x);
 uint64_t slot__size(void); /* of one memfd */
 void slot__init(struct slot *s);
 int slot__make(struct slot *s, struct err *e) MUST_USE;
-/* Seals and maps what a BATCH frame speaks of. ERR_CORRUPT with *ret_lie: the child broke a rule. Other errors are ours. */
+/* Seals and maps what a BATCH frame speaks of. ERR_CORRUPT with *ret_lie: the child broke a rule. Other
+ * errors are ours. */
 int slot__seal(struct slot *s, const struct wire_batch *b, struct engine_batch *ret, const char **ret_lie,
                struct err *e) MUST_USE;
 void slot__drop(struct slot *s);

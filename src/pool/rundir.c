@@ -1,9 +1,10 @@
 /*
  * rundir: the private folders of engine processes, DIR/run/<name>, 0700.
  *
- * What lies in one was written by a process that ran a stranger's SQL: links are never followed, names are only ever used relative to an open
- * descriptor, and a tree of any depth is removed with two descriptors. A folder is wiped only after its process was reaped, so nobody moves things
- * meanwhile. Everything in DIR/run is left over from an earlier daemon when the pool opens (the data lock is held by then) and is wiped.
+ * What lies in one was written by a process that ran a stranger's SQL: links are never followed, names are
+ * only ever used relative to an open descriptor, and a tree of any depth is removed with two descriptors. A
+ * folder is wiped only after its process was reaped, so nobody moves things meanwhile. Everything in DIR/run
+ * is left over from an earlier daemon when the pool opens (the data lock is held by then) and is wiped.
  * Threads: rundir__open at start, the rest on the pool's own threads.
  */
 #include <dirent.h>
@@ -31,7 +32,8 @@ static int open_folder(int at, const char *name)
     return fd;
 }
 
-/* One pass over a folder: removes files and empty folders. Returns 1 and opens the first folder that is not empty, 0 when all is gone. */
+/* One pass over a folder: removes files and empty folders. Returns 1 and opens the first folder that is not
+ * empty, 0 when all is gone. */
 static int sweep(int fd, int *ret_child)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);

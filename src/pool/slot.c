@@ -1,11 +1,13 @@
 /*
  * slot: the memfds that batches travel in.
  *
- * The daemon makes each one, of one fixed size (sparse: only what the child writes takes memory) and sealed against shrinking and growing from the
- * start, so that a mapping of it can never fault past its end. At BATCH it is sealed against writing too; that fails while the child keeps a
- * writable mapping, which is a lie. Only then is it mapped, read-only, over exactly the range in use, and prefaulted with a call that can fail
- * (a plain read of a page that cannot be had would be a SIGBUS in the daemon). MAP_PRIVATE, because kernels before 6.7 refuse a shared mapping
- * of a memfd with a write seal. A memfd is used for one batch and closed. Thread: the acquiring one.
+ * The daemon makes each one, of one fixed size (sparse: only what the child writes takes memory) and sealed
+ * against shrinking and growing from the start, so that a mapping of it can never fault past its end. At
+ * BATCH it is sealed against writing too; that fails while the child keeps a writable mapping, which is a
+ * lie. Only then is it mapped, read-only, over exactly the range in use, and prefaulted with a call that can
+ * fail (a plain read of a page that cannot be had would be a SIGBUS in the daemon). MAP_PRIVATE, because
+ * kernels before 6.7 refuse a shared mapping of a memfd with a write seal. A memfd is used for one batch and
+ * closed. Thread: the acquiring one.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,16 +1,18 @@
 /*
  * spawner: the two threads of a pool.
  *
- * "spawner" starts every process and reaps every one. It must be one thread that lives as long as the pool: a child dies by PR_SET_PDEATHSIG when
- * the *thread* that spawned it ends. It waits for nothing but the kernel: spawn requests, deaths (by pidfd, so that children of other parts of the
- * daemon are never taken) and kill deadlines (a cancel's grace must end in SIGKILL even while the engine's owner is busy writing to a disk). It
- * also keeps one blank spare: a process that has started, linked the engine library and waits for SETUP, so that the first query of a
- * workspace waits less. A spare that dies is made again with growing pauses.
+ * "spawner" starts every process and reaps every one. It must be one thread that lives as long as the pool: a
+ * child dies by PR_SET_PDEATHSIG when the *thread* that spawned it ends. It waits for nothing but the kernel:
+ * spawn requests, deaths (by pidfd, so that children of other parts of the daemon are never taken) and kill
+ * deadlines (a cancel's grace must end in SIGKILL even while the engine's owner is busy writing to a disk).
+ * It also keeps one blank spare: a process that has started, linked the engine library and waits for SETUP,
+ * so that the first query of a workspace waits less. A spare that dies is made again with growing pauses.
  *
- * "chores" does what may take long: wipes the folders of the dead and frees them, and brings up pre-warmed engines.
+ * "chores" does what may take long: wipes the folders of the dead and frees them, and brings up pre-warmed
+ * engines.
  *
- * A request is answered through pool.changed. After close has killed everything the spawner ends when its last child is reaped, chores when its last folder is
- * wiped.
+ * A request is answered through pool.changed. After close has killed everything the spawner ends when its
+ * last child is reaped, chores when its last folder is wiped.
  */
 #include <errno.h>
 #include <poll.h>
@@ -279,7 +281,8 @@ static bool bury(struct pool *p)
     return true;
 }
 
-/* (mu, released meanwhile) Another try at what could not be wiped (no descriptors, say). The rest is wiped at the next start. */
+/* (mu, released meanwhile) Another try at what could not be wiped (no descriptors, say). The rest is wiped at
+ * the next start. */
 static void wipe_again(struct pool *p)
 {
     p->wipe_again = false;

@@ -1,8 +1,9 @@
 /*
  * start: bringing one engine process up (spawn or spare, SETUP, READY), and the self-test.
  *
- * READY must come within engine.silence, at least 5 s (a writer: engine.run_timeout); a process that does not answer, dies or answers anything else is killed and costs one ERR_ENGINE.
- * A spare that turns out dead is replaced by a fresh process once. Threads: callers of pool_acquire, the chores thread.
+ * READY must come within engine.silence, at least 5 s (a writer: engine.run_timeout); a process that does not
+ * answer, dies or answers anything else is killed and costs one ERR_ENGINE. A spare that turns out dead is
+ * replaced by a fresh process once. Threads: callers of pool_acquire, the chores thread.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,7 +237,8 @@ int pool__bring_up(struct pool *p, const struct engine_key *key, bool selftest, 
     }
 }
 
-/* After READY a process with SETUP.selftest says DONE (nothing succeeded) or FAILED (the text names what did), with beats in between. */
+/* After READY a process with SETUP.selftest says DONE (nothing succeeded) or FAILED (the text names what
+ * did), with beats in between. */
 static int selftest_answer(struct engine *x, struct err *e)
 {
     int64_t deadline = sys_mono_ns() + SELFTEST_NS;

@@ -1,8 +1,8 @@
 /*
  * bucket: finds the kind of a bucket by its URL and checks object keys once for all kinds.
  *
- * A key that passes is a relative path of plain names: no kind has to think about "..", empty or hidden temporary names again. Pure
- * dispatch; any thread.
+ * A key that passes is a relative path of plain names: no kind has to think about "..", empty or hidden
+ * temporary names again. Pure dispatch; any thread.
  */
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /*
- * bucket: a named place where finished results are delivered as files. The seam; kinds: file:// (bucket_local.c), later s3://, webhdfs://.
- * Nothing is visible under its final name before bucket_commit. One upload = one thread.
+ * bucket: a named place where finished results are delivered as files. The seam; kinds: file://
+ * (bucket_local.c), later s3://, webhdfs://. Nothing is visible under its final name before bucket_commit.
+ * One upload = one thread.
  */
 #ifndef QUERN_RESULTS_BUCKET_H
 #define QUERN_RESULTS_BUCKET_H
@@ -11,13 +12,14 @@ struct bucket_upload;
 
 /* ERR_INVALID when the URL is of no known kind or malformed; checks what it can without writing. */
 int bucket_check_url(const char *url, struct err *e) MUST_USE;
-/* Makes the bucket's root where the kind has one to make (file://: the folder and its parents). For `bucket create` and the default bucket; a
- * delivery never does it: a share that is not mounted must not become a local folder. */
+/* Makes the bucket's root where the kind has one to make (file://: the folder and its parents). For `bucket
+ * create` and the default bucket; a delivery never does it: a share that is not mounted must not become a
+ * local folder. */
 int bucket_prepare(const char *url, struct err *e) MUST_USE;
 /* Can we write there now? Makes nothing. ERR_DENIED (no right), ERR_UNAVAILABLE. */
 int bucket_writable(const char *url, struct err *e) MUST_USE;
-/* Starts an object `key` ("a/b/c.csv": no "." or "..", no empty segment, none that begins with ".quern-"). ERR_BUSY while another
- * upload of the same object is under way, ERR_DENIED where a link leads out. */
+/* Starts an object `key` ("a/b/c.csv": no "." or "..", no empty segment, none that begins with ".quern-").
+ * ERR_BUSY while another upload of the same object is under way, ERR_DENIED where a link leads out. */
 int bucket_begin(const char *url, const char *key, struct bucket_upload **ret, struct err *e) MUST_USE;
 int bucket_write(struct bucket_upload *u, const void *p, size_t n, struct err *e) MUST_USE;
 /* Durable and visible under `key` when it returns; replaces an older object. Frees u in every case. */

@@ -1,6 +1,7 @@
 /*
- * What a kind of bucket implements. Adding one is a file with a `const struct bucket_kind` and a line in bucket.c's table.
- * An upload's first member is `struct bucket_upload`. `rest` is the URL behind the scheme; keys were checked by bucket.c.
+ * What a kind of bucket implements. Adding one is a file with a `const struct bucket_kind` and a line in
+ * bucket.c's table. An upload's first member is `struct bucket_upload`. `rest` is the URL behind the scheme;
+ * keys were checked by bucket.c.
  */
 #ifndef QUERN_RESULTS_BUCKET_INT_H
 #define QUERN_RESULTS_BUCKET_INT_H

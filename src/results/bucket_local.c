@@ -1,13 +1,15 @@
 /*
  * bucket_local: a bucket that is a folder of this machine (file:///DIR, %XX decoded).
  *
- * The root folder is the operator's: it must exist when something is delivered (an unmounted share must not silently become a local folder),
- * links in its own path are followed. Below it a key is walked one name at a time with O_NOFOLLOW, so that no link, wherever a user of the
- * bucket puts it, leads out. Missing folders are made (0755) and made durable.
+ * The root folder is the operator's: it must exist when something is delivered (an unmounted share must not
+ * silently become a local folder), links in its own path are followed. Below it a key is walked one name at a
+ * time with O_NOFOLLOW, so that no link, wherever a user of the bucket puts it, leads out. Missing folders
+ * are made (0755) and made durable.
  *
- * An object is written as ".quern-<hash of its name>.tmp" beside its final name, synced, renamed, and the folder synced. The name is fixed,
- * so that a delivery which is repeated after a crash takes its own leftover away; a lock on the file keeps two deliveries of one object apart.
- * Messages carry no path. One upload is used by one thread.
+ * An object is written as ".quern-<hash of its name>.tmp" beside its final name, synced, renamed, and the
+ * folder synced. The name is fixed, so that a delivery which is repeated after a crash takes its own leftover
+ * away; a lock on the file keeps two deliveries of one object apart. Messages carry no path. One upload is
+ * used by one thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -234,8 +236,9 @@ static int create_temp(int dir, const char *tmp)
     for (int attempt = 0; attempt < 3; attempt++) {
         int fd = sys_openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
         if (fd >= 0) {
-            /* File systems without locks lose only the protection against a second delivery of the same object. Between creation and lock
-             * somebody may have taken the file for a leftover: then its name is gone and another round is due. */
+            /* File systems without locks lose only the protection against a second delivery of the same
+             * object. Between creation and lock somebody may have taken the file for a leftover: then its
+             * name is gone and another round is due. */
             struct stat st;
             bool mine = !(flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) && fstat(fd, &st) == 0 &&
                         st.st_nlink > 0;
@@ -328,7 +331,8 @@ static int commit(struct bucket_upload *base, struct err *e)
 
 /* ---- remove ---- */
 
-/* Object stores know no empty folders; neither does this one. Goes up from the object's folder, stops at the first that is not empty. */
+/* Object stores know no empty folders; neither does this one. Goes up from the object's folder, stops at the
+ * first that is not empty. */
 static void remove_empty(const char *rest, const char *key)
 {
     char path[1100];

@@ -10,10 +10,12 @@
  *   [block checksums: u32 crc32c per 64 KiB block of [0, stream_len), last block shorter]
  *   [footer, 96 bytes: magic "QUERNSEG", u32 version, u32 flags, query id 16, u64 rows, u64 stream_len, u64 schema_off,
  *    u64 batches_off, u64 nbatches, u64 blocks_off, u32 result ordinal, u32 crc32c of [stream_len, footer), u32 0, u32 crc32c of the footer before it]
- * The manifest (registry) holds file size and the footer's last checksum, so a file of another query is found out too.
+ * The manifest (registry) holds file size and the footer's last checksum, so a file of another query is found
+ * out too.
  *
- * Reading: exact-range pread; a block of the stream part is verified at its first touch (a bitmap per open segment remembers) and never served
- * unverified. A bad block is ERR_CORRUPT ("the stored result is corrupt (...)"), so is EIO from the disk, and counts quern_result_corrupt_total; never a wrong cell.
+ * Reading: exact-range pread; a block of the stream part is verified at its first touch (a bitmap per open
+ * segment remembers) and never served unverified. A bad block is ERR_CORRUPT ("the stored result is corrupt
+ * (...)"), so is EIO from the disk, and counts quern_result_corrupt_total; never a wrong cell.
  */
 #ifndef QUERN_RESULTS_SEGMENT_H
 #define QUERN_RESULTS_SEGMENT_H
@@ -31,10 +33,12 @@ struct segment_facts { /* what the manifest keeps */
 /* ---- writer: one thread (the query's run worker), but readers of early rows may run beside it (below) ---- */
 struct segment_writer;
 
-/* Makes dir_fd/name (must not exist: ERR_CONFLICT) and writes the schema message. `s` is copied; dir_fd must stay open as long as the writer. */
+/* Makes dir_fd/name (must not exist: ERR_CONFLICT) and writes the schema message. `s` is copied; dir_fd must
+ * stay open as long as the writer. */
 int segment_create(int dir_fd, const char *name, const struct qid *id, uint32_t ordinal,
                    const struct schema *s, struct segment_writer **ret, struct err *e) MUST_USE;
-/* Appends a checked batch (batch_check passed). After a failed write the writer is dead: only free it. After return its rows are readable through segment_view(). */
+/* Appends a checked batch (batch_check passed). After a failed write the writer is dead: only free it. After
+ * return its rows are readable through segment_view(). */
 int segment_append(struct segment_writer *w, const struct batch_index *ix, const uint8_t *body,
                    struct err *e) MUST_USE;
 /* Writes index and footer, fsyncs the file; the caller renames it and fsyncs the folder. */
@@ -46,13 +50,15 @@ uint64_t segment_written_bytes(const struct segment_writer *w);
 /* ---- reader: shared, reference counted; any number of threads ---- */
 struct segment;
 
-/* Opens a sealed file and checks footer, trailer checksum and index against `facts`. ERR_CORRUPT, ERR_IO, ERR_GONE when absent. */
+/* Opens a sealed file and checks footer, trailer checksum and index against `facts`. ERR_CORRUPT, ERR_IO,
+ * ERR_GONE when absent. */
 int segment_open(int dir_fd, const char *name, const struct qid *id, uint32_t ordinal,
                  const struct segment_facts *facts, struct segment **ret, struct err *e) MUST_USE;
-/* A reader over what the writer has appended so far and will append (early rows): same interface; row and batch counts grow. Stays valid after
- * the writer is gone (own descriptor). */
+/* A reader over what the writer has appended so far and will append (early rows): same interface; row and
+ * batch counts grow. Stays valid after the writer is gone (own descriptor). */
 int segment_view(struct segment_writer *w, struct segment **ret, struct err *e) MUST_USE;
-/* A segment from an inline result in memory: schema + one batch, checked (batch_check) and copied. index_len 0: no rows. */
+/* A segment from an inline result in memory: schema + one batch, checked (batch_check) and copied. index_len
+ * 0: no rows. */
 int segment_inline(const struct qid *id, uint32_t ordinal, const struct schema *s, const void *index,
                    size_t index_len, const void *body, size_t body_len, struct segment **ret,
                    struct err *e) MUST_USE;
@@ -66,24 +72,27 @@ bool segment_inline_held(const struct segment *s); /* an inline one: reading it 
 uint64_t segment_memory(const struct segment *s);  /* anonymous bytes held */
 /* Row range of batch i. */
 void segment_batch_rows(const struct segment *s, uint64_t i, uint64_t *ret_first, uint64_t *ret_rows);
-/* Where a whole batch message (header + body) lies in the stream; and the stream's length and the schema message's length. Inline segments have a
- * stream too (built in memory). */
+/* Where a whole batch message (header + body) lies in the stream; and the stream's length and the schema
+ * message's length. Inline segments have a stream too (built in memory). */
 void segment_batch_range(const struct segment *s, uint64_t i, uint64_t *ret_off, uint64_t *ret_len);
 uint64_t segment_stream_len(const struct segment *s);
 uint64_t segment_schema_len(const struct segment *s);
 /* Reads verified bytes of the stream. */
 int segment_read(struct segment *s, uint64_t off, void *p, size_t n, struct err *e) MUST_USE;
-/* Verifies [off, off+n) and returns the descriptor (owned by the segment) for sendfile, or -1 for an inline segment. */
+/* Verifies [off, off+n) and returns the descriptor (owned by the segment) for sendfile, or -1 for an inline
+ * segment. */
 int segment_sendfile(struct segment *s, uint64_t off, uint64_t n, int *ret_fd, struct err *e) MUST_USE;
 
-/* Scratch memory of one worker thread for windows; grows to the largest window and shrinks at the next one that needs much less. */
+/* Scratch memory of one worker thread for windows; grows to the largest window and shrinks at the next one
+ * that needs much less. */
 struct segment_scratch;
 struct segment_scratch *segment_scratch_new(void); /* NULL: out of memory */
 /* Gives back what is over 1 MiB and what it remembers; ends the last window. For a worker that goes idle. */
 void segment_scratch_trim(struct segment_scratch *x);
 void segment_scratch_free(struct segment_scratch *x);
-/* Loads rows [first, ...) into a window: at most max_rows, at most about max_bytes (at least one row), never across a batch. Only the exact byte ranges
- * are read. The window is valid until the next call with the same scratch. ERR_END when first >= rows. */
+/* Loads rows [first, ...) into a window: at most max_rows, at most about max_bytes (at least one row), never
+ * across a batch. Only the exact byte ranges are read. The window is valid until the next call with the same
+ * scratch. ERR_END when first >= rows. */
 int segment_window(struct segment *s, uint64_t first, uint64_t max_rows, size_t max_bytes,
                    struct segment_scratch *x, struct window *ret, struct err *e) MUST_USE;
 

@@ -1,9 +1,10 @@
 /*
  * What the segment files share and nobody else may see: the open segment, its growing tables and the footer.
  *
- * One `struct segment` serves three origins: a sealed file (segment_open), a file that its writer still appends to (segment_view) and a
- * stream in memory (segment_inline). Readers take no lock for rows, batches and blocks: the tables never move, and a count is stored with
- * release after what it counts was written. Order of the stores in append and seal: stream_len, nblocks, nbatches.
+ * One `struct segment` serves three origins: a sealed file (segment_open), a file that its writer still
+ * appends to (segment_view) and a stream in memory (segment_inline). Readers take no lock for rows, batches
+ * and blocks: the tables never move, and a count is stored with release after what it counts was written.
+ * Order of the stores in append and seal: stream_len, nblocks, nbatches.
  */
 #ifndef QUERN_RESULTS_SEGMENT_INT_H
 #define QUERN_RESULTS_SEGMENT_INT_H
@@ -23,7 +24,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "segments are little e
 #define SEGMENT_SCHEMA_MAX  (64u << 20) /* serialized schema */
 #define SEGMENT_HEADER_MAX  (64u << 20) /* Arrow message header */
 
-/* Entries that never move: chunk 0 holds `base` entries, chunk k > 0 holds base << (k - 1). One thread grows, any reads what was published. */
+/* Entries that never move: chunk 0 holds `base` entries, chunk k > 0 holds base << (k - 1). One thread grows,
+ * any reads what was published. */
 #define SEGMENT_CHUNKS 48
 struct segment_table {
     size_t width;
@@ -76,7 +78,8 @@ void segment__footer_put(struct segment_footer *f, uint8_t out[SEGMENT_FOOTER]);
 /* False when magic, version, reserved words or checksum are wrong. */
 bool segment__footer_get(const uint8_t in[SEGMENT_FOOTER], struct segment_footer *ret);
 
-/* An empty segment with a copy of the schema; fd is taken over only on success. nbatches and nblocks: first sizes of the tables. */
+/* An empty segment with a copy of the schema; fd is taken over only on success. nbatches and nblocks: first
+ * sizes of the tables. */
 int segment__new(int fd, const struct qid *id, uint32_t ordinal, const void *schema, size_t schema_size,
                  uint64_t nbatches, uint64_t nblocks, struct segment **ret, struct err *e) MUST_USE;
 /* ERR_CORRUPT with the one text users see; counts. */

@@ -1,9 +1,11 @@
 /*
- * Opening a segment: a sealed file, checked from its footer to the last index entry, or an inline result out of the registry.
+ * Opening a segment: a sealed file, checked from its footer to the last index entry, or an inline result out
+ * of the registry.
  *
- * Nothing in the file is believed before its checksum matched and its numbers agreed with the manifest and with each other: rows and bytes
- * of the batches must follow each other without a gap. The batch records are not kept (24 bytes a batch are), but each was parsed here
- * once, and a later read of it compares its own checksum. Any thread.
+ * Nothing in the file is believed before its checksum matched and its numbers agreed with the manifest and
+ * with each other: rows and bytes of the batches must follow each other without a gap. The batch records are
+ * not kept (24 bytes a batch are), but each was parsed here once, and a later read of it compares its own
+ * checksum. Any thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -139,7 +141,8 @@ static int load(int fd, const struct segment_footer *f, struct segment **ret, st
         return no_memory(e);
     uint64_t nblocks = (f->stream_len - 1) / SEGMENT_BLOCK + 1;
     uint64_t records = f->blocks_off - f->batches_off;
-    /* A record is never shorter than its head, so a lie in nbatches cannot cost more memory than the file is long. */
+    /* A record is never shorter than its head, so a lie in nbatches cannot cost more memory than the file is
+     * long. */
     int rc =
         f->nbatches > records / SEGMENT_RECORD_HEAD ? segment__corrupt(e, "its index contradicts itself") : 0;
     if (rc == 0)

@@ -1,9 +1,10 @@
 /*
  * An open segment: reference counts, what is in it, and verified reads of its stream.
  *
- * Invariant: no byte of a block whose checksum is known leaves here before the block was verified once in this process; the last,
- * unfinished block of a segment that is still written has none yet and is served as it is (the same process wrote it a moment ago).
- * Any thread. Verification needs no lock: two threads may verify the same block, the bit is only ever set.
+ * Invariant: no byte of a block whose checksum is known leaves here before the block was verified once in
+ * this process; the last, unfinished block of a segment that is still written has none yet and is served as
+ * it is (the same process wrote it a moment ago). Any thread. Verification needs no lock: two threads may
+ * verify the same block, the bit is only ever set.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -182,8 +183,8 @@ static int block_compare(struct segment *s, uint64_t b, const uint8_t *p, size_t
     return 0;
 }
 
-/* Verifies the blocks of [off, off+n). With `have`, the bytes of the range: whole blocks are verified there, and of a block that reaches
- * beyond the range the verified bytes replace what was read first. */
+/* Verifies the blocks of [off, off+n). With `have`, the bytes of the range: whole blocks are verified there,
+ * and of a block that reaches beyond the range the verified bytes replace what was read first. */
 static int verify(struct segment *s, uint64_t off, uint64_t n, uint8_t *have, struct err *e)
 {
     if (s->mem || n == 0)

@@ -1,15 +1,18 @@
 /*
  * segment_window: some consecutive rows of one batch, read by exact byte ranges, as decoded columns.
  *
- * How: find the batch (binary search in memory), read its record, then go down the schema level by level, because the rows of a list's child
- * are known only from the list's offsets. Each level's offsets are read for the rows still wanted, then the number of rows is cut so that
- * fixed widths + known offsets + averages of what is deeper stay within max_bytes. Ranges are planned first and read together: neighbours
- * with a gap of at most 4 KiB become one pread. A batch of at most 64 KiB, or one that is wanted whole, is one pread.
+ * How: find the batch (binary search in memory), read its record, then go down the schema level by level,
+ * because the rows of a list's child are known only from the list's offsets. Each level's offsets are read
+ * for the rows still wanted, then the number of rows is cut so that fixed widths + known offsets + averages
+ * of what is deeper stay within max_bytes. Ranges are planned first and read together: neighbours with a gap
+ * of at most 4 KiB become one pread. A batch of at most 64 KiB, or one that is wanted whole, is one pread.
  *
- * Offsets come from verified blocks and were checked when they were stored; they are compared again here (order and bounds) because the
- * encoders index by them: a file that lies with right checksums must not become a wild read.
+ * Offsets come from verified blocks and were checked when they were stored; they are compared again here
+ * (order and bounds) because the encoders index by them: a file that lies with right checksums must not
+ * become a wild read.
  *
- * Positions in the scratch memory are numbers until everything is read (it may move). A scratch belongs to one thread.
+ * Positions in the scratch memory are numbers until everything is read (it may move). A scratch belongs to
+ * one thread.
  */
 #include <stdlib.h>
 
@@ -37,7 +40,8 @@ struct range {
 struct segment_scratch {
     uint8_t *p;
     size_t cap, used;
-    /* What it remembers of the last segment: the schema, breadth first (children of a node lie together, parents before children). */
+    /* What it remembers of the last segment: the schema, breadth first (children of a node lie together,
+     * parents before children). */
     uint64_t serial;
     struct node *nodes;
     struct window_column *columns;
@@ -216,7 +220,8 @@ static int grow(struct segment_scratch *x, size_t need, struct err *e)
     return 0;
 }
 
-/* Plans [from, from+len) of buffer `buffer`; *ret_at is where the bytes will be. Equal modulo 8 to the place in the file, so aligned alike. */
+/* Plans [from, from+len) of buffer `buffer`; *ret_at is where the bytes will be. Equal modulo 8 to the place
+ * in the file, so aligned alike. */
 static int plan(struct segment_scratch *x, uint32_t buffer, uint64_t from, uint64_t len, size_t *ret_at,
                 struct err *e)
 {

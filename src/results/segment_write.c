@@ -1,11 +1,12 @@
 /*
  * segment writer: appends batches to a file and seals it.
  *
- * Invariants: bytes go out once and in order, so the checksum of the current 64 KiB block runs along with them; nothing is published to readers
- * before it is written; after a failed write the writer is dead (the file's end is unknown) while its readers keep what was published.
- * Batch records (they go behind the stream, at seal) wait in memory up to 1 MiB, then in an unlinked file beside the segment, so that the
- * memory of a writer does not grow with the result beyond 24 bytes a batch and 4 bytes a block.
- * One thread; readers of other threads share only `struct segment`.
+ * Invariants: bytes go out once and in order, so the checksum of the current 64 KiB block runs along with
+ * them; nothing is published to readers before it is written; after a failed write the writer is dead (the
+ * file's end is unknown) while its readers keep what was published. Batch records (they go behind the stream,
+ * at seal) wait in memory up to 1 MiB, then in an unlinked file beside the segment, so that the memory of a
+ * writer does not grow with the result beyond 24 bytes a batch and 4 bytes a block. One thread; readers of
+ * other threads share only `struct segment`.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -131,7 +132,8 @@ int segment_create(int dir_fd, const char *name, const struct qid *id, uint32_t 
     return 0;
 }
 
-/* Moves the waiting records into the side file. The file has no name from its first moment on; a name left by a crash is swept. */
+/* Moves the waiting records into the side file. The file has no name from its first moment on; a name left by
+ * a crash is swept. */
 static int spill(struct segment_writer *w, struct err *e)
 {
     struct segment *s = w->seg;

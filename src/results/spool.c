@@ -1,9 +1,9 @@
 /*
  * spool: names and folders of stored results. Layout and life in docs/spool.md.
  *
- * Invariants: a sealed file appears under its final name only after its bytes are on the disk (fsync, rename, fsync of the folder);
- * everything in tmp/ that no writer of this process holds is rubbish. The set of such writers is the only state, under one lock.
- * Any thread; one thread per result.
+ * Invariants: a sealed file appears under its final name only after its bytes are on the disk (fsync, rename,
+ * fsync of the folder); everything in tmp/ that no writer of this process holds is rubbish. The set of such
+ * writers is the only state, under one lock. Any thread; one thread per result.
  */
 #include <dirent.h>
 #include <errno.h>

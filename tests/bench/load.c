@@ -6,7 +6,8 @@
  *   load submit PORT FILE <request         the request is a submit of Data 360; then polls the status, then downloads
  *                                          /quern/v1/query/{id}/download?format=csv into FILE; prints seconds from submit to last byte
  *
- * Understands Content-Length and chunked answers. A status other than 2xx ends it with exit code 1 and the answer on stderr.
+ * Understands Content-Length and chunked answers. A status other than 2xx ends it with exit code 1 and the
+ * answer on stderr.
  */
 #include <arpa/inet.h>
 #include <errno.h>

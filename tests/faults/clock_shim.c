@@ -1,8 +1,9 @@
 /*
  * clock_shim: a wall clock that a test moves while the daemon runs. Built and preloaded by test_clock.py.
  *
- * The file named by QUERN_TEST_CLOCK holds two 64-bit numbers: milliseconds to add to the wall clock, and, when not 0, the millisecond at which it
- * stands still. The monotonic clocks are left alone: no jump of the wall clock moves them.
+ * The file named by QUERN_TEST_CLOCK holds two 64-bit numbers: milliseconds to add to the wall clock, and,
+ * when not 0, the millisecond at which it stands still. The monotonic clocks are left alone: no jump of the
+ * wall clock moves them.
  */
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,11 +1,13 @@
 /*
- * fake_engine: the fake lying engine. Speaks the wire of a real engine process, runs no SQL: the statement's text chooses what it does, good or bad, and the
- * catalog path of SETUP chooses how it starts. For tests of the daemon's side (and by hand: quernd with this program as its engine).
+ * fake_engine: the fake lying engine. Speaks the wire of a real engine process, runs no SQL: the statement's
+ * text chooses what it does, good or bad, and the catalog path of SETUP chooses how it starts. For tests of
+ * the daemon's side (and by hand: quernd with this program as its engine).
  *
  * Invariant: whatever it does costs one job. One thread; it ends by _exit only.
  *
- * Starts (last part of catalog_path): never-ready, exit-start, lie-ready, deaf (READY, then reads nothing). The self-test fails when the private
- * folder's path contains "hostile". Statements: see the table at the end.
+ * Starts (last part of catalog_path): never-ready, exit-start, lie-ready, deaf (READY, then reads nothing).
+ * The self-test fails when the private folder's path contains "hostile". Statements: see the table at the
+ * end.
  */
 #include <errno.h>
 #include <fcntl.h>

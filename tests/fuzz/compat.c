@@ -1,4 +1,5 @@
-/* SQL texts through tokenizer and rewriter: every byte of the result has a place in the text, brackets still match, and a second pass ends too. */
+/* SQL texts through tokenizer and rewriter: every byte of the result has a place in the text, brackets still
+ * match, and a second pass ends too. */
 #include "engines/compat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

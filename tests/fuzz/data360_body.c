@@ -1,6 +1,7 @@
 /*
- * The submit body of the Data 360 dialect, with placeholders, parameters and the way back. The first byte chooses: a whole body; or bare SQL in one of
- * the styles, where undoing the rewriting must give the text back.
+ * The submit body of the Data 360 dialect, with placeholders, parameters and the way back. The first byte
+ * chooses: a whole body; or bare SQL in one of the styles, where undoing the rewriting must give the text
+ * back.
  */
 #include <string.h>
 

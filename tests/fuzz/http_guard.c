@@ -1,6 +1,6 @@
 /*
- * Header lines as the library hands them over (parsed in place), request targets, ranges, tags, credentials: nothing may crash, and what the guard lets
- * pass must keep its promises.
+ * Header lines as the library hands them over (parsed in place), request targets, ranges, tags, credentials:
+ * nothing may crash, and what the guard lets pass must keep its promises.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,5 @@
-/* Methods and paths against a table with literals and parameters that compete: no crash, and what is found fits its pattern. */
+/* Methods and paths against a table with literals and parameters that compete: no crash, and what is found
+ * fits its pattern. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Request bodies of the Kakao dialect: run and create data source. First byte chooses; accepted values must keep the promises of the checks. */
+/* Request bodies of the Kakao dialect: run and create data source. First byte chooses; accepted values must
+ * keep the promises of the checks. */
 #include <string.h>
 
 #include "base/config.h"

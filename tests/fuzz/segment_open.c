@@ -1,7 +1,7 @@
 /*
- * Fuzzes opening and reading of a segment file. The input is the file; footer checksum, trailer checksum and the manifest's facts are made
- * right first, so that the mutations reach what lies behind them. The checksums of the blocks are made right too where the
- * query id is even.
+ * Fuzzes opening and reading of a segment file. The input is the file; footer checksum, trailer checksum and
+ * the manifest's facts are made right first, so that the mutations reach what lies behind them. The checksums
+ * of the blocks are made right too where the query id is even.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* wire_child: frames as the child reads them. The first byte picks the type; a payload that is accepted must write back to itself. */
+/* wire_child: frames as the child reads them. The first byte picks the type; a payload that is accepted must
+ * write back to itself. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* wire_daemon: frames as a hostile engine process might send them. The first byte picks the type; a payload that is accepted must write back to itself. */
+/* wire_daemon: frames as a hostile engine process might send them. The first byte picks the type; a payload
+ * that is accepted must write back to itself. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -175,7 +175,8 @@ static void reload(void **state)
     assert_int_equal(load_text("[http]\nmax_body=1MiB\nlisten=h:1\nworkers=3\n[queue]\ntotal=7\n", false, &e),
                      0);
     assert_int_equal(config_set("queue.per_workspace", "5", &e), 0);
-    /* Reloadable keys follow the file, keys that left it go back to the default, the rest stays, options stay. */
+    /* Reloadable keys follow the file, keys that left it go back to the default, the rest stays, options
+     * stay. */
     assert_int_equal(
         load_text("[http]\nmax_body=2MiB\nlisten=h:2\nworkers=4\n[queue]\nper_workspace=6\n", true, &e), 0);
     assert_int_equal(config.http_max_body, 2 << 20);

@@ -1,4 +1,5 @@
-/* sys: injected faults hit exactly the planned calls; a spawned process sees its descriptors and nothing else. */
+/* sys: injected faults hit exactly the planned calls; a spawned process sees its descriptors and nothing
+ * else. */
 #include "unit.h"
 
 #include <errno.h>
@@ -146,7 +147,8 @@ static void writes_to_pipe_whole(void **state)
     assert_int_equal(status, 0);
 }
 
-/* Runs a shell line with fds and returns what it wrote to descriptor 3 (which must be fds[0]'s other end `from`). */
+/* Runs a shell line with fds and returns what it wrote to descriptor 3 (which must be fds[0]'s other end
+ * `from`). */
 static void run(const char *script, const int *fds, int nfds, int from, char *out, size_t n)
 {
     char *argv[] = {"sh", "-c", (char *)(uintptr_t)script, NULL};

@@ -1,4 +1,5 @@
-/* test_admin: the program `quernd admin`, without a daemon and through a daemon's socket; wrong command lines; strangers and liars at the socket. */
+/* test_admin: the program `quernd admin`, without a daemon and through a daemon's socket; wrong command
+ * lines; strangers and liars at the socket. */
 #include <sys/socket.h>
 #include <sys/un.h>
 

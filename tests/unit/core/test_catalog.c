@@ -1,4 +1,5 @@
-/* The lock of a workspace's catalog (core/catalog.h): order, readers beside a waiting writer, limits, forgetting, many threads; and what a statement's words say. */
+/* The lock of a workspace's catalog (core/catalog.h): order, readers beside a waiting writer, limits,
+ * forgetting, many threads; and what a statement's words say. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

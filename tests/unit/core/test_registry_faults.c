@@ -1,6 +1,7 @@
 /*
- * test_registry_faults: the k-th step of SQLite fails, for every k of a small life. What was acknowledged is there after a restart, what was refused is
- * not, and the registry goes on working. Each k runs in its own process, because a plan of faults is a process's.
+ * test_registry_faults: the k-th step of SQLite fails, for every k of a small life. What was acknowledged is
+ * there after a restart, what was refused is not, and the registry goes on working. Each k runs in its own
+ * process, because a plan of faults is a process's.
  */
 #include <signal.h>
 #include <sys/resource.h>
@@ -112,7 +113,8 @@ static void test_every_step(void **state)
     assert_true(reached > 40);
 }
 
-/* ---- a disk that really is full, in the middle of a transaction of several writes, and has room again later ---- */
+/* ---- a disk that really is full, in the middle of a transaction of several writes, and has room again later
+ * ---- */
 
 #define WRITES 64
 

@@ -1,4 +1,5 @@
-/* test_registry_query: what is written of a query comes back; rows change only in the ways that are legal; lists, expiry, history. */
+/* test_registry_query: what is written of a query comes back; rows change only in the ways that are legal;
+ * lists, expiry, history. */
 #include "core_test.h"
 
 static struct arena *a;

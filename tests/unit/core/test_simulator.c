@@ -1,13 +1,15 @@
 /*
- * simulator: queue, scheduler, durability, restarts, retention and idempotency as one deterministic machine of single steps, thousands of random
- * histories of it, and what must hold after every step.
+ * simulator: queue, scheduler, durability, restarts, retention and idempotency as one deterministic machine
+ * of single steps, thousands of random histories of it, and what must hold after every step.
  *
- * Real: turns.c (whose query starts next), query_move_legal() and the endings table (query.c). Modelled, because the daemon's own code is threads, SQLite and processes:
- * the registry (a list of writes that are committed in batches; a crash loses what was not), the engine (ends, fails, dies, or says nothing), the clock (jumps),
- * the rules of recovery.c and of the janitor. Where a model is a rule of core/ in other words, the comment names the file.
+ * Real: turns.c (whose query starts next), query_move_legal() and the endings table (query.c). Modelled,
+ * because the daemon's own code is threads, SQLite and processes: the registry (a list of writes that are
+ * committed in batches; a crash loses what was not), the engine (ends, fails, dies, or says nothing), the
+ * clock (jumps), the rules of recovery.c and of the janitor. Where a model is a rule of core/ in other words,
+ * the comment names the file.
  *
- * One seed is one history. QUERN_SEED=n runs that one alone, QUERN_SIM_SEEDS=n that many, QUERN_SIM_STEPS=n steps each; a failure prints the seed, the step and
- * the last events. Everything runs on one thread.
+ * One seed is one history. QUERN_SEED=n runs that one alone, QUERN_SIM_SEEDS=n that many, QUERN_SIM_STEPS=n
+ * steps each; a failure prints the seed, the step and the last events. Everything runs on one thread.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,7 +37,8 @@
 
 /* ---- the world ---- */
 
-/* What the registry knows of a query when everything queued so far is committed, or what it knew at the last commit. */
+/* What the registry knows of a query when everything queued so far is committed, or what it knew at the last
+ * commit. */
 struct record {
     bool exists, exposed, gone;
     uint8_t state, ending;
@@ -162,7 +165,8 @@ static void commit(struct world *w)
     }
 }
 
-/* The disk is full: what was queued fails; new queries are refused, ends are shown as they are in memory when nothing better is known. */
+/* The disk is full: what was queued fails; new queries are refused, ends are shown as they are in memory when
+ * nothing better is known. */
 static void commit_fails(struct world *w)
 {
     for (int i = 0; i < w->n; i++) {
@@ -311,7 +315,8 @@ static void start_next(struct world *w)
     q->runs++;
     MUST(w, q->runs <= MAX_RUNS, i);
     put(w, i);
-    /* Only a read-only statement may run before its record says so: a write of which a crash leaves no trace would be done again. */
+    /* Only a read-only statement may run before its record says so: a write of which a crash leaves no trace
+     * would be done again. */
     if (!q->read_only)
         commit(w);
     say(w, "start %d of %d, run %d", i, q->workspace, q->runs);
@@ -448,8 +453,9 @@ static void crash(struct world *w)
     w->quiet_until = w->mono + QUIET;
 }
 
-/* One turn of the janitor, by the rule that the promise "no early deletion" needs: after a jump forward nothing is deleted by age for a while (QUIET, by the
- * monotonic clock). A jump is what the wall clock went further than the monotonic one since the last turn. */
+/* One turn of the janitor, by the rule that the promise "no early deletion" needs: after a jump forward
+ * nothing is deleted by age for a while (QUIET, by the monotonic clock). A jump is what the wall clock went
+ * further than the monotonic one since the last turn. */
 static void janitor(struct world *w)
 {
     if (w->ahead > JUMP)

@@ -1,4 +1,5 @@
-/* Turns: order within a workspace, turns between workspaces, limits, cancel; and every step against a plain model. Usage: running totals. */
+/* Turns: order within a workspace, turns between workspaces, limits, cancel; and every step against a plain
+ * model. Usage: running totals. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* data360_params, data360_types, data360_body: rewriting and its undoing, binding, typed values, the submit body. */
+/* data360_params, data360_types, data360_body: rewriting and its undoing, binding, typed values, the submit
+ * body. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,7 @@
 /*
- * The handlers of both dialects against a service that exists only here: one query whose view the test sets. Shows which steps an answer takes (defer,
- * park, answer), on which kind of thread each service call happens, and what is recorded before a pending answer leaves.
+ * The handlers of both dialects against a service that exists only here: one query whose view the test sets.
+ * Shows which steps an answer takes (defer, park, answer), on which kind of thread each service call happens,
+ * and what is recorded before a pending answer leaves.
  */
 #include <setjmp.h>
 #include <stdarg.h>

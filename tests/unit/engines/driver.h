@@ -1,6 +1,6 @@
 /*
- * driver: a small parent for tests of quern-engine: spawns it, speaks the wire, keeps the rows that come back (checked by batch_check). Not for
- * anything but tests: it asserts instead of handling errors. One thread.
+ * driver: a small parent for tests of quern-engine: spawns it, speaks the wire, keeps the rows that come back
+ * (checked by batch_check). Not for anything but tests: it asserts instead of handling errors. One thread.
  */
 #ifndef QUERN_TESTS_ENGINES_DRIVER_H
 #define QUERN_TESTS_ENGINES_DRIVER_H

@@ -1,4 +1,5 @@
-/* test_engine: the real quern-engine over the wire: rows, types, errors, parameters, limits, cancel, catalog writer, self-test. */
+/* test_engine: the real quern-engine over the wire: rows, types, errors, parameters, limits, cancel, catalog
+ * writer, self-test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

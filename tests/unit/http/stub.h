@@ -1,6 +1,6 @@
 /*
- * A service of cardboard for the tests of http/: one query that can be woken, finished ones with rows, three keys, and a dialect "test" that uses every
- * way a handler can end. No registry, no engine.
+ * A service of cardboard for the tests of http/: one query that can be woken, finished ones with rows, three
+ * keys, and a dialect "test" that uses every way a handler can end. No registry, no engine.
  */
 #ifndef QUERN_TESTS_HTTP_STUB_H
 #define QUERN_TESTS_HTTP_STUB_H
@@ -27,7 +27,8 @@ void stub_query_reset(struct query *q);                  /* flags 0 */
 
 /* The query that /t/park waits for. */
 extern struct query *stub_shared;
-/* A sealed segment in a file without a name: `batches` of `rows` rows, a BIGINT `n` and a VARCHAR `text` of `width` characters. */
+/* A sealed segment in a file without a name: `batches` of `rows` rows, a BIGINT `n` and a VARCHAR `text` of
+ * `width` characters. */
 struct segment *stub_segment(uint64_t batches, uint64_t rows, size_t width);
 /* Changes a byte of the stream part of the last segment made. */
 void stub_damage(uint64_t off);

@@ -1,4 +1,5 @@
-/* By hand: serves the stub on a port until a line or the end of input comes. stub-server PORT [BATCHES ROWS WIDTH] */
+/* By hand: serves the stub on a port until a line or the end of input comes. stub-server PORT [BATCHES ROWS
+ * WIDTH] */
 #include <stdio.h>
 #include <stdlib.h>
 

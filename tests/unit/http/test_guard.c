@@ -9,7 +9,8 @@
 
 #include "http/guard.h"
 
-/* Parses a header block as the library does, in place, and feeds the guard. `block` begins behind the request line's CR LF. */
+/* Parses a header block as the library does, in place, and feeds the guard. `block` begins behind the request
+ * line's CR LF. */
 static const char *judge_version(const char *block, bool http_1_1, struct guard *g)
 {
     static char room[8192];

@@ -1,6 +1,6 @@
 /*
- * The state machine of parked requests: who wakes, exactly once, and nothing outlives its owner. The last test is a storm of all four causes from
- * four threads at once; it is what ThreadSanitizer is for.
+ * The state machine of parked requests: who wakes, exactly once, and nothing outlives its owner. The last
+ * test is a storm of all four causes from four threads at once; it is what ThreadSanitizer is for.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 /*
- * The whole room over real sockets, on the service of cardboard: framing, order of refusals, parking, streams, ranges, stop. Run under TSan too.
+ * The whole room over real sockets, on the service of cardboard: framing, order of refusals, parking,
+ * streams, ranges, stop. Run under TSan too.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /*
- * pool_test: what the tests of the pool share: a pool on a fresh folder with the fake engine, and a count of what must come back to
- * where it was (descriptors, children, folders). Main thread unless a test says otherwise.
+ * pool_test: what the tests of the pool share: a pool on a fresh folder with the fake engine, and a count of
+ * what must come back to where it was (descriptors, children, folders). Main thread unless a test says
+ * otherwise.
  */
 #ifndef QUERN_POOL_TEST_H
 #define QUERN_POOL_TEST_H

@@ -1,6 +1,7 @@
 /*
- * test_engine: one job against the fake engine, good and bad. Each bad behaviour must cost that job, with its own kind of end, and nothing else: after
- * each one the next acquire works, and at the end descriptors, children and folders are what they were.
+ * test_engine: one job against the fake engine, good and bad. Each bad behaviour must cost that job, with its
+ * own kind of end, and nothing else: after each one the next acquire works, and at the end descriptors,
+ * children and folders are what they were.
  */
 #include <sys/resource.h>
 

@@ -1,6 +1,7 @@
 /*
- * test_faults: the k-th spawn, memfd, mapping, mkdir, open or unlink of the daemon fails. The program runs itself again for each k with QUERN_FAULT set; the
- * scenario must come through: a job that was hit ends with an error, the next one works, and a second pool on the same folder leaves it clean.
+ * test_faults: the k-th spawn, memfd, mapping, mkdir, open or unlink of the daemon fails. The program runs
+ * itself again for each k with QUERN_FAULT set; the scenario must come through: a job that was hit ends with
+ * an error, the next one works, and a second pool on the same folder leaves it clean.
  */
 #include "pool_test.h"
 

@@ -1,5 +1,6 @@
 /*
- * test_pool: who gets which process. Warm pool, keys, epochs, LRU, retire, pre-warm, failed starts, the self-test, close, many threads.
+ * test_pool: who gets which process. Warm pool, keys, epochs, LRU, retire, pre-warm, failed starts, the
+ * self-test, close, many threads.
  */
 #include <sys/stat.h>
 
@@ -176,7 +177,8 @@ static void *retire_thread(void *arg)
     return NULL;
 }
 
-/* An engine that is released while somebody waits for the catalog is not kept, though its epoch is the newest. */
+/* An engine that is released while somebody waits for the catalog is not kept, though its epoch is the
+ * newest. */
 static void test_retire_waits(void **state)
 {
     struct fixture *f = *state;

@@ -1,6 +1,6 @@
 /*
- * What a page and a scan of a large result cost: bench-window [MILLION_ROWS [FOLDER]]. Prints one line each. Leaves FOLDER/bench.seg when
- * FOLDER is given (its stream part is an Arrow file for other readers).
+ * What a page and a scan of a large result cost: bench-window [MILLION_ROWS [FOLDER]]. Prints one line each.
+ * Leaves FOLDER/bench.seg when FOLDER is given (its stream part is an Arrow file for other readers).
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * Rows for the tests of results/: schemas with every physical type, random batches, and the text of a cell by which windows are compared.
- * One thread.
+ * Rows for the tests of results/: schemas with every physical type, random batches, and the text of a cell by
+ * which windows are compared. One thread.
  */
 #ifndef QUERN_TESTS_RESULTS_ROWS_H
 #define QUERN_TESTS_RESULTS_ROWS_H

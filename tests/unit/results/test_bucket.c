@@ -1,6 +1,6 @@
 /*
- * Local buckets: nothing is visible before commit, nothing leaves the root, a second delivery of the same object is refused or takes a dead
- * one's leftover away, and each call may fail.
+ * Local buckets: nothing is visible before commit, nothing leaves the root, a second delivery of the same
+ * object is refused or takes a dead one's leftover away, and each call may fail.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 /*
- * Damaged and lying segment files (fault catalogue 18, 22): every flipped byte, every truncation, a file of another query, index and offsets
- * that lie under right checksums. Wanted: ERR_CORRUPT, counted; never a wrong cell, never a crash.
+ * Damaged and lying segment files (fault catalogue 18, 22): every flipped byte, every truncation, a file of
+ * another query, index and offsets that lie under right checksums. Wanted: ERR_CORRUPT, counted; never a
+ * wrong cell, never a crash.
  */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -205,7 +206,8 @@ static void another_querys_file_is_found(void **state)
     arena_free(a);
 }
 
-/* Batches that batch_check would refuse, stored with right checksums: windows must find wild offsets before an encoder follows them. */
+/* Batches that batch_check would refuse, stored with right checksums: windows must find wild offsets before
+ * an encoder follows them. */
 static void offsets_that_lie_are_found(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /*
- * Segments: what was written comes back, in any window, through each of the three origins; rows that nobody asked for cost nothing.
+ * Segments: what was written comes back, in any window, through each of the three origins; rows that nobody
+ * asked for cost nothing.
  */
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,5 +1,6 @@
 /*
- * The spool: names, sealing, sweeping; and every scenario again with the k-th call of each kind failing (fault catalogue 16 to 19).
+ * The spool: names, sealing, sweeping; and every scenario again with the k-th call of each kind failing
+ * (fault catalogue 16 to 19).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -178,7 +179,8 @@ static void results_live_and_go(void **state)
     arena_free(a);
 }
 
-/* One call fails; nothing half-made may be found, nothing may be lost silently, no path may be told. Runs in a child. */
+/* One call fails; nothing half-made may be found, nothing may be lost silently, no path may be told. Runs in
+ * a child. */
 static int with_fault(const char *fault, int appends)
 {
     setenv("QUERN_FAULT", fault, 1);
