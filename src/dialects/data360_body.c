@@ -10,11 +10,6 @@
 
 #include "base/utf8.h"
 
-static void free_doc(void *doc)
-{
-    json_doc_free(doc);
-}
-
 static bool given(json_value v)
 {
     return json_kind(v) != JSON_ABSENT && json_kind(v) != JSON_NULL;
@@ -180,24 +175,10 @@ static int read_fields(struct arena *a, json_value root, struct d360_submit *out
 int data360__read_submit(struct arena *a, const char *body, size_t n, struct d360_submit *ret,
                          bool *ret_is_json, struct err *e)
 {
-    struct json_doc *doc = NULL;
-    struct err why;
-    err_clear(&why);
-    *ret_is_json = false;
-    int r = json_parse(body ? body : "", n, &doc, &why);
-    if (r == ERR_NOMEM)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    json_value root;
+    int r = body_object(a, body, n, ret_is_json, &root, e);
     if (r)
-        return err_set(e, ERR_INVALID, "22023", "the request body is no valid JSON: %s", why.text);
-    *ret_is_json = true;
-    if (arena_on_free(a, free_doc, doc)) {
-        json_doc_free(doc);
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    }
-    json_value root = json_root(doc);
-    if (json_kind(root) != JSON_OBJECT)
-        return err_set(e, ERR_INVALID, "22023", "the request body must be a JSON object, not %s",
-                       json_kind_name(json_kind(root)));
+        return r;
     struct d360_submit out = {0};
     r = read_fields(a, root, &out, e);
     if (!r)

@@ -143,6 +143,10 @@ void request_query_each(struct request *rq, void (*fn)(void *arg, const char *na
 bool request_is_local(struct request *rq);
 
 /* ---- helpers for all dialects (dialects.c) ---- */
+/* Reads a request body that must be one JSON object; it lives as long as `a`. *ret_is_json (may be NULL) tells
+ * whether the body was JSON at all. ERR_INVALID, ERR_NOMEM. */
+int body_object(struct arena *a, const char *body, size_t n, bool *ret_is_json, json_value *ret,
+                struct err *e) MUST_USE;
 void reply_header(struct request *rq, const char *name, const char *value); /* copied */
 /* Sets status, type application/json and returns a writer on the body. */
 struct json_write reply_json(struct request *rq, int status);

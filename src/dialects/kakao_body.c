@@ -23,33 +23,6 @@ static bool is_blank(const char *s, size_t n)
     return true;
 }
 
-static void free_doc(void *doc)
-{
-    json_doc_free(doc);
-}
-
-static int read_object(struct arena *a, const char *body, size_t n, json_value *ret, struct err *e)
-{
-    struct json_doc *doc = NULL;
-    struct err why;
-    err_clear(&why);
-    int r = json_parse(body ? body : "", n, &doc, &why);
-    if (r == ERR_NOMEM)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    if (r)
-        return err_set(e, ERR_INVALID, "22023", "the request body is no valid JSON: %s", why.text);
-    if (arena_on_free(a, free_doc, doc)) {
-        json_doc_free(doc);
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    }
-    json_value root = json_root(doc);
-    if (json_kind(root) != JSON_OBJECT)
-        return err_set(e, ERR_INVALID, "22023", "the request body must be a JSON object, not %s",
-                       json_kind_name(json_kind(root)));
-    *ret = root;
-    return 0;
-}
-
 /* A text that must be there; blank is refused when `filled`. */
 static int read_text(json_value object, const char *key, bool filled, const char **ret, size_t *ret_len,
                      struct err *e)
@@ -123,7 +96,7 @@ static int read_reuse(json_value root, struct kakao_run *run, struct err *e)
 int kakao__read_run(struct arena *a, const char *body, size_t n, struct kakao_run *ret, struct err *e)
 {
     json_value root;
-    int r = read_object(a, body, n, &root, e);
+    int r = body_object(a, body, n, NULL, &root, e);
     if (r)
         return r;
     struct kakao_run run = {0};
@@ -188,7 +161,7 @@ static int check_password(struct arena *a, json_value root, struct err *e)
 int kakao__read_source(struct arena *a, const char *body, size_t n, struct kakao_source *ret, struct err *e)
 {
     json_value root;
-    int r = read_object(a, body, n, &root, e);
+    int r = body_object(a, body, n, NULL, &root, e);
     if (r)
         return r;
     struct kakao_source s = {0};
