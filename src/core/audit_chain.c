@@ -34,7 +34,10 @@ void audit__hash(const char *line, size_t n, char ret[AUDIT_HASH_TEXT])
 
 static bool is_hash(const char *p)
 {
-    return strspn(p, "0123456789abcdef") >= HEX;
+    for (size_t i = 0; i < HEX; i++)
+        if (!((p[i] >= '0' && p[i] <= '9') || (p[i] >= 'a' && p[i] <= 'f')))
+            return false;
+    return true;
 }
 
 bool audit__parse(const char *line, size_t n, uint64_t *ret_seq, char ret_prev[AUDIT_HASH_TEXT])

@@ -8,6 +8,7 @@
 #include "core/catalog.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -16,7 +17,7 @@
 #include "base/sys.h"
 
 /* Reloadable keys change under us, one relaxed word at a time. */
-#define CONF(field) __atomic_load_n(&config.field, __ATOMIC_RELAXED)
+#define CONF(field) atomic_load_explicit(&config.field, memory_order_relaxed)
 
 struct catalog_lock {
     int64_t workspace;

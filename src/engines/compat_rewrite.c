@@ -112,7 +112,9 @@ static uint32_t rule_timestamp_type(struct crewrite *w, uint32_t i)
     bool zone = compat_is(l, i + 4, "with") && compat_is(l, i + 5, "time") && compat_is(l, i + 6, "zone");
     compat_copy(w, l->t[i].at, end_of(l, i));
     if (!zone && compat_is(l, i, "timestamp")) { /* the next precision that there is */
-        long p = strtol(l->p + l->t[i + 2].at, NULL, 10);
+        uint32_t p = 0; /* by length: the text has no end of its own */
+        for (size_t k = 0; k < l->t[i + 2].n && p < 100; k++)
+            p = p * 10 + (uint32_t)((l->p + l->t[i + 2].at)[k] - '0') % 10;
         compat_put(w, p == 0 ? "(0)" : p <= 3 ? "(3)" : p <= 6 ? "(6)" : "(9)", l->t[i + 1].at);
     }
     return 4;

@@ -37,7 +37,7 @@
 #define SLOT_INDEX_ROOM (8u * 1024u * 1024u)
 
 /* Reloadable keys change under us, one relaxed word at a time. */
-#define CONF(field) __atomic_load_n(&config.field, __ATOMIC_RELAXED)
+#define CONF(field) atomic_load_explicit(&config.field, memory_order_relaxed)
 #define MS_NS(ms)   ((int64_t)(ms)*1000000)
 
 enum pool_state { STATE_BLANK, STATE_STARTING, STATE_BUSY, STATE_IDLE, STATE_DYING };

@@ -1,6 +1,7 @@
 /* The lock of a workspace's catalog (core/catalog.h): order, readers beside a waiting writer, limits,
  * forgetting, many threads; and what a statement's words say. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +17,7 @@
 #include "core/catalog.h"
 
 /* The catalog's thread reads the table meanwhile. */
-#define SET(field, v) __atomic_store_n(&config.field, (v), __ATOMIC_RELAXED)
+#define SET(field, v) atomic_store_explicit(&config.field, (v), memory_order_relaxed)
 
 struct who {
     struct catalog_claim claim;
