@@ -69,6 +69,7 @@ struct query {
     struct query *follower_next;
     bool source_set; /* source holds; written before the query is handed to the delivery thread */
     struct qid source;
+    bool whole; /* registry's thread: accept and end were written as one */
     /* Idempotency: */
     const char *idempotency_key; /* (C) NULL none */
     uint8_t body_hash[32];       /* (C) */

@@ -80,7 +80,7 @@ struct query_record {
 
 /* For apply functions (writer thread only). */
 int registry_put_query(struct registry *r, const struct query_record *q,
-                       struct err *e) MUST_USE; /* a new row, in any state, without results */
+                       struct err *e) MUST_USE; /* a new row, in any state, with its results */
 /* writes: from here on the run may have changed data, so that it is never run again. */
 int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs,
                          bool writes, struct err *e) MUST_USE;

@@ -91,6 +91,8 @@ static int change_one(struct registry *r, struct sqlite3_stmt *st, const struct 
               : err_set(e, ERR_NOTFOUND, "02000", "query not found");
 }
 
+static int put_result(struct registry *r, const struct qid *id, const struct result *x, struct err *e);
+
 int registry_put_query(struct registry *r, const struct query_record *q, struct err *e)
 {
     struct binder b = {registry__stmt(&r->writer, REG_QUERY_PUT, e), 1};
@@ -140,7 +142,10 @@ int registry_put_query(struct registry *r, const struct query_record *q, struct 
     put_error(&b, q->error);
     b.at = 50; /* the error's columns may have been left unbound */
     put_blob(&b, q->reuse_key, 32);
-    return registry__run(&r->writer, b.st, NULL, e);
+    int rc = registry__run(&r->writer, b.st, NULL, e);
+    for (uint32_t k = 0; k < q->nresults && !rc; k++)
+        rc = put_result(r, &q->id, &q->results[k], e);
+    return rc;
 }
 
 int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs,

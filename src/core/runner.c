@@ -35,6 +35,8 @@ static atomic_uint_fast64_t job_ids;
 static int apply_running(struct registry *r, struct registry_write *w, struct err *e)
 {
     struct query_write *qw = (struct query_write *)(void *)w;
+    if (qw->q->whole)
+        return 0;
     return registry_put_running(r, &qw->q->rec.id, qw->at_ms, qw->runs, qw->writes, e);
 }
 

@@ -152,6 +152,8 @@ static int apply_end(struct registry *r, struct registry_write *w, struct err *e
 {
     /* A copy: the run worker of a query that somebody else ended may still be learning its kind and times. */
     struct query *q = service__write_query(w);
+    if (q->whole)
+        return 0;
     pthread_mutex_lock(&q->lock);
     struct query_record rec = q->rec;
     pthread_mutex_unlock(&q->lock);

@@ -21,19 +21,23 @@
 static int apply_insert(struct registry *r, struct registry_write *w, struct err *e)
 {
     struct query *q = service__write_query(w);
-    /* The record as it was at submit; the fields that change later are written by the writes that change
-     * them. */
     struct query_record rec;
     pthread_mutex_lock(&q->lock);
     rec = q->rec;
     pthread_mutex_unlock(&q->lock);
-    rec.state = QUERY_QUEUED;
-    rec.phase = PHASE_NONE;
-    rec.ending = END_NONE;
-    rec.ended_ms = rec.expires_ms = rec.started_ms = rec.gone_ms = 0;
-    rec.runs = 0;
-    rec.error = NULL;
-    rec.nresults = 0;
+    rec.gone_ms = 0; /* written by its own write */
+    /* A query that has ended while its accept waited is written once, whole; the writes behind this one find nothing to do. */
+    q->whole = query_state_ended(rec.state);
+    if (!q->whole) {
+        /* The record as it was at submit; what changes later is written by the writes that change it. */
+        rec.state = QUERY_QUEUED;
+        rec.phase = PHASE_NONE;
+        rec.ending = END_NONE;
+        rec.ended_ms = rec.expires_ms = rec.started_ms = 0;
+        rec.runs = 0;
+        rec.error = NULL;
+        rec.nresults = 0;
+    }
     if (q->idempotency_key) {
         struct qid original;
         int rc = registry_put_idempotency(r, &rec, q->idempotency_key, q->body_hash, &original, e);
