@@ -366,6 +366,12 @@ static int read_count(struct run *x)
  * dataset's name or a reader function in the text. Over-approximate where a name is only mentioned. */
 static bool reads_something(const struct run *x)
 {
+    static const char *const words[] = {"from", "table", "pivot", "unpivot", "show", "describe", "desc", "summarize", "explain"};
+    bool may = memmem(x->job->sql, x->job->sql_len, "read_", 5) != NULL;
+    for (size_t i = 0; i < sizeof words / sizeof *words && !may; i++)
+        may = duck__policy_mentions(x->job->sql, x->job->sql_len, words[i]);
+    if (!may)
+        return false; /* no word that names a table: the second parse is saved */
     duckdb_value v = duckdb_get_table_names(x->session.conn, x->job->sql, false);
     if (!v)
         return true; /* it cannot say (PIVOT) */
@@ -469,7 +475,7 @@ static void send_done(struct run *x)
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
     if (wire_put_done(&b, &x->done) < 0)
         _exit(3);
-    port_send(x->port, &b);
+    port_send_last(x->port, &b);
 }
 
 static void send_failed(struct run *x)
@@ -489,7 +495,7 @@ static void send_failed(struct run *x)
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
     if (wire_put_failed(&b, &m) < 0)
         _exit(3);
-    port_send(x->port, &b);
+    port_send_last(x->port, &b);
 }
 
 void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struct port *port)
@@ -505,6 +511,13 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     buf_init(&x.inline_index, FRAME_CEILING);
     err_clear(&x.e);
     int r = go(&x);
+    /* A good read is told before the library cleans up: nobody waits for that but the next job. */
+    bool told = r == 0 && !d->setup->catalog_write && !x.in_transaction;
+    d->heavy = now_ns() - x.began > HEAVY_NS;
+    if (told) {
+        set_current(d, NULL);
+        send_done(&x);
+    }
     tear_down(&x);
     if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL)
         (void)canceled(&x);
@@ -512,10 +525,9 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
      * there and opens the catalog again. */
     if (d->setup->catalog_write && duck__close_catalog(d, NULL) < 0)
         d->broken = true;
-    d->heavy = now_ns() - x.began > HEAVY_NS;
     if (r < 0)
         send_failed(&x);
-    else
+    else if (!told)
         send_done(&x);
     buf_free(&x.inline_index);
     free(x.inline_body);

@@ -99,10 +99,7 @@ static void send_beat(struct worker *w)
     CLEANUP_BUF struct buf out = BUF_INIT(256);
     if (wire_put_beat(&out, &b) < 0)
         leave(3);
-    pthread_mutex_lock(&w->mu); /* no beat after a job's last frame */
-    if (w->beat)
-        port_send(&w->port, &out);
-    pthread_mutex_unlock(&w->mu);
+    port_send_beat(&w->port, &out);
 }
 
 static void take_job(struct worker *w, const uint8_t *p, uint32_t n)

@@ -136,6 +136,9 @@ void port_cancel(struct port *p, uint64_t job)
 
 void port_begin(struct port *p, uint64_t job)
 {
+    pthread_mutex_lock(&p->send_mu);
+    p->over = false;
+    pthread_mutex_unlock(&p->send_mu);
     pthread_mutex_lock(&p->mu);
     p->job = job;
     p->canceled = false;
@@ -168,11 +171,11 @@ int port_slot(struct port *p, uint32_t *ret_slot, int *ret_fd)
     return r;
 }
 
-void port_send(struct port *p, const struct buf *frames)
+/* send_mu held. */
+static void write_frames(struct port *p, const struct buf *frames)
 {
     const char *at = frames->p;
     size_t left = frames->len;
-    pthread_mutex_lock(&p->send_mu);
     while (left) {
         ssize_t n = write(p->fd, at, left);
         if (n < 0 && errno == EINTR)
@@ -182,5 +185,27 @@ void port_send(struct port *p, const struct buf *frames)
         at += n;
         left -= (size_t)n;
     }
+}
+
+void port_send(struct port *p, const struct buf *frames)
+{
+    pthread_mutex_lock(&p->send_mu);
+    write_frames(p, frames);
+    pthread_mutex_unlock(&p->send_mu);
+}
+
+void port_send_last(struct port *p, const struct buf *frames)
+{
+    pthread_mutex_lock(&p->send_mu);
+    write_frames(p, frames);
+    p->over = true;
+    pthread_mutex_unlock(&p->send_mu);
+}
+
+void port_send_beat(struct port *p, const struct buf *frames)
+{
+    pthread_mutex_lock(&p->send_mu);
+    if (!p->over)
+        write_frames(p, frames);
     pthread_mutex_unlock(&p->send_mu);
 }

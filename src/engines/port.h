@@ -28,6 +28,7 @@ struct port {
     /* locked by send_mu */
     pthread_mutex_t send_mu;
     /* locked by mu */
+    bool over; /* send_mu: the job's last frame is out */
     pthread_mutex_t mu;
     pthread_cond_t cv;
     struct port_memfd memfds[PORT_MEMFDS];
@@ -53,5 +54,8 @@ bool port_canceled(struct port *p);
 int port_slot(struct port *p, uint32_t *ret_slot, int *ret_fd) MUST_USE;
 /* Any thread: writes whole frames. A failure means that the daemon is gone: the process ends. */
 void port_send(struct port *p, const struct buf *frames);
+/* The job's last frame; and a heartbeat, which is left out after it. */
+void port_send_last(struct port *p, const struct buf *frames);
+void port_send_beat(struct port *p, const struct buf *frames);
 
 #endif
