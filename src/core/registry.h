@@ -16,6 +16,9 @@
 #include "base/id.h"
 #include "core/query.h"
 
+/* Longest age a dialect may ask for in reuse (Kakao: 1440 minutes). */
+#define REUSE_AGE_MAX_MS (1440LL * 60000)
+
 struct registry;
 
 /* Opens or makes DIR/registry.db, migrates, checks, starts the writer. ERR_CORRUPT, ERR_IO, ERR_CONFLICT

@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
+#include "base/sys.h"
 #include "core/registry_int.h"
 
 #define LIST_SQL_MAX     2048
@@ -211,6 +212,8 @@ int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e
     if (!st)
         return failed(e);
     sqlite3_bind_int64(st, 1, workspace);
+    /* Older ones are beyond every age that may be asked for. */
+    sqlite3_bind_int64(st, 2, sys_wall_ms() - REUSE_AGE_MAX_MS);
     return registry__run(&r->writer, st, NULL, e);
 }
 

@@ -145,7 +145,7 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_REUSABLE] = "SELECT id, workspace, created_ms, reuse_key FROM query WHERE reuse_key IS NOT NULL AND "
                      "state = 3 AND kind = 0 AND reused = 0 AND gone_ms = 0 AND created_ms > ?1"
                      " ORDER BY created_ms",
-    [REG_UNREUSABLE] = "UPDATE query SET reuse_key = NULL WHERE reuse_key IS NOT NULL AND workspace = ?1",
+    [REG_UNREUSABLE] = "UPDATE query SET reuse_key = NULL WHERE reuse_key IS NOT NULL AND workspace = ?1 AND created_ms > ?2",
     [REG_IDEMPOTENCY_GET] =
         "SELECT body, query FROM idempotency WHERE workspace = ?1 AND user = ?2 AND key = ?3",
     [REG_IDEMPOTENCY_PUT] = "INSERT INTO idempotency VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -29,7 +29,6 @@
 
 #define REUSE_SLOTS      65536u
 #define LEADER_SLOTS     4096u
-#define REUSE_AGE_MAX_MS (1440LL * 60000) /* longest age a dialect may ask for (Kakao: 1440 minutes) */
 
 struct entry {
     uint8_t key[32];
