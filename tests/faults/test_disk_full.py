@@ -14,7 +14,7 @@ from quern_client import StartFailed, wait_until
 SIZE = 48  # MiB
 ENV = {"QUERN_ENGINE_SLOTS": "1", "QUERN_SPOOL_MIN_FREE": "4MiB", "QUERN_SPOOL_RESERVE": "2MiB", "QUERN_LOG_LEVEL": "info", "QUERN_SERVER_DRAIN": "2s"}
 BLOCK = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
-BIG = "SELECT range AS n, repeat('x', 200) AS pad FROM range(1000000)"
+BIG = "SELECT range AS n, rpad('', 200, 'x') AS pad FROM range(1000000)"
 
 
 @pytest.fixture

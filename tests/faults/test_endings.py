@@ -142,7 +142,7 @@ def d(one_slot):
 
 def test_the_table_has_no_row_without_test():
     with open(os.path.join(ROOT, "src", "core", "query.c")) as f:
-        names = set(re.findall(r"\[END_\w+\] = \{END_\w+, \"(\w+)\"", f.read()))
+        names = set(re.findall(r"\[END_\w+\] =\s*\{END_\w+,\s*\"(\w+)\"", f.read()))
     assert names - {"none"} == set(ROWS) | OTHERS
 
 
@@ -243,7 +243,7 @@ def test_catalog_wait(make_daemon):
 
 def test_memory(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_MEMORY": "512MiB", "QUERN_ENGINE_SPILL": "0"})
-    for sql in ("SELECT len(list(range)) FROM range(400000000)", "SELECT count(DISTINCT range::VARCHAR || repeat('x', 100)) FROM range(50000000)"):
+    for sql in ("SELECT len(list(range)) FROM range(400000000)", "SELECT count(DISTINCT range::VARCHAR || rpad('', 100, 'x')) FROM range(50000000)"):
         qid = d.kakao_run(sql)
         in_both(d, qid, "memory")
         d.works()
@@ -251,7 +251,7 @@ def test_memory(make_daemon):
 
 def test_result_limit(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_RESULT_MAX_ROWS": "1000", "QUERN_RESULT_MAX_BYTES": "1MiB"})
-    for sql in ("SELECT range FROM range(200000)", "SELECT repeat('x', 100000) AS wide FROM range(900)"):
+    for sql in ("SELECT range FROM range(200000)", "SELECT rpad('', 100000, 'x') AS wide FROM range(900)"):
         in_both(d, d.kakao_run(sql), "result_limit")
         d.works()
     assert d.kakao_query("SELECT range FROM range(1000)")["totalElements"] == 1000
@@ -355,7 +355,7 @@ def test_disk_full(make_daemon):
         d.start()
         small = d.kakao_query("SELECT range AS n FROM range(100000)")
         assert small["queryInfo"]["state"] == "FINISHED", small
-        qid = d.kakao_run("SELECT range AS n, repeat('x', 200) AS pad FROM range(1000000)")
+        qid = d.kakao_run("SELECT range AS n, rpad('', 200, 'x') AS pad FROM range(1000000)")
         in_both(d, qid, "disk_full")
         assert not os.listdir(os.path.join(spool, "tmp")), "the part of the result is left"
         d.works()

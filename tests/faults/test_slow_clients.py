@@ -128,7 +128,7 @@ def test_two_hundred_slow_readers(release_daemon):
 
 def slow_readers(d):
     """How much the anonymous memory grew at most, in bytes; also for the benchmark (tests/bench/spine)."""
-    qid = result_of(d, "SELECT range AS n, repeat('x', 1000) AS pad FROM range(2200000)")
+    qid = result_of(d, "SELECT range AS n, rpad('', 1000, 'x') AS pad FROM range(2200000)")
     stored = sum(os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(d.data) for name in names)
     assert 2 << 30 < stored < 4 << 30, stored
     page = d.d360_rows(qid, 2199999)
@@ -175,7 +175,7 @@ def slow_readers(d):
 
 def test_a_reader_that_takes_nothing_is_ended(make_daemon):
     d = make_daemon(env={"QUERN_DOWNLOAD_STALL": "1s", "QUERN_ENGINE_SLOTS": "1"})
-    qid = result_of(d, "SELECT range AS n, repeat('x', 500) AS pad FROM range(100000)")
+    qid = result_of(d, "SELECT range AS n, rpad('', 500, 'x') AS pad FROM range(100000)")
     whole = d.download(qid, "csv").content
     baseline = settled(d)
     stalled = []
@@ -334,7 +334,7 @@ def test_clients_vanish_in_every_phase(make_daemon):
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "2", "QUERN_SERVER_DRAIN": "0", "QUERN_ENGINE_IDLE_MAX": "2"})
-    big = result_of(d, "SELECT range AS n, repeat('x', 500) AS pad FROM range(60000)")
+    big = result_of(d, "SELECT range AS n, rpad('', 500, 'x') AS pad FROM range(60000)")
     whole = d.download(big, "csv").content
     running = d.kakao_run(BLOCK)
     d.kakao_wait(running, states=("RUNNING",))
