@@ -51,7 +51,7 @@ static bool parse_states(const char *text, uint32_t *ret)
         size_t n = strcspn(text, ",");
         int s = QUERY_QUEUED;
         while (s < QUERY_STATES &&
-               !(strlen(query_state_name(s)) == n && strncasecmp(query_state_name(s), text, n) == 0))
+               !(strlen(query_state_name((enum query_state)s)) == n && strncasecmp(query_state_name((enum query_state)s), text, n) == 0))
             s++;
         if (s == QUERY_STATES)
             return false;
