@@ -108,15 +108,15 @@ static int put_csv(struct delivery *d, struct csv_job *j, const char *url, const
     return bucket_commit(u, e);
 }
 
-static int put_metadata(struct service *s, struct query *q, const char *url, const char *key, struct err *e)
+static int put_metadata(struct service *s, struct query *q, uint64_t rows, const char *url, const char *key,
+                        struct err *e)
 {
     delivery_metadata_fn fn = s->metadata[q->rec.dialect];
     if (!fn)
         return 0;
     struct query_view v;
     query_view(q, &v);
-    struct result *res = query_shown_result(q);
-    v.rows = res ? res->rows : 0;
+    v.rows = rows;
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)64 << 20);
     struct bucket_upload *u;
     int rc = fn(&v, &b);
@@ -132,10 +132,10 @@ static int put_metadata(struct service *s, struct query *q, const char *url, con
     return rc;
 }
 
-static int deliver(struct delivery *d, struct query *q, struct err *e)
+/* res: taken under the query's lock, since a cancel may take it away meanwhile; it stays in the arena. */
+static int deliver(struct delivery *d, struct query *q, const struct result *res, struct err *e)
 {
     struct service *s = d->service;
-    struct result *res = query_shown_result(q);
     struct arena *a = arena_new(1u << 20);
     char id[ID_TEXT_MAX];
     const char *url = NULL, *path = q->rec.path ? q->rec.path : "";
@@ -159,7 +159,7 @@ static int deliver(struct delivery *d, struct query *q, struct err *e)
     if (!rc)
         rc = put_csv(d, &j, url, csv, e);
     if (!rc)
-        rc = put_metadata(s, q, url, meta, e);
+        rc = put_metadata(s, q, res->rows, url, meta, e);
     if (!rc && canceled(q)) {
         (void)!bucket_remove(url, meta, NULL);
         (void)!bucket_remove(url, csv, NULL);
@@ -187,10 +187,10 @@ static void one(struct delivery *d, struct query *q)
         return;
     }
     pthread_mutex_lock(&q->lock);
-    struct result *res = q->rec.results;
+    struct result *res = q->rec.results, *shown = query_shown_result(q);
     uint32_t n = q->rec.nresults;
     pthread_mutex_unlock(&q->lock);
-    int rc = q->rec.bucket && n > 0 ? deliver(d, q, &e) : 0;
+    int rc = q->rec.bucket && shown ? deliver(d, q, shown, &e) : 0;
     if (rc == ERR_CANCELED && d->stop)
         return; /* the next start resumes */
     if (rc == 0) {
