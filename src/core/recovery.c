@@ -112,7 +112,7 @@ static bool keep_has(void *arg, const struct qid *id, uint32_t ordinal)
 {
     (void)ordinal;
     struct keep_set *k = arg;
-    return bsearch(id, k->ids, k->n, sizeof *k->ids, compare_ids) != NULL ||
+    return (k->n && bsearch(id, k->ids, k->n, sizeof *k->ids, compare_ids)) ||
            (k->running && needed(k->running, id));
 }
 

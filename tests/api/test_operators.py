@@ -189,11 +189,18 @@ def test_metrics_by_workspace(make_daemon):
     assert all(v == 0 for k, v in found.items() if k.startswith(("quern_workspace_queries_running", "quern_workspace_queries_queued")))
 
 
+def size_of(path):
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError: # it went between the listing and now
+        return 0
+
+
 def test_spool_bytes_by_workspace(make_daemon):
     d = make_daemon(env={"QUERN_RESULT_RETENTION": "1h"})
 
     def stored():
-        files = sum(os.path.getsize(f) for f in glob.glob(os.path.join(d.data, "spool", "??", "*.seg")))
+        files = sum(size_of(f) for f in glob.glob(os.path.join(d.data, "spool", "??", "*.seg")))
         return d.metrics().get('quern_workspace_spool_bytes{workspace="w1"}', 0), files
 
     ids = [d360_id(d, f"SELECT range + {i} AS n FROM range(50000)") for i in range(3)]
