@@ -24,6 +24,7 @@
 #include "core/audit.h"
 #include "core/registry.h"
 #include "core/service.h"
+#include "core/source.h"
 #include "core/workspace.h"
 #include "dialects/dialect.h"
 #include "http/server.h"
@@ -54,6 +55,7 @@ struct daemon {
     struct registry *registry;
     struct identities *identities;
     struct workspaces *workspaces;
+    struct sources *sources;
     struct pool *pool;
     struct service *service;
     struct admin_context admin;
@@ -153,13 +155,18 @@ static int open_all(struct daemon *d, const char *data, const char *engine, stru
         audit_event("sys_startup", "version", QUERN_VERSION, "previous", audit_previous(), NULL);
     if (!rc)
         rc = workspaces_open(d->registry, data, &d->workspaces, e);
+    if (!rc)
+        rc = sources_open(d->registry, data, &d->sources, e);
     struct pool_options po = {.data_dir = data, .engine_path = engine, .max_processes = fit_memory()};
     if (!rc)
         rc = pool_open(&po, &d->pool, e);
     if (!rc)
         rc = check_sandbox(d, e);
-    struct service_options so = {
-        .registry = d->registry, .workspaces = d->workspaces, .pool = d->pool, .data_dir = data};
+    struct service_options so = {.registry = d->registry,
+                                 .workspaces = d->workspaces,
+                                 .sources = d->sources,
+                                 .pool = d->pool,
+                                 .data_dir = data};
     for (int i = 0; dialects[i]; i++)
         so.metadata[dialects[i]->id] = dialects[i]->metadata;
     if (!rc)
@@ -168,6 +175,7 @@ static int open_all(struct daemon *d, const char *data, const char *engine, stru
         return rc;
     d->admin = (struct admin_context){.identities = d->identities,
                                       .workspaces = d->workspaces,
+                                      .sources = d->sources,
                                       .service = d->service,
                                       .registry = d->registry,
                                       .data_dir = data};
@@ -206,6 +214,7 @@ static void close_all(struct daemon *d)
     audit_event("sys_shutdown", NULL);
     audit_close();
     pool_close(d->pool);
+    sources_close(d->sources);
     workspaces_close(d->workspaces);
     identities_close(d->identities);
     registry_close(d->registry);

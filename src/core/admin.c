@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "base/utf8.h"
 #include "core/admin_int.h"
+#include "core/instance.h"
 
 #define YEARS_100_MS 3153600000000LL
 
@@ -31,6 +32,10 @@ static const struct {
     [FLAG_WORKSPACE] = {"--workspace", "a name"},
     [FLAG_USER] = {"--user", "a name"},
     [FLAG_ROLE] = {"--role", "admin, member or reader"},
+    [FLAG_TYPE] = {"--type", "mysql, postgresql or trino"},
+    [FLAG_HOST] = {"--host", "a name or an address"},
+    [FLAG_PORT] = {"--port", "a number"},
+    [FLAG_TLS] = {"--tls", "off, prefer, require or verify"},
     [FLAG_URL] = {"--url", "a URL"},
     [FLAG_ENDPOINT] = {"--endpoint", "a URL"},
     [FLAG_REGION] = {"--region", "a name"},
@@ -140,6 +145,35 @@ static int dataset_remove(struct admin_context *c, const struct admin_args *a, s
     return workspace_dataset_remove(c->workspaces, a->value[FLAG_WORKSPACE], a->name, json, e);
 }
 
+static int add_instance(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    return instance_add(c->registry, a->name, a->value[FLAG_TYPE], a->value[FLAG_HOST], a->value[FLAG_PORT],
+                        a->value[FLAG_TLS], json, e);
+}
+
+static int list_instances(struct admin_context *c, const struct admin_args *a, struct buf *json,
+                          struct err *e)
+{
+    (void)a;
+    return instance_list(c->registry, json, e);
+}
+
+static int remove_instance(struct admin_context *c, const struct admin_args *a, struct buf *json,
+                           struct err *e)
+{
+    return instance_remove(c->registry, a->name, json, e);
+}
+
+static int list_sources(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    return source_admin_list(c->sources, a->value[FLAG_WORKSPACE], json, e);
+}
+
+static int remove_source(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
+{
+    return source_admin_remove(c->sources, a->value[FLAG_WORKSPACE], a->name, json, e);
+}
+
 static int workspaces_all(struct admin_context *c, const struct admin_args *a, struct buf *json,
                           struct err *e)
 {
@@ -161,11 +195,15 @@ static const struct admin_command commands[] = {
     {"dataset", "add", "NAME", NULL, B(WORKSPACE) | B(URL), 0, dataset_add, NULL},
     {"dataset", "list", NULL, NULL, 0, B(WORKSPACE), dataset_list, NULL},
     {"dataset", "remove", "NAME", NULL, B(WORKSPACE), 0, dataset_remove, NULL},
+    {"instance", "add", "ID", NULL, B(TYPE) | B(HOST), B(PORT) | B(TLS), add_instance, NULL},
+    {"instance", "list", NULL, NULL, 0, 0, list_instances, NULL},
+    {"instance", "remove", "ID", NULL, 0, 0, remove_instance, NULL},
     {"workspace", "list", NULL, NULL, 0, 0, workspaces_all, NULL},
     {"workspace", "set", "W", "KEY=VALUE", 0, 0, set_workspace, NULL},
     {"query", "list", NULL, NULL, 0, B(WORKSPACE) | B(STATE) | B(LIMIT), admin__query_list, NULL},
     {"query", "cancel", "ID", NULL, 0, 0, admin__query_cancel, NULL},
-    {"source", "list", NULL, NULL, 0, B(WORKSPACE), admin__source_list, NULL},
+    {"source", "list", NULL, NULL, 0, B(WORKSPACE), list_sources, NULL},
+    {"source", "remove", "NAME", NULL, B(WORKSPACE), 0, remove_source, NULL},
     {"source", "test", "NAME", NULL, B(WORKSPACE), 0, admin__source_test, NULL},
     {"drain", NULL, NULL, NULL, 0, B(WAIT), admin__drain, NULL},
     {"undrain", NULL, NULL, NULL, 0, 0, admin__undrain, NULL},
@@ -193,6 +231,10 @@ const char *admin_usage(void)
            "  dataset add NAME --url file:///DIR-OR-FILE --workspace W\n"
            "  dataset list [--workspace W]\n"
            "  dataset remove NAME --workspace W\n"
+           "  instance add ID --type mysql|postgresql|trino --host H [--port P] [--tls "
+           "off|prefer|require|verify]\n"
+           "  instance list\n"
+           "  instance remove ID\n"
            "  workspace list\n"
            "  workspace set W KEY=VALUE                         queue, slots, spool_bytes, rows or "
            "run_timeout; \"default\" takes it away\n"
@@ -200,6 +242,7 @@ const char *admin_usage(void)
            "  query cancel ID\n"
            "  source list [--workspace W]\n"
            "  source test NAME --workspace W\n"
+           "  source remove NAME --workspace W\n"
            "  drain [--wait 5m]                                 refuses new queries and waits for the "
            "running ones\n"
            "  undrain\n"

@@ -9,6 +9,7 @@
 #define QUERN_CORE_ADMIN_H
 
 #include "core/identity.h"
+#include "core/source.h"
 #include "core/workspace.h"
 
 #include <stdatomic.h>
@@ -20,6 +21,7 @@ struct admin_context {
     struct registry *registry;
     struct identities *identities;
     struct workspaces *workspaces;
+    struct sources *sources;
     struct service *service; /* NULL when no daemon runs */
     const char *data_dir;
     const atomic_bool *stopping; /* set when a command that waits should end; NULL: never */

@@ -75,7 +75,10 @@ static int run_here(const char *data_dir, const char *config_file, int argc, cha
     if (!rc)
         rc = workspaces_open(r, data_dir, &c.workspaces, e);
     if (!rc)
+        rc = sources_open(r, data_dir, &c.sources, e);
+    if (!rc)
         rc = admin_run(&c, argc, argv, out, e);
+    sources_close(c.sources);
     workspaces_close(c.workspaces);
     audit_close();
     identities_close(c.identities);

@@ -13,6 +13,10 @@ enum admin_flag {
     FLAG_WORKSPACE,
     FLAG_USER,
     FLAG_ROLE,
+    FLAG_TYPE,
+    FLAG_HOST,
+    FLAG_PORT,
+    FLAG_TLS,
     FLAG_URL,
     FLAG_ENDPOINT,
     FLAG_REGION,
@@ -51,8 +55,6 @@ int admin__query_list(struct admin_context *c, const struct admin_args *a, struc
                       struct err *e) MUST_USE;
 int admin__query_cancel(struct admin_context *c, const struct admin_args *a, struct buf *json,
                         struct err *e) MUST_USE;
-int admin__source_list(struct admin_context *c, const struct admin_args *a, struct buf *json,
-                       struct err *e) MUST_USE;
 int admin__source_test(struct admin_context *c, const struct admin_args *a, struct buf *json,
                        struct err *e) MUST_USE;
 int admin__drain(struct admin_context *c, const struct admin_args *a, struct buf *json,

@@ -50,8 +50,8 @@ static bool parse_states(const char *text, uint32_t *ret)
     while (*text) {
         size_t n = strcspn(text, ",");
         int s = QUERY_QUEUED;
-        while (s < QUERY_STATES &&
-               !(strlen(query_state_name((enum query_state)s)) == n && strncasecmp(query_state_name((enum query_state)s), text, n) == 0))
+        while (s < QUERY_STATES && !(strlen(query_state_name((enum query_state)s)) == n &&
+                                     strncasecmp(query_state_name((enum query_state)s), text, n) == 0))
             s++;
         if (s == QUERY_STATES)
             return false;
@@ -225,47 +225,6 @@ int admin__query_cancel(struct admin_context *c, const struct admin_args *a, str
 
 /* ---- sources ---- */
 
-struct sources {
-    struct json_write j;
-    const char *only;
-    bool found;
-    int64_t id;
-};
-
-static void list_source(void *arg, const struct workspace_row *w)
-{
-    struct sources *s = arg;
-    if (s->only && strcmp(s->only, w->name) != 0)
-        return;
-    s->found = true;
-    s->id = w->id;
-    if (!s->j.b)
-        return;
-    json_object_begin(&s->j);
-    json_kstr(&s->j, "workspace", w->name);
-    json_kstr(&s->j, "name", "data_catalog");
-    json_kstr(&s->j, "kind", "catalog");
-    json_kstr(&s->j, "scope", "NONE");
-    json_object_end(&s->j);
-}
-
-static int each_source(struct admin_context *c, struct sources *s, struct err *e)
-{
-    int rc = registry_each_workspace(c->registry, list_source, s, e);
-    if (!rc && s->only && !s->found)
-        rc = err_set(e, ERR_NOTFOUND, "02000", "there is no workspace \"%.255s\"", s->only);
-    return rc;
-}
-
-int admin__source_list(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
-{
-    struct sources s = {.j = JSON_WRITE_INIT(json), .only = a->value[FLAG_WORKSPACE]};
-    json_array_begin(&s.j);
-    int rc = each_source(c, &s, e);
-    json_array_end(&s.j);
-    return rc ? rc : written(json, e);
-}
-
 /* Runs SELECT 1 in an engine of the workspace that has not the pool's queue before it. */
 static int try_engine(struct service *s, int64_t workspace, struct err *e)
 {
@@ -314,21 +273,26 @@ static int try_engine(struct service *s, int64_t workspace, struct err *e)
 
 int admin__source_test(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
 {
-    struct sources s = {.only = a->value[FLAG_WORKSPACE]};
+    enum source_kind kind;
+    const char *workspace = a->value[FLAG_WORKSPACE];
+    int64_t id = 0;
     int rc = need_daemon(c, e);
     if (!rc)
-        rc = each_source(c, &s, e);
-    if (!rc && strcmp(a->name, "data_catalog") != 0)
-        rc = err_set(e, ERR_NOTFOUND, "3D000",
-                     "there is no source \"%.255s\"; kinds other than catalog are not enabled yet", a->name);
+        rc = source_admin_test(c->sources, workspace, a->name, &id, &kind, e);
+    if (!rc && kind != SOURCE_CATALOG)
+        rc =
+            err_set(e, ERR_INVALID, "0A000",
+                    "data source \"%.100s\" is stored and its secret opens, but queries to its kind, %s, are "
+                    "not enabled yet",
+                    a->name, source_kind_name(kind));
     int64_t start = sys_mono_ns();
     if (!rc)
-        rc = try_engine(c->service, s.id, e);
+        rc = try_engine(c->service, id, e);
     if (rc)
         return rc;
     struct json_write j = JSON_WRITE_INIT(json);
     json_object_begin(&j);
-    json_kstr(&j, "workspace", s.only);
+    json_kstr(&j, "workspace", workspace);
     json_kstr(&j, "name", a->name);
     json_kbool(&j, "ok", true);
     json_ki64(&j, "ms", (sys_mono_ns() - start) / 1000000);

@@ -78,5 +78,7 @@ struct catalog_text {
 enum catalog_need catalog_need(const struct catalog_text *t);
 /* Does one of the datasets' names occur as a word? */
 bool catalog_mentions_dataset(const struct catalog_text *t);
+/* Is `name` the first part of a dotted name in the text? False where the text cannot be read. */
+bool catalog_text_names(const char *sql, uint64_t n, const char *name);
 
 #endif

@@ -243,3 +243,17 @@ bool catalog_mentions_dataset(const struct catalog_text *x)
             return true;
     }
 }
+
+bool catalog_text_names(const char *sql, uint64_t n, const char *name)
+{
+    struct scan s = {sql, n, 0};
+    bool dot = false; /* before the token */
+    for (struct token t = next(&s); t.kind != END && t.kind != UNSURE;) {
+        struct token then = next(&s);
+        if (!dot && names(t, name) && is_char(then, '.'))
+            return true;
+        dot = is_char(t, '.');
+        t = then;
+    }
+    return false;
+}

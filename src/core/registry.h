@@ -211,4 +211,30 @@ int registry_delete_dataset(struct registry *r, int64_t workspace, const char *n
 int registry_put_limit(struct registry *r, int64_t workspace, const char *key, int64_t value,
                        struct err *e) MUST_USE; /* value 0: takes it away */
 
+/* ---- instances and data sources (registry_source.c); numbers are source.h's enums ---- */
+struct instance_row {
+    const char *name, *host, *tls;
+    uint8_t kind;
+    uint16_t port;
+    int64_t created_ms;
+};
+struct source_row {
+    int64_t id, workspace, user;
+    const char *uid, *user_name, *name, *label;
+    uint8_t kind, scope;
+    const char *description, *instance, *address, *username, *database; /* NULL none */
+    const uint8_t *secret;                                              /* sealed; NULL none */
+    uint32_t secret_len;
+    int64_t created_ms;
+};
+int registry_each_instance(struct registry *r, void (*fn)(void *arg, const struct instance_row *i), void *arg,
+                           struct err *e) MUST_USE;
+int registry_each_source(struct registry *r, void (*fn)(void *arg, const struct source_row *s), void *arg,
+                         struct err *e) MUST_USE;
+/* Writers, for apply functions. ERR_CONFLICT when the name exists, ERR_NOTFOUND. */
+int registry_put_instance(struct registry *r, const struct instance_row *i, struct err *e) MUST_USE;
+int registry_delete_instance(struct registry *r, const char *name, struct err *e) MUST_USE;
+int registry_put_source(struct registry *r, const struct source_row *s, struct err *e) MUST_USE;
+int registry_delete_source(struct registry *r, int64_t id, struct err *e) MUST_USE;
+
 #endif

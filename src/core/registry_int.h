@@ -65,6 +65,12 @@ enum reg_stmt {
     REG_DATASET_PUT,
     REG_DATASET_DELETE,
     REG_DATASET_EACH,
+    REG_INSTANCE_PUT,
+    REG_INSTANCE_DELETE,
+    REG_INSTANCE_EACH,
+    REG_SOURCE_PUT,
+    REG_SOURCE_DELETE,
+    REG_SOURCE_EACH,
     REG_STMTS
 };
 extern const char *const registry__sql[REG_STMTS];
@@ -114,6 +120,10 @@ void registry__read_end(struct registry *r, struct reg_conn *c);
 int registry__collect(struct reg_conn *c, struct sqlite3_stmt *st, struct arena *a, struct qid **ret_ids,
                       size_t *ret_n, struct err *e) MUST_USE;
 
+/* Calls row(st, box) for each row until it fails. (registry_names.c) */
+int registry__each(struct registry *r, enum reg_stmt id,
+                   int (*row)(struct sqlite3_stmt *st, void *box, struct err *e), void *box,
+                   struct err *e) MUST_USE;
 /* Copies a column's text or bytes into the arena; NULL stays NULL. */
 const char *registry__text(struct sqlite3_stmt *st, int col, struct arena *a);
 

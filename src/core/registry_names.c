@@ -227,9 +227,8 @@ static const char *text(struct sqlite3_stmt *st, int at)
     return s ? s : "";
 }
 
-/* Calls row(st, box) for each row until it fails. */
-static int each(struct registry *r, enum reg_stmt id,
-                int (*row)(struct sqlite3_stmt *st, void *box, struct err *e), void *box, struct err *e)
+int registry__each(struct registry *r, enum reg_stmt id,
+                   int (*row)(struct sqlite3_stmt *st, void *box, struct err *e), void *box, struct err *e)
 {
     struct reg_conn *c;
     int rc = registry__reader(r, &c, e);
@@ -266,7 +265,7 @@ static int workspace_one(struct sqlite3_stmt *st, void *box, struct err *e)
 int registry_each_workspace(struct registry *r, void (*fn)(void *arg, const struct workspace_row *w),
                             void *arg, struct err *e)
 {
-    return each(r, REG_WORKSPACE_EACH, workspace_one, &(struct workspace_box){fn, arg}, e);
+    return registry__each(r, REG_WORKSPACE_EACH, workspace_one, &(struct workspace_box){fn, arg}, e);
 }
 
 struct key_box {
@@ -299,7 +298,7 @@ static int key_one(struct sqlite3_stmt *st, void *box, struct err *e)
 int registry_each_key(struct registry *r, void (*fn)(void *arg, const struct key_row *k), void *arg,
                       struct err *e)
 {
-    return each(r, REG_KEY_EACH, key_one, &(struct key_box){fn, arg}, e);
+    return registry__each(r, REG_KEY_EACH, key_one, &(struct key_box){fn, arg}, e);
 }
 
 struct bucket_box {
@@ -325,7 +324,7 @@ static int bucket_one(struct sqlite3_stmt *st, void *box, struct err *e)
 int registry_each_bucket(struct registry *r, void (*fn)(void *arg, const struct bucket_row *b), void *arg,
                          struct err *e)
 {
-    return each(r, REG_BUCKET_EACH, bucket_one, &(struct bucket_box){fn, arg}, e);
+    return registry__each(r, REG_BUCKET_EACH, bucket_one, &(struct bucket_box){fn, arg}, e);
 }
 
 struct dataset_box {
@@ -351,7 +350,7 @@ static int dataset_one(struct sqlite3_stmt *st, void *box, struct err *e)
 int registry_each_dataset(struct registry *r, void (*fn)(void *arg, const struct dataset_row *d), void *arg,
                           struct err *e)
 {
-    return each(r, REG_DATASET_EACH, dataset_one, &(struct dataset_box){fn, arg}, e);
+    return registry__each(r, REG_DATASET_EACH, dataset_one, &(struct dataset_box){fn, arg}, e);
 }
 
 struct limit_box {
@@ -371,5 +370,5 @@ int registry_each_limit(struct registry *r,
                         void (*fn)(void *arg, int64_t workspace, const char *key, int64_t value), void *arg,
                         struct err *e)
 {
-    return each(r, REG_LIMIT_EACH, limit_one, &(struct limit_box){fn, arg}, e);
+    return registry__each(r, REG_LIMIT_EACH, limit_one, &(struct limit_box){fn, arg}, e);
 }

@@ -83,7 +83,16 @@ const char *const registry__migrations[] = {
     "CREATE INDEX idempotency_age ON idempotency (created_ms);"
     "CREATE TABLE workspace_limit (workspace INTEGER NOT NULL REFERENCES workspace, key TEXT NOT NULL, value "
     "INTEGER NOT NULL,"
-    " PRIMARY KEY (workspace, key)) STRICT, WITHOUT ROWID;",
+    " PRIMARY KEY (workspace, key)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE instance (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind INTEGER NOT NULL, host "
+    "TEXT NOT NULL, port INTEGER NOT NULL,"
+    " tls TEXT NOT NULL, created_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE source (id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, workspace INTEGER NOT NULL "
+    "REFERENCES workspace, user INTEGER NOT NULL REFERENCES user,"
+    " name TEXT NOT NULL COLLATE NOCASE, label TEXT NOT NULL, kind INTEGER NOT NULL, scope INTEGER NOT NULL, "
+    "description TEXT, instance TEXT, address TEXT,"
+    " username TEXT, database TEXT, secret BLOB, created_ms INTEGER NOT NULL, UNIQUE (workspace, name)) "
+    "STRICT;",
 };
 const int registry__nmigrations = sizeof registry__migrations / sizeof registry__migrations[0];
 
@@ -132,7 +141,7 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_RESULT_DELETE] = "DELETE FROM result WHERE query = ?1",
     [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
     [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name, q.note, q.writes FROM query q JOIN user u "
-                                              "ON u.id = q.user JOIN workspace w ON w.id = q.workspace"
+                      "ON u.id = q.user JOIN workspace w ON w.id = q.workspace"
                       " WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, "
                        "stream_len, nbatches, footer_crc, cut, inline_index,"
@@ -145,7 +154,8 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_REUSABLE] = "SELECT id, workspace, created_ms, reuse_key FROM query WHERE reuse_key IS NOT NULL AND "
                      "state = 3 AND kind = 0 AND reused = 0 AND gone_ms = 0 AND created_ms > ?1"
                      " ORDER BY created_ms",
-    [REG_UNREUSABLE] = "UPDATE query SET reuse_key = NULL WHERE reuse_key IS NOT NULL AND workspace = ?1 AND created_ms > ?2",
+    [REG_UNREUSABLE] = "UPDATE query SET reuse_key = NULL WHERE reuse_key IS NOT NULL AND workspace = ?1 AND "
+                       "created_ms > ?2",
     [REG_IDEMPOTENCY_GET] =
         "SELECT body, query FROM idempotency WHERE workspace = ?1 AND user = ?2 AND key = ?3",
     [REG_IDEMPOTENCY_PUT] = "INSERT INTO idempotency VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -181,4 +191,17 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_DATASET_DELETE] = "DELETE FROM dataset WHERE workspace = ?1 AND name = ?2",
     [REG_DATASET_EACH] =
         "SELECT id, workspace, name, path, format, folder, created_ms FROM dataset ORDER BY id",
+    [REG_INSTANCE_PUT] =
+        "INSERT INTO instance (name, kind, host, port, tls, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [REG_INSTANCE_DELETE] = "DELETE FROM instance WHERE name = ?1",
+    [REG_INSTANCE_EACH] = "SELECT name, kind, host, port, tls, created_ms FROM instance ORDER BY id",
+    [REG_SOURCE_PUT] =
+        "INSERT INTO source (uid, workspace, user, name, label, kind, scope, description, instance, address, "
+        "username, database, secret, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "
+        "?13, ?14)",
+    [REG_SOURCE_DELETE] = "DELETE FROM source WHERE id = ?1",
+    [REG_SOURCE_EACH] =
+        "SELECT s.id, s.uid, s.workspace, s.user, u.name, s.name, s.label, s.kind, s.scope, s.description, "
+        "s.instance, s.address, s.username, s.database, s.secret, s.created_ms"
+        " FROM source s JOIN user u ON u.id = s.user ORDER BY s.id",
 };

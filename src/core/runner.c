@@ -324,6 +324,8 @@ static void on_failed(struct run *r, const struct wire_failed *f)
                 (long long)r->quota_rows);
     if (!r->err.code)
         r->err.code = ERR_INVALID;
+    const struct query_record *q = &r->q->rec;
+    source_explain(r->s->sources, q->workspace, q->user, q->default_source, q->sql, q->sql_len, &r->err);
 }
 
 /* ---- the loop ---- */

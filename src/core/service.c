@@ -267,6 +267,7 @@ int service_open(const struct service_options *o, struct service **ret, struct e
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     s->registry = o->registry;
     s->workspaces = o->workspaces;
+    s->sources = o->sources;
     s->pool = o->pool;
     memcpy(s->metadata, o->metadata, sizeof s->metadata);
     pthread_mutex_init(&s->table_lock, NULL);

@@ -14,6 +14,7 @@
 struct service;
 struct registry;
 struct workspaces;
+struct sources;
 struct pool;
 
 /* ---- life ---- */
@@ -24,6 +25,7 @@ typedef int (*delivery_metadata_fn)(const struct query_view *v, struct buf *out)
 struct service_options {
     struct registry *registry;
     struct workspaces *workspaces;
+    struct sources *sources;
     struct pool *pool;
     const char *data_dir;
     delivery_metadata_fn metadata[DIALECTS];
@@ -121,6 +123,9 @@ bool rows_complete(const struct rows *r);     /* opened on a finished result: co
 enum bucket_state { BUCKET_OK, BUCKET_UNKNOWN, BUCKET_NOT_WRITABLE };
 /* (worker) Looks at the bucket of the workspace. */
 enum bucket_state service_bucket_state(struct service *s, const struct identity *who, const char *name);
+
+/* (any) The data sources; what may be done with them is core/source.h. */
+struct sources *service_sources(struct service *s);
 
 /* ---- list ---- */
 enum list_sort {

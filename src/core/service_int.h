@@ -13,6 +13,7 @@
 #include "core/query_int.h"
 #include "core/registry.h"
 #include "core/service.h"
+#include "core/source.h"
 #include "core/usage.h"
 #include "core/workspace.h"
 #include "pool/pool.h"
@@ -31,6 +32,7 @@ struct catalog;
 struct service {
     struct registry *registry;
     struct workspaces *workspaces;
+    struct sources *sources;
     struct pool *pool;
     struct spool *spool;
     struct scheduler *scheduler;

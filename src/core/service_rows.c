@@ -182,6 +182,11 @@ bool rows_complete(const struct rows *r)
     return r->complete;
 }
 
+struct sources *service_sources(struct service *s)
+{
+    return s->sources;
+}
+
 enum bucket_state service_bucket_state(struct service *s, const struct identity *who, const char *name)
 {
     struct arena *a = arena_new(1u << 16);

@@ -13,8 +13,6 @@
 #include "base/crypto.h"
 #include "base/utf8.h"
 
-#define FIELD_MAX 4096 /* bytes of a short text field */
-
 static bool is_blank(const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -141,61 +139,76 @@ static bool is_source_name(const char *s, size_t n)
     return true;
 }
 
-static int check_password(struct arena *a, json_value root, struct err *e)
+static int read_password(struct arena *a, json_value root, struct source_new *in, struct err *e)
 {
     const char *text;
     size_t n, got;
     int r = read_text(root, "password", true, &text, &n, e);
     if (r)
         return r;
-    if (n > FIELD_MAX)
-        return err_set(e, ERR_INVALID, "22023", "password is too long");
+    if (n > 2 * (size_t)SOURCE_TEXT_MAX)
+        return err_set(e, ERR_INVALID, "54000", "password is longer than %d bytes", SOURCE_TEXT_MAX);
     uint8_t *plain = arena_alloc(a, n + 4);
     if (!plain)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    bool ok = crypto_base64_decode(text, n, plain, n + 4, &got);
-    explicit_bzero(plain, n + 4);
-    return ok ? 0 : err_set(e, ERR_INVALID, "22023", "password must be a base64 text");
+    if (!crypto_base64_decode(text, n, plain, n + 4, &got))
+        return err_set(e, ERR_INVALID, "22023", "password must be a base64 text");
+    if (got && plain[got - 1] == '\n')
+        got -= got > 1 && plain[got - 2] == '\r' ? 2 : 1;
+    if (got == 0)
+        return err_set(e, ERR_INVALID, "22023", "password must not be empty");
+    in->secret = plain;
+    in->secret_len = got;
+    return 0;
 }
 
-int kakao__read_source(struct arena *a, const char *body, size_t n, struct kakao_source *ret, struct err *e)
+/* Type, name, scope, description: what it is. */
+static int read_source_head(json_value root, struct source_new *in, struct err *e)
+{
+    const char *type, *scope;
+    size_t name_len = 0;
+    int r = read_text(root, "type", true, &type, NULL, e);
+    if (r)
+        return r;
+    if (strcmp(type, "MYSQL") != 0 && strcmp(type, "POSTGRESQL") != 0)
+        return err_set(e, ERR_INVALID, "22023", "type must be MYSQL or POSTGRESQL");
+    in->kind = type[0] == 'M' ? SOURCE_MYSQL : SOURCE_POSTGRESQL;
+    r = read_text(root, "name", true, &in->name, &name_len, e);
+    if (r)
+        return r;
+    if (!is_source_name(in->name, name_len))
+        return err_set(e, ERR_INVALID, "22023",
+                       "name must be 3 to 72 lower-case letters, digits and underscores");
+    r = read_text(root, "scope", true, &scope, NULL, e);
+    if (r)
+        return r;
+    if (strcmp(scope, "PRIVATE") != 0 && strcmp(scope, "PUBLIC") != 0)
+        return err_set(e, ERR_INVALID, "22023", "scope must be PRIVATE or PUBLIC");
+    in->scope = strcmp(scope, "PUBLIC") == 0 ? SCOPE_PUBLIC : SCOPE_PRIVATE;
+    enum json_kind k = json_kind(json_get(root, "description"));
+    return k == JSON_ABSENT || k == JSON_NULL
+               ? 0
+               : read_text(root, "description", false, &in->description, NULL, e);
+}
+
+int kakao__read_source(struct arena *a, const char *body, size_t n, struct source_new *ret, struct err *e)
 {
     json_value root;
     int r = body_object(a, body, n, NULL, &root, e);
     if (r)
         return r;
-    struct kakao_source s = {0};
-    size_t name_len = 0;
-    r = read_text(root, "type", true, &s.type, NULL, e);
-    if (r)
-        return r;
-    bool postgres = strcmp(s.type, "POSTGRESQL") == 0;
-    if (!postgres && strcmp(s.type, "MYSQL") != 0)
-        return err_set(e, ERR_INVALID, "22023", "type must be MYSQL or POSTGRESQL");
-    r = read_text(root, "name", true, &s.name, &name_len, e);
-    if (r)
-        return r;
-    if (!is_source_name(s.name, name_len))
-        return err_set(e, ERR_INVALID, "22023",
-                       "name must be 3 to 72 lower-case letters, digits and underscores");
-    r = read_text(root, "scope", true, &s.scope, NULL, e);
-    if (r)
-        return r;
-    if (strcmp(s.scope, "PRIVATE") != 0 && strcmp(s.scope, "PUBLIC") != 0)
-        return err_set(e, ERR_INVALID, "22023", "scope must be PRIVATE or PUBLIC");
-    json_value description = json_get(root, "description");
-    enum json_kind k = json_kind(description);
-    if (k != JSON_ABSENT && k != JSON_NULL && !(s.description = json_string(description, NULL)))
-        return err_set(e, ERR_INVALID, "22023", "description must be a string, not %s", json_kind_name(k));
-    r = read_text(root, "instanceId", true, &s.instance, NULL, e);
+    struct source_new in = {0};
+    r = read_source_head(root, &in, e);
     if (!r)
-        r = read_text(root, "username", true, &s.username, NULL, e);
+        r = read_text(root, "instanceId", true, &in.instance, NULL, e);
     if (!r)
-        r = check_password(a, root, e);
-    if (!r && postgres)
-        r = read_text(root, "databaseName", true, &s.database, NULL, e);
+        r = read_text(root, "username", true, &in.username, NULL, e);
+    if (!r)
+        r = read_password(a, root, &in, e);
+    if (!r && in.kind == SOURCE_POSTGRESQL)
+        r = read_text(root, "databaseName", true, &in.database, NULL, e);
     if (r)
         return r;
-    *ret = s;
+    *ret = in;
     return 0;
 }

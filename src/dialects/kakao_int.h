@@ -6,6 +6,7 @@
 #ifndef QUERN_DIALECTS_KAKAO_INT_H
 #define QUERN_DIALECTS_KAKAO_INT_H
 
+#include "core/source.h"
 #include "dialects/dialect.h"
 
 #define KAKAO_PAGE_ROWS 100 /* rows of a result page; pages 0..9 */
@@ -39,11 +40,9 @@ struct kakao_run { /* texts live in the arena */
 int kakao__read_run(struct arena *a, const char *body, size_t n, struct kakao_run *ret,
                     struct err *e) MUST_USE;
 
-struct kakao_source {
-    const char *type, *name, *scope, *description, *instance, *username, *database;
-};
-/* Validates a new data source; the password is decoded, checked and forgotten. */
-int kakao__read_source(struct arena *a, const char *body, size_t n, struct kakao_source *ret,
+/* A new data source. The password is decoded; one newline at its end is dropped, because the page's own
+ * sample ("echo admin | base64") has it. The caller wipes ret->secret (in the arena). */
+int kakao__read_source(struct arena *a, const char *body, size_t n, struct source_new *ret,
                        struct err *e) MUST_USE;
 
 /* ---- kakao.c ---- */

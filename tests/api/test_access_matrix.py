@@ -57,7 +57,7 @@ FIXTURES = {
     "kakao.abort": [case("end", "query", done=False)],
     "kakao.abort_short": [case("end", "query", done=False)],
     "kakao.sources": [case("look")],
-    # kinds that are not enabled yet are a 400 to those who may create; so is a body that this kind does not take
+    # the first who may create it, the others find it there; a body that this kind does not take is a 400
     "kakao.create_source": [case("run", body=SOURCE, allowed=(200, 201, 202, 204, 400, 404, 409))],
     "kakao.delete_source": [case("run", "source", allowed=(400,))],
     "data360.submit": [case("run", body={"sql": "SELECT '{marker}'", "transferMode": "ASYNC"})],

@@ -269,10 +269,11 @@ def test_query_list_and_cancel(make_daemon):
 
 def test_sources(make_daemon):
     d = make_daemon()
-    assert d.admin("source", "list") == [{"workspace": "w1", "name": "data_catalog", "kind": "catalog", "scope": "NONE"}]
+    assert d.admin("source", "list") == [{"workspace": "w1", "name": "data_catalog", "kind": "catalog", "scope": "NONE",
+                                           "creator": None, "instance": None, "createdAt": None}]
     assert d.admin("source", "test", "data_catalog", "--workspace", "w1")["ok"] is True
     bad = d.admin("source", "test", "orders", "--workspace", "w1", check=False)
-    assert bad.returncode == 1 and "not enabled yet" in bad.stderr
+    assert bad.returncode == 1 and "no data source" in bad.stderr
     assert "no workspace" in d.admin("source", "test", "data_catalog", "--workspace", "w9", check=False).stderr
 
 

@@ -24,10 +24,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             ASSERT(!r.reuse || (r.max_reuse_age_min >= 1 && r.max_reuse_age_min <= 1440));
         }
     } else {
-        struct kakao_source s;
+        struct source_new s;
         if (!kakao__read_source(a, (const char *)data + 1, size - 1, &s, &e))
-            ASSERT(s.type && s.name && s.scope && s.instance && s.username &&
-                   (s.database || !strcmp(s.type, "MYSQL")));
+            ASSERT(s.name && s.instance && s.username && s.secret_len &&
+                   (s.scope == SCOPE_PRIVATE || s.scope == SCOPE_PUBLIC) &&
+                   (s.database || s.kind == SOURCE_MYSQL));
     }
     arena_free(a);
     return 0;

@@ -30,6 +30,7 @@ static int setup(void **state)
 static void daemon_stop(struct fixture *f)
 {
     admin_server_stop(f->server);
+    sources_close(f->c.sources);
     workspaces_close(f->c.workspaces);
     identities_close(f->c.identities);
     registry_close(f->p.r);
@@ -57,6 +58,7 @@ static void daemon_start(struct fixture *f)
     assert_int_equal(registry_open(f->data, &f->p.r, &e), 0);
     assert_int_equal(identities_open(f->p.r, f->data, &f->c.identities, &e), 0);
     assert_int_equal(workspaces_open(f->p.r, f->data, &f->c.workspaces, &e), 0);
+    assert_int_equal(sources_open(f->p.r, f->data, &f->c.sources, &e), 0);
     assert_int_equal(admin_server_start(&f->c, f->data, &f->server, &e), 0);
 }
 

@@ -119,12 +119,14 @@ static void sources(void **state)
 {
     (void)state;
     struct err e;
-    struct kakao_source s;
+    struct source_new s;
     const char *body = "{\"type\":\"MYSQL\",\"name\":\"test_mysql\",\"scope\":\"PRIVATE\",\"description\":"
                        "\"d\",\"instanceId\":\"i\","
                        "\"username\":\"admin\",\"password\":\"YWRtaW4K\"}";
     assert_int_equal(kakao__read_source(arena, body, strlen(body), &s, &e), 0);
     assert_string_equal(s.name, "test_mysql");
+    assert_int_equal(s.secret_len, 5); /* without the newline of the page's sample */
+    assert_memory_equal(s.secret, "admin", 5);
     body = "{\"type\":\"POSTGRESQL\",\"name\":\"pg\",\"scope\":\"PUBLIC\",\"instanceId\":\"i\",\"username\":"
            "\"u\",\"password\":\"YQ\"}";
     assert_int_equal(kakao__read_source(arena, body, strlen(body), &s, &e), ERR_INVALID); /* name too short */
