@@ -68,6 +68,14 @@ struct qid id_new(int64_t unix_ms)
     return make(second, random & RANDOM_MASK);
 }
 
+void id_first(int64_t unix_ms, struct qid *ret)
+{
+    int64_t second = unix_ms < 0 ? 0 : unix_ms / 1000;
+    memset(ret, 0, sizeof *ret);
+    for (int i = 0; i < 5; i++)
+        ret->b[i] = (uint8_t)(second >> (32 - 8 * i));
+}
+
 int64_t id_second(const struct qid *id)
 {
     return (int64_t)(load_be(id->b) >> 24);

@@ -28,6 +28,8 @@ struct qid {
 
 /* A fresh id for something created at `unix_ms`. */
 struct qid id_new(int64_t unix_ms);
+/* No id of something created in this second or later sorts before it. */
+void id_first(int64_t unix_ms, struct qid *ret);
 /* Creation second inside the id. */
 int64_t id_second(const struct qid *id);
 /* Both spellings; anything else returns false. text need not be NUL-terminated. */

@@ -171,8 +171,11 @@ void audit_statement(const char *sql, size_t n, char ret[AUDIT_HASH_TEXT])
 {
     uint8_t h[CRYPTO_HASH_LEN];
     crypto_hash(trail.statement_key, sql, n, h);
-    for (size_t i = 0; i < sizeof h; i++)
-        snprintf(ret + 2 * i, 3, "%02x", h[i]);
+    for (size_t i = 0; i < sizeof h; i++) {
+        ret[2 * i] = "0123456789abcdef"[h[i] >> 4];
+        ret[2 * i + 1] = "0123456789abcdef"[h[i] & 15];
+    }
+    ret[2 * sizeof h] = 0;
 }
 
 int audit_admit(struct err *e)

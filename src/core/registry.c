@@ -195,19 +195,64 @@ static int simple(struct registry *r, enum reg_stmt id, struct err *e)
     return registry__run(&r->writer, st, NULL, e);
 }
 
+/* ---- how many queries there are ---- */
+
+int registry__counts_flush(struct registry *r, struct err *e)
+{
+    for (size_t i = 0; i < r->ncounts; i++) {
+        const struct reg_count *c = &r->counts[i];
+        struct sqlite3_stmt *st = c->n ? registry__stmt(&r->writer, REG_QUERY_COUNT, e) : NULL;
+        if (c->n && !st)
+            return e && e->code ? e->code : ERR_INTERNAL;
+        if (!c->n)
+            continue;
+        sqlite3_bind_int64(st, 1, c->workspace);
+        sqlite3_bind_int64(st, 2, c->user);
+        sqlite3_bind_int(st, 3, c->state);
+        sqlite3_bind_int64(st, 4, c->n);
+        int rc = registry__run(&r->writer, st, NULL, e);
+        if (rc)
+            return rc;
+    }
+    r->ncounts = 0;
+    return 0;
+}
+
+int registry__count(struct registry *r, int64_t workspace, int64_t user, int state, int64_t n, struct err *e)
+{
+    size_t i = 0;
+    while (i < r->ncounts &&
+           (r->counts[i].workspace != workspace || r->counts[i].user != user || r->counts[i].state != state))
+        i++;
+    if (i == REG_COUNTS_MAX) {
+        int rc = registry__counts_flush(r, e);
+        if (rc)
+            return rc;
+        i = 0;
+    }
+    if (i == r->ncounts) {
+        r->counts[i] = (struct reg_count){workspace, user, 0, state};
+        r->ncounts++;
+    }
+    r->counts[i].n += n;
+    return 0;
+}
+
 /* Applies one write in its own savepoint; a failure takes back this write only. Returns the error when the
  * transaction itself is broken. */
-static int apply_one(struct registry *r, struct registry_write *w)
+static int apply_saved(struct registry *r, struct registry_write *w)
 {
-    err_clear(&w->error);
     w->rc = simple(r, REG_SAVE, &w->error);
     bool saved = w->rc == 0;
     if (saved)
         w->rc = w->apply(r, w, &w->error);
     if (saved && !w->rc)
+        w->rc = registry__counts_flush(r, &w->error);
+    if (saved && !w->rc)
         w->rc = simple(r, REG_RELEASE, &w->error);
     if (!w->rc)
         return 0;
+    r->ncounts = 0;
     if (sqlite3_get_autocommit(r->writer.db))
         return w->rc; /* a full disk and the like take back the whole transaction */
     if (!saved)
@@ -235,25 +280,51 @@ static bool is_full(const struct err *e)
     return strcmp(e->sqlstate, "53100") == 0;
 }
 
-static int transaction(struct registry *r, struct registry_write *list, struct err *e)
+static void roll_back(struct registry *r)
+{
+    r->ncounts = 0;
+    if (!sqlite3_get_autocommit(r->writer.db))
+        sqlite3_exec(r->writer.db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* Applies the writes and commits. With `saves` a write that is refused takes back itself only; without, which
+ * is cheaper, it ends the attempt: *ret_refused is set, nothing is changed, and 0 is returned. */
+static int attempt(struct registry *r, struct registry_write *list, bool saves, bool *ret_refused,
+                   struct err *e)
 {
     int rc = simple(r, REG_BEGIN, e);
     if (rc)
         return rc;
-    for (struct registry_write *w = list; w && !rc; w = w->next) {
-        rc = apply_one(r, w);
+    bool refused = false;
+    for (struct registry_write *w = list; w && !rc && !refused; w = w->next) {
+        err_clear(&w->error);
+        if (saves)
+            rc = apply_saved(r, w);
+        else
+            refused = (w->rc = w->apply(r, w, &w->error)) != 0;
         if (w->rc && is_full(&w->error))
             rc = w->rc; /* the rest would meet it too */
         if (rc)
             *e = w->error;
     }
-    if (rc == 0)
+    if (!rc && !refused)
+        rc = registry__counts_flush(r, e);
+    if (!rc && !refused)
         rc = simple(r, REG_COMMIT, e);
-    if (rc) {
+    if (rc)
         die_on_fsync(r);
-        if (!sqlite3_get_autocommit(r->writer.db))
-            sqlite3_exec(r->writer.db, "ROLLBACK", NULL, NULL, NULL);
-    }
+    if (rc || refused)
+        roll_back(r);
+    *ret_refused = refused;
+    return rc;
+}
+
+static int transaction(struct registry *r, struct registry_write *list, struct err *e)
+{
+    bool refused;
+    int rc = attempt(r, list, false, &refused, e);
+    if (!rc && refused && list->next)
+        rc = attempt(r, list, true, &refused, e);
     return rc;
 }
 

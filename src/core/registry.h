@@ -3,8 +3,8 @@
  * sqlite3.h.
  *
  * Schema: see registry_schema.c (STRICT tables, user_version migrations). Writing: one writer thread. A write
- * is a caller-owned `struct registry_write`; whatever is queued is applied in one transaction (each write in
- * its own savepoint) and committed with one fsync, then every done() is called on the writer thread. A failed
+ * is a caller-owned `struct registry_write`; whatever is queued is applied in one transaction (a refused write
+ * takes back itself only) and committed with one fsync, then every done() is called on the writer thread. A failed
  * commit fails all of its writes. A failed fsync ends the process: the kernel may have dropped the pages
  * (specs/reliability.md section 1.6). Reading: registry_get_*, registry_list on any thread that may block (a
  * small pool of read-only connections).
@@ -33,7 +33,8 @@ void registry_on_full(struct registry *r, bool (*fn)(void *arg), void *arg);
 void registry_close(struct registry *r);
 
 struct registry_write {
-    /* On the writer thread, inside the transaction. Non-zero rolls back this write only. */
+    /* On the writer thread, inside the transaction. Non-zero rolls back this write only; may be called again
+     * for another attempt. */
     int (*apply)(struct registry *r, struct registry_write *w, struct err *e);
     /* On the writer thread after commit; rc is apply's or the commit's. Must not block. NULL allowed. */
     void (*done)(struct registry_write *w, int rc, const struct err *e);
@@ -100,15 +101,16 @@ int registry_delete_query(struct registry *r, const struct qid *id, struct err *
  * the same body: *ret_query names the query that has it; ERR_CONFLICT = it was there with another body. */
 int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key,
                              const uint8_t body[32], struct qid *ret_query, struct err *e) MUST_USE;
-/* No result of the workspace may be reused any more (a write changed its data). */
+/* No result of the workspace's queries so far may be reused any more (a write changed its data). */
 int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e) MUST_USE;
 /* At most n; *ret_n is how many went. */
 int registry_drop_idempotency(struct registry *r, int64_t before_ms, uint32_t n, uint32_t *ret_n,
                               struct err *e) MUST_USE;
 
 /* ---- reading ---- */
-/* Calls fn for each result that may be reused, created after after_ms, oldest first. */
-int registry_each_reusable(struct registry *r, int64_t after_ms,
+/* Calls fn for each result that may be reused, created after after_ms, among the `most` newest queries, oldest
+ * first. */
+int registry_each_reusable(struct registry *r, int64_t after_ms, int64_t most,
                            void (*fn)(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms,
                                       const uint8_t key[32]),
                            void *arg, struct err *e) MUST_USE;

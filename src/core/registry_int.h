@@ -22,6 +22,7 @@ enum reg_stmt {
     REG_UNSAVE,
     REG_RELEASE,
     REG_QUERY_PUT,
+    REG_QUERY_FIND,
     REG_QUERY_RUNNING,
     REG_QUERY_EXPOSED,
     REG_QUERY_NOTE,
@@ -30,7 +31,7 @@ enum reg_stmt {
     REG_QUERY_GONE,
     REG_QUERY_GONE_INLINE,
     REG_QUERY_DELETE,
-    REG_QUERY_EXISTS,
+    REG_QUERY_COUNT,
     REG_RESULT_PUT,
     REG_RESULT_DELETE,
     REG_RESULT_COUNT,
@@ -84,9 +85,18 @@ struct reg_conn {
     struct reg_conn *next;
 };
 
+/* By how much the queries of a user in a state became more in the open transaction. */
+struct reg_count {
+    int64_t workspace, user, n;
+    int state;
+};
+#define REG_COUNTS_MAX 64
+
 struct registry {
-    char *path;             /* (C) */
-    struct reg_conn writer; /* writer thread only (and before it starts) */
+    char *path;                              /* (C) */
+    struct reg_conn writer;                  /* writer thread only (and before it starts) */
+    struct reg_count counts[REG_COUNTS_MAX]; /* writer thread only */
+    size_t ncounts;
     pthread_t thread;
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t wake, idle;
@@ -108,6 +118,12 @@ struct sqlite3_stmt *registry__stmt(struct reg_conn *c, enum reg_stmt id, struct
 int registry__run(struct reg_conn *c, struct sqlite3_stmt *st, int *ret_changes, struct err *e) MUST_USE;
 /* One step: 1 = a row, 0 = done (reset), <0 error (reset). */
 int registry__row(struct reg_conn *c, struct sqlite3_stmt *st, struct err *e) MUST_USE;
+/* Notes that n more queries are in the state (fewer when negative); written once before the commit. Writer
+ * thread, in a transaction. */
+int registry__count(struct registry *r, int64_t workspace, int64_t user, int state, int64_t n,
+                    struct err *e) MUST_USE;
+/* Writes what was noted. */
+int registry__counts_flush(struct registry *r, struct err *e) MUST_USE;
 /* Turns SQLite's last error of the connection into ours. */
 int registry__error(struct sqlite3 *db, int rc, struct err *e);
 int registry__reader(struct registry *r, struct reg_conn **ret, struct err *e) MUST_USE;

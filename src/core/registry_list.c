@@ -129,7 +129,7 @@ static int page(struct reg_conn *c, const struct registry_list_filter *f, int64_
     where(f, user, &b);
     const char *way = f->desc ? "DESC" : "ASC";
     if (f->by_created)
-        buf_printf(&b, " ORDER BY created_ms %s, id %s", way, way);
+        buf_printf(&b, " ORDER BY created_ms %s, seq %s", way, way);
     else
         buf_printf(&b, " ORDER BY %s", f->order_sql);
     buf_str_add(&b, " LIMIT ?5 OFFSET ?6");

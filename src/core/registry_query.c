@@ -12,7 +12,6 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "base/sys.h"
 #include "core/registry_int.h"
 
 #define LIST_SQL_MAX     2048
@@ -73,26 +72,59 @@ static void put_error(struct binder *b, const struct err *x)
     put_int(b, x->column);
 }
 
-/* Runs a change of one row and says why it met none. */
-static int change_one(struct registry *r, struct sqlite3_stmt *st, const struct qid *id, struct err *e)
+/* Where a query's row is. */
+struct place {
+    int64_t seq, workspace, user;
+    int state;
+};
+
+static int find(struct registry *r, const struct qid *id, struct place *ret, struct err *e)
 {
-    int changes = 0;
-    int rc = registry__run(&r->writer, st, &changes, e);
-    if (rc || changes)
-        return rc;
-    st = registry__stmt(&r->writer, REG_QUERY_EXISTS, e);
+    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_FIND, e);
     if (!st)
         return failed(e);
     bind_id(st, 1, id);
-    rc = registry__row(&r->writer, st, e);
+    int rc = registry__row(&r->writer, st, e);
     if (rc < 0)
         return rc;
+    if (rc == 0)
+        return err_set(e, ERR_NOTFOUND, "02000", "query not found");
+    ret->seq = sqlite3_column_int64(st, 0);
+    ret->workspace = sqlite3_column_int64(st, 1);
+    ret->user = sqlite3_column_int64(st, 2);
+    ret->state = sqlite3_column_int(st, 3);
     sqlite3_reset(st);
-    return rc ? err_set(e, ERR_CONFLICT, "55000", "the query has ended already")
-              : err_set(e, ERR_NOTFOUND, "02000", "query not found");
+    return 0;
 }
 
-static int put_result(struct registry *r, const struct qid *id, const struct result *x, struct err *e);
+/* One that has not ended. */
+static int find_live(struct registry *r, const struct qid *id, struct place *ret, struct err *e)
+{
+    int rc = find(r, id, ret, e);
+    if (!rc && query_state_ended((enum query_state)ret->state))
+        rc = err_set(e, ERR_CONFLICT, "55000", "the query has ended already");
+    return rc;
+}
+
+static int count_move(struct registry *r, const struct place *p, int state, struct err *e)
+{
+    if (p->state == state)
+        return 0;
+    int rc = registry__count(r, p->workspace, p->user, p->state, -1, e);
+    return rc ? rc : registry__count(r, p->workspace, p->user, state, 1, e);
+}
+
+/* A statement whose first parameter is the row. */
+static struct sqlite3_stmt *on_row(struct registry *r, enum reg_stmt id, int64_t seq, struct err *e)
+{
+    struct sqlite3_stmt *st = registry__stmt(&r->writer, id, e);
+    if (st)
+        sqlite3_bind_int64(st, 1, seq);
+    return st;
+}
+
+static int put_result(struct registry *r, const struct qid *id, int64_t seq, const struct result *x,
+                      struct err *e);
 
 int registry_put_query(struct registry *r, const struct query_record *q, struct err *e)
 {
@@ -144,31 +176,36 @@ int registry_put_query(struct registry *r, const struct query_record *q, struct 
     b.at = 50; /* the error's columns may have been left unbound */
     put_blob(&b, q->reuse_key, 32);
     int rc = registry__run(&r->writer, b.st, NULL, e);
+    if (!rc)
+        rc = registry__count(r, q->workspace, q->user, q->state, 1, e);
+    int64_t seq = sqlite3_last_insert_rowid(r->writer.db);
     for (uint32_t k = 0; k < q->nresults && !rc; k++)
-        rc = put_result(r, &q->id, &q->results[k], e);
+        rc = put_result(r, &q->id, seq, &q->results[k], e);
     return rc;
 }
 
 int registry_put_running(struct registry *r, const struct qid *id, int64_t started_ms, uint32_t runs,
                          bool writes, struct err *e)
 {
-    struct binder b = {registry__stmt(&r->writer, REG_QUERY_RUNNING, e), 1};
+    struct place p;
+    int rc = find_live(r, id, &p, e);
+    if (rc)
+        return rc;
+    struct binder b = {on_row(r, REG_QUERY_RUNNING, p.seq, e), 2};
     if (!b.st)
         return failed(e);
-    put_blob(&b, id->b, sizeof id->b);
     put_int(&b, started_ms);
     put_int(&b, runs);
     put_int(&b, writes);
-    return change_one(r, b.st, id, e);
+    rc = registry__run(&r->writer, b.st, NULL, e);
+    return rc ? rc : count_move(r, &p, QUERY_RUNNING, e);
 }
 
 int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e)
 {
-    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_EXPOSED, e);
-    if (!st)
-        return failed(e);
-    bind_id(st, 1, id);
-    return change_one(r, st, id, e);
+    struct place p;
+    int rc = find(r, id, &p, e);
+    return rc ? rc : registry__run(&r->writer, on_row(r, REG_QUERY_EXPOSED, p.seq, e), NULL, e);
 }
 
 int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key,
@@ -212,8 +249,6 @@ int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e
     if (!st)
         return failed(e);
     sqlite3_bind_int64(st, 1, workspace);
-    /* Older ones are beyond every age that may be asked for. */
-    sqlite3_bind_int64(st, 2, sys_wall_ms() - REUSE_AGE_MAX_MS);
     return registry__run(&r->writer, st, NULL, e);
 }
 
@@ -234,41 +269,40 @@ int registry_drop_idempotency(struct registry *r, int64_t before_ms, uint32_t n,
 
 int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, struct err *e)
 {
-    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_NOTE, e);
+    struct place p;
+    int rc = find(r, id, &p, e);
+    if (rc)
+        return rc;
+    struct sqlite3_stmt *st = on_row(r, REG_QUERY_NOTE, p.seq, e);
     if (!st)
         return failed(e);
-    bind_id(st, 1, id);
     sqlite3_bind_int64(st, 2, note);
-    return change_one(r, st, id, e);
+    return registry__run(&r->writer, st, NULL, e);
 }
 
 int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e)
 {
-    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_REQUEUED, e);
-    if (!st)
-        return failed(e);
-    bind_id(st, 1, id);
-    return change_one(r, st, id, e);
+    struct place p;
+    int rc = find_live(r, id, &p, e);
+    if (!rc)
+        rc = registry__run(&r->writer, on_row(r, REG_QUERY_REQUEUED, p.seq, e), NULL, e);
+    return rc ? rc : count_move(r, &p, QUERY_QUEUED, e);
 }
 
-static int drop_results(struct registry *r, const struct qid *id, struct err *e)
+static int drop_results(struct registry *r, int64_t seq, struct err *e)
 {
-    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_RESULT_DELETE, e);
-    if (!st)
-        return failed(e);
-    bind_id(st, 1, id);
-    return registry__run(&r->writer, st, NULL, e);
+    return registry__run(&r->writer, on_row(r, REG_RESULT_DELETE, seq, e), NULL, e);
 }
 
-static int put_result(struct registry *r, const struct qid *id, const struct result *x, struct err *e)
+static int put_result(struct registry *r, const struct qid *id, int64_t seq, const struct result *x,
+                      struct err *e)
 {
     CLEANUP_BUF struct buf schema = BUF_INIT(SCHEMA_BYTES_MAX);
     if (x->schema && schema_write(x->schema, &schema))
         return no_memory(e);
-    struct binder b = {registry__stmt(&r->writer, REG_RESULT_PUT, e), 1};
+    struct binder b = {on_row(r, REG_RESULT_PUT, seq, e), 2};
     if (!b.st)
         return failed(e);
-    put_blob(&b, id->b, sizeof id->b);
     put_int(&b, x->ordinal);
     put_int(&b, x->kind);
     put_int(&b, x->update_count);
@@ -290,10 +324,13 @@ static int put_result(struct registry *r, const struct qid *id, const struct res
 
 int registry_put_end(struct registry *r, const struct query_record *q, struct err *e)
 {
-    struct binder b = {registry__stmt(&r->writer, REG_QUERY_END, e), 1};
+    struct place p;
+    int rc = find_live(r, &q->id, &p, e);
+    if (rc)
+        return rc;
+    struct binder b = {on_row(r, REG_QUERY_END, p.seq, e), 2};
     if (!b.st)
         return failed(e);
-    put_blob(&b, q->id.b, sizeof q->id.b);
     put_int(&b, q->state);
     put_int(&b, q->phase);
     put_int(&b, q->ending);
@@ -314,41 +351,40 @@ int registry_put_end(struct registry *r, const struct query_record *q, struct er
     put_int(&b, (int64_t)q->bytes_scanned);
     put_int(&b, q->runs);
     put_error(&b, q->error);
-    int rc = change_one(r, b.st, &q->id, e);
+    rc = registry__run(&r->writer, b.st, NULL, e);
     if (!rc)
-        rc = drop_results(r, &q->id, e); /* those of the delivering phase, or of a run before a restart */
+        rc = count_move(r, &p, q->state, e);
+    if (!rc)
+        rc = drop_results(r, p.seq, e); /* those of the delivering phase, or of a run before a restart */
     for (uint32_t i = 0; i < q->nresults && !rc; i++)
-        rc = put_result(r, &q->id, &q->results[i], e);
+        rc = put_result(r, &q->id, p.seq, &q->results[i], e);
     return rc;
 }
 
 int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms, struct err *e)
 {
-    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_GONE, e);
-    if (!st)
-        return failed(e);
-    bind_id(st, 1, id);
-    sqlite3_bind_int64(st, 2, gone_ms);
-    int rc = registry__run(&r->writer, st, NULL, e);
+    struct place p;
+    int rc = find(r, id, &p, e);
     if (rc)
-        return rc;
-    st = registry__stmt(&r->writer, REG_QUERY_GONE_INLINE, e);
+        return rc == ERR_NOTFOUND ? 0 : rc;
+    struct sqlite3_stmt *st = on_row(r, REG_QUERY_GONE, p.seq, e);
     if (!st)
         return failed(e);
-    bind_id(st, 1, id);
-    return registry__run(&r->writer, st, NULL, e);
+    sqlite3_bind_int64(st, 2, gone_ms);
+    rc = registry__run(&r->writer, st, NULL, e);
+    return rc ? rc : registry__run(&r->writer, on_row(r, REG_QUERY_GONE_INLINE, p.seq, e), NULL, e);
 }
 
 int registry_delete_query(struct registry *r, const struct qid *id, struct err *e)
 {
-    int rc = drop_results(r, id, e);
+    struct place p;
+    int rc = find(r, id, &p, e);
     if (rc)
-        return rc;
-    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_QUERY_DELETE, e);
-    if (!st)
-        return failed(e);
-    bind_id(st, 1, id);
-    return registry__run(&r->writer, st, NULL, e);
+        return rc == ERR_NOTFOUND ? 0 : rc;
+    rc = drop_results(r, p.seq, e);
+    if (!rc)
+        rc = registry__run(&r->writer, on_row(r, REG_QUERY_DELETE, p.seq, e), NULL, e);
+    return rc ? rc : registry__count(r, p.workspace, p.user, p.state, -1, e);
 }
 
 /* ---- reading one query ---- */
@@ -431,7 +467,8 @@ static const struct err *take_error(struct taker *t)
     return x;
 }
 
-static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_record *q, struct err *e)
+static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_record *q, int64_t *ret_seq,
+                      struct err *e)
 {
     struct taker t = {.st = st, .a = a};
     size_t n;
@@ -487,6 +524,7 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     q->workspace_name = take_text(&t);
     q->note = (uint32_t)take_int(&t);
     q->writes = take_bool(&t);
+    *ret_seq = take_int(&t);
     return t.failed ? no_memory(e) : 0;
 }
 
@@ -526,13 +564,13 @@ static int take_result(struct sqlite3_stmt *st, const struct qid *id, struct are
     return schema_read(schema ? schema : "", (size_t)sqlite3_column_bytes(st, at), a, &x->schema, e);
 }
 
-static int get_results(struct reg_conn *c, const struct qid *id, struct arena *a, struct query_record *q,
+static int get_results(struct reg_conn *c, int64_t seq, struct arena *a, struct query_record *q,
                        struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(c, REG_RESULT_COUNT, e);
     if (!st)
         return failed(e);
-    bind_id(st, 1, id);
+    sqlite3_bind_int64(st, 1, seq);
     int rc = registry__row(c, st, e);
     if (rc < 0)
         return rc;
@@ -546,9 +584,9 @@ static int get_results(struct reg_conn *c, const struct qid *id, struct arena *a
     st = registry__stmt(c, REG_RESULT_GET, e);
     if (!st)
         return failed(e);
-    bind_id(st, 1, id);
+    sqlite3_bind_int64(st, 1, seq);
     while ((rc = registry__row(c, st, e)) > 0 && (int64_t)q->nresults < n) {
-        rc = take_result(st, id, a, &q->results[q->nresults], e);
+        rc = take_result(st, &q->id, a, &q->results[q->nresults], e);
         if (rc)
             break;
         q->nresults++;
@@ -579,6 +617,7 @@ int registry_get_query(struct registry *r, const struct qid *id, struct arena *a
     if (rc)
         return rc;
     struct query_record q;
+    int64_t seq = 0;
     rc = registry__read_begin(c, e);
     if (!rc) {
         struct sqlite3_stmt *st = registry__stmt(c, REG_QUERY_GET, e);
@@ -588,11 +627,11 @@ int registry_get_query(struct registry *r, const struct qid *id, struct arena *a
         if (rc == 0) {
             rc = err_set(e, ERR_NOTFOUND, "02000", "query not found");
         } else if (rc > 0) {
-            rc = take_query(st, a, &q, e);
+            rc = take_query(st, a, &q, &seq, e);
             sqlite3_reset(st);
         }
         if (!rc)
-            rc = get_results(c, id, a, &q, e);
+            rc = get_results(c, seq, a, &q, e);
     }
     registry__read_end(r, c);
     if (!rc)
@@ -650,9 +689,13 @@ static int ids_before(struct registry *r, enum reg_stmt id, int64_t ms, uint32_t
     if (rc)
         return rc;
     struct sqlite3_stmt *st = registry__stmt(c, id, e);
+    struct qid before;
     if (st) {
         sqlite3_bind_int64(st, 1, ms);
         sqlite3_bind_int64(st, 2, n);
+        id_first(ms + 999, &before);
+        sqlite3_bind_blob(st, 3, before.b, sizeof before.b,
+                          SQLITE_STATIC); /* has no effect where there is no ?3 */
     }
     rc = st ? registry__collect(c, st, a, ret_ids, ret_n, e) : failed(e);
     registry__reader_back(r, c);
@@ -671,7 +714,7 @@ int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct 
     return ids_before(r, REG_HISTORIC, before_ms, n, a, ret_ids, ret_n, e);
 }
 
-int registry_each_reusable(struct registry *r, int64_t after_ms,
+int registry_each_reusable(struct registry *r, int64_t after_ms, int64_t most,
                            void (*fn)(void *arg, const struct qid *id, int64_t workspace, int64_t created_ms,
                                       const uint8_t key[32]),
                            void *arg, struct err *e)
@@ -682,8 +725,10 @@ int registry_each_reusable(struct registry *r, int64_t after_ms,
         return rc;
     struct sqlite3_stmt *st = registry__stmt(c, REG_REUSABLE, e);
     rc = st ? 0 : failed(e);
-    if (st)
+    if (st) {
         sqlite3_bind_int64(st, 1, after_ms);
+        sqlite3_bind_int64(st, 2, most);
+    }
     while (!rc && (rc = registry__row(c, st, e)) > 0) {
         const void *id = sqlite3_column_blob(st, 0), *key = sqlite3_column_blob(st, 3);
         struct qid q;

@@ -1,9 +1,12 @@
 /*
  * registry_schema: the tables of DIR/registry.db and every statement that is run on them. Constant data only.
  *
- * Format. All times are Unix milliseconds, 0 = not yet. Ids of queries are the 16 bytes of base/id.h: time
- * first, so that inserts stay in order. query_count is kept by triggers, so that a list knows its total
- * without counting. A migration is never changed once released; a new one is appended.
+ * Format. All times are Unix milliseconds, 0 = not yet. A query's row is found by its id (the 16 bytes of
+ * base/id.h) and kept by seq, its place in the order of acceptance: rows, results and indexes grow at one end
+ * each, so that a commit touches few pages. query_count is kept by the writer, so that a list knows its total
+ * without counting. The rows of queries name users and workspaces, which are never deleted, without a foreign
+ * key, which would be looked up for each insert. A migration is never changed once released; a new one is
+ * appended.
  */
 #include <stddef.h>
 
@@ -12,7 +15,7 @@
 const char *const registry__migrations[] = {
     "CREATE TABLE workspace (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, uuid TEXT NOT NULL UNIQUE, "
     "created_ms INTEGER NOT NULL,"
-    " epoch INTEGER NOT NULL DEFAULT 1) STRICT;"
+    " epoch INTEGER NOT NULL DEFAULT 1, written_seq INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ms INTEGER NOT NULL) "
     "STRICT;"
     "CREATE TABLE key (id INTEGER PRIMARY KEY, key_id TEXT NOT NULL UNIQUE, workspace INTEGER NOT NULL "
@@ -28,8 +31,8 @@ const char *const registry__migrations[] = {
     "TEXT NOT NULL COLLATE NOCASE,"
     " path TEXT NOT NULL, format TEXT NOT NULL, folder INTEGER NOT NULL, created_ms INTEGER NOT NULL, UNIQUE "
     "(workspace, name)) STRICT;"
-    "CREATE TABLE query (id BLOB PRIMARY KEY, workspace INTEGER NOT NULL REFERENCES workspace, user INTEGER "
-    "NOT NULL REFERENCES user,"
+    "CREATE TABLE query (seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, workspace INTEGER NOT NULL, user "
+    "INTEGER NOT NULL,"
     " dialect INTEGER NOT NULL, state INTEGER NOT NULL, phase INTEGER NOT NULL, ending INTEGER NOT NULL, "
     "profile INTEGER NOT NULL,"
     " kind INTEGER NOT NULL, sql TEXT NOT NULL, params BLOB, default_source TEXT, default_database TEXT, "
@@ -48,35 +51,21 @@ const char *const registry__migrations[] = {
     "NOT NULL, err_sqlstate TEXT,"
     " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, "
     "err_column INTEGER,"
-    " note INTEGER NOT NULL, reuse_key BLOB, writes INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX query_newest ON query (workspace, created_ms DESC, id DESC, state, user);"
-    "CREATE INDEX query_by_state ON query (workspace, state, created_ms DESC, id DESC, user);"
-    "CREATE INDEX query_by_user ON query (workspace, user, created_ms DESC, id DESC, state);"
+    " note INTEGER NOT NULL, reuse_key BLOB, writes INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX query_newest ON query (workspace, created_ms);"
+    "CREATE INDEX query_by_state ON query (workspace, state, created_ms);"
+    "CREATE INDEX query_by_user ON query (workspace, user, created_ms);"
     "CREATE TABLE query_count (workspace INTEGER NOT NULL, user INTEGER NOT NULL, state INTEGER NOT NULL, n "
     "INTEGER NOT NULL,"
     " PRIMARY KEY (workspace, user, state)) STRICT, WITHOUT ROWID;"
-    "CREATE TRIGGER query_in AFTER INSERT ON query BEGIN"
-    " INSERT INTO query_count VALUES (new.workspace, new.user, new.state, 1) ON CONFLICT DO UPDATE SET n = n "
-    "+ 1; END;"
-    "CREATE TRIGGER query_out AFTER DELETE ON query BEGIN"
-    " UPDATE query_count SET n = n - 1 WHERE workspace = old.workspace AND user = old.user AND state = "
-    "old.state; END;"
-    "CREATE TRIGGER query_moved AFTER UPDATE OF state ON query WHEN old.state <> new.state BEGIN"
-    " UPDATE query_count SET n = n - 1 WHERE workspace = old.workspace AND user = old.user AND state = "
-    "old.state;"
-    " INSERT INTO query_count VALUES (new.workspace, new.user, new.state, 1) ON CONFLICT DO UPDATE SET n = n "
-    "+ 1; END;"
-    "CREATE INDEX query_unfinished ON query (state) WHERE state IN (1, 2);"
     "CREATE INDEX query_expiry ON query (expires_ms) WHERE gone_ms = 0 AND expires_ms > 0;"
-    "CREATE INDEX query_history ON query (ended_ms) WHERE ended_ms > 0;"
-    "CREATE TABLE result (query BLOB NOT NULL REFERENCES query ON DELETE CASCADE, ordinal INTEGER NOT NULL, "
+    "CREATE TABLE result (query INTEGER NOT NULL, ordinal INTEGER NOT NULL, "
     "kind INTEGER NOT NULL,"
     " update_count INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, schema BLOB, sealed "
     "INTEGER NOT NULL,"
     " file_size INTEGER NOT NULL, stream_len INTEGER NOT NULL, nbatches INTEGER NOT NULL, footer_crc INTEGER "
     "NOT NULL, cut INTEGER NOT NULL,"
     " inline_index BLOB, inline_body BLOB, origin BLOB, PRIMARY KEY (query, ordinal)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX query_reuse ON query (created_ms) WHERE reuse_key IS NOT NULL;"
     "CREATE TABLE idempotency (workspace INTEGER NOT NULL, user INTEGER NOT NULL, key TEXT NOT NULL, body "
     "BLOB NOT NULL, query BLOB NOT NULL,"
     " created_ms INTEGER NOT NULL, PRIMARY KEY (workspace, user, key)) STRICT, WITHOUT ROWID;"
@@ -117,52 +106,58 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_RELEASE] = "RELEASE w",
     [REG_QUERY_PUT] =
         "INSERT INTO query VALUES "
-        "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,"
+        "(NULL,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?"
+        "26,?27,"
         "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0,?50,0)",
-    [REG_QUERY_RUNNING] = "UPDATE query SET state = 2, started_ms = ?2, runs = ?3, writes = ?4 WHERE id = ?1 "
-                          "AND state IN (1, 2)",
-    [REG_QUERY_EXPOSED] = "UPDATE query SET exposed = 1 WHERE id = ?1",
-    [REG_QUERY_NOTE] = "UPDATE query SET note = ?2 WHERE id = ?1",
-    [REG_QUERY_REQUEUED] =
-        "UPDATE query SET state = 1, phase = 0, started_ms = 0 WHERE id = ?1 AND state IN (1, 2)",
+    [REG_QUERY_FIND] = "SELECT seq, workspace, user, state FROM query WHERE id = ?1",
+    [REG_QUERY_RUNNING] =
+        "UPDATE query SET state = 2, started_ms = ?2, runs = ?3, writes = ?4 WHERE seq = ?1",
+    [REG_QUERY_EXPOSED] = "UPDATE query SET exposed = 1 WHERE seq = ?1",
+    [REG_QUERY_NOTE] = "UPDATE query SET note = ?2 WHERE seq = ?1",
+    [REG_QUERY_REQUEUED] = "UPDATE query SET state = 1, phase = 0, started_ms = 0 WHERE seq = ?1",
     [REG_QUERY_END] = "UPDATE query SET state=?2, phase=?3, ending=?4, kind=?5, reused=?6, scanned=?7, "
                       "stored=?8, cut=?9, started_ms=?10, ended_ms=?11,"
                       " expires_ms=?12, reused_created_ms=?13, queued_ns=?14, plan_ns=?15, run_ns=?16, "
                       "elapsed_ns=?17, rows_scanned=?18, bytes_scanned=?19,"
                       " runs=?20, err_code=?21, err_sqlstate=?22, err_text=?23, err_hint=?24, "
                       "err_position=?25, err_position_end=?26, err_line=?27,"
-                      " err_column=?28 WHERE id=?1 AND state IN (1, 2)",
-    [REG_QUERY_GONE] = "UPDATE query SET gone_ms = ?2 WHERE id = ?1 AND gone_ms = 0",
+                      " err_column=?28 WHERE seq=?1",
+    [REG_QUERY_GONE] = "UPDATE query SET gone_ms = ?2 WHERE seq = ?1 AND gone_ms = 0",
     [REG_QUERY_GONE_INLINE] = "UPDATE result SET inline_index = NULL, inline_body = NULL WHERE query = ?1",
-    [REG_QUERY_DELETE] = "DELETE FROM query WHERE id = ?1",
-    [REG_QUERY_EXISTS] = "SELECT 1 FROM query WHERE id = ?1",
+    [REG_QUERY_DELETE] = "DELETE FROM query WHERE seq = ?1",
+    [REG_QUERY_COUNT] =
+        "INSERT INTO query_count VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET n = n + ?4",
     [REG_RESULT_PUT] =
         "INSERT OR REPLACE INTO result VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
     [REG_RESULT_DELETE] = "DELETE FROM result WHERE query = ?1",
     [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
-    [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name, q.note, q.writes FROM query q JOIN user u "
-                      "ON u.id = q.user JOIN workspace w ON w.id = q.workspace"
-                      " WHERE q.id = ?1",
+    [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name, q.note, q.writes, q.seq FROM query q JOIN "
+                      "user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, "
                        "stream_len, nbatches, footer_crc, cut, inline_index,"
                        " inline_body, origin FROM result WHERE query = ?1 ORDER BY ordinal",
-    [REG_UNFINISHED] = "SELECT id FROM query WHERE state IN (1, 2) ORDER BY created_ms, id",
-    [REG_EACH_SEALED] = "SELECT r.query, r.ordinal FROM result r JOIN query q ON q.id = r.query WHERE "
+    [REG_UNFINISHED] = "SELECT q.id FROM workspace w CROSS JOIN query q INDEXED BY query_by_state ON "
+                       "q.workspace = w.id AND q.state IN (1, 2) ORDER BY q.seq",
+    [REG_EACH_SEALED] = "SELECT q.id, r.ordinal FROM result r JOIN query q ON q.seq = r.query WHERE "
                         "r.sealed = 1 AND q.gone_ms = 0",
-    [REG_STORED_BYTES] = "SELECT q.workspace, sum(r.file_size) FROM result r JOIN query q ON q.id = r.query "
+    [REG_STORED_BYTES] = "SELECT q.workspace, sum(r.file_size) FROM result r JOIN query q ON q.seq = r.query "
                          "WHERE r.sealed = 1 AND q.gone_ms = 0 GROUP BY 1",
-    [REG_REUSABLE] = "SELECT id, workspace, created_ms, reuse_key FROM query WHERE reuse_key IS NOT NULL AND "
-                     "state = 3 AND kind = 0 AND reused = 0 AND gone_ms = 0 AND created_ms > ?1"
-                     " ORDER BY created_ms",
-    [REG_UNREUSABLE] = "UPDATE query SET reuse_key = NULL WHERE reuse_key IS NOT NULL AND workspace = ?1 AND "
-                       "created_ms > ?2",
+    [REG_REUSABLE] =
+        "SELECT q.id, q.workspace, q.created_ms, q.reuse_key FROM query q JOIN workspace w ON w.id = "
+        "q.workspace WHERE q.seq > (SELECT max(seq) FROM query) - ?2 AND q.reuse_key IS NOT NULL "
+        "AND q.state = 3 AND q.kind = 0 AND q.reused = 0 AND q.gone_ms = 0 AND q.created_ms > ?1 "
+        "AND q.seq > w.written_seq ORDER BY q.seq",
+    [REG_UNREUSABLE] =
+        "UPDATE workspace SET written_seq = (SELECT coalesce(max(seq), 0) FROM query) WHERE id = ?1",
     [REG_IDEMPOTENCY_GET] =
         "SELECT body, query FROM idempotency WHERE workspace = ?1 AND user = ?2 AND key = ?3",
     [REG_IDEMPOTENCY_PUT] = "INSERT INTO idempotency VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [REG_IDEMPOTENCY_DROP] = "DELETE FROM idempotency WHERE (workspace, user, key) IN (SELECT workspace, "
                              "user, key FROM idempotency WHERE created_ms < ?1 LIMIT ?2)",
     [REG_EXPIRED] = "SELECT id FROM query WHERE gone_ms = 0 AND expires_ms > 0 AND expires_ms <= ?1 LIMIT ?2",
-    [REG_HISTORIC] = "SELECT id FROM query WHERE ended_ms > 0 AND ended_ms < ?1 LIMIT ?2",
+    /* An id begins with the second of its creation, which is before the end. */
+    [REG_HISTORIC] =
+        "SELECT id FROM query WHERE id < ?3 AND ended_ms > 0 AND ended_ms < ?1 ORDER BY id LIMIT ?2",
     [REG_WORKSPACE_FIND] = "SELECT id FROM workspace WHERE name = ?1",
     [REG_WORKSPACE_PUT] = "INSERT INTO workspace (name, uuid, created_ms) VALUES (?1, ?2, ?3)",
     [REG_WORKSPACE_EACH] = "SELECT id, name, uuid, created_ms, epoch FROM workspace ORDER BY id",

@@ -27,8 +27,8 @@
 #include "base/sys.h"
 #include "core/service_int.h"
 
-#define REUSE_SLOTS      65536u
-#define LEADER_SLOTS     4096u
+#define REUSE_SLOTS  65536u
+#define LEADER_SLOTS 4096u
 
 struct entry {
     uint8_t key[32];
@@ -162,6 +162,15 @@ static void hand_over(struct service *s, struct query *q, const struct qid *sour
     q->source = *source;
     q->source_set = true;
     delivery_push(s->delivery, q);
+}
+
+bool reuse_outdated(struct service *s, const struct query *q)
+{
+    struct reuse *u = s->reuse;
+    pthread_mutex_lock(&u->lock);
+    bool yes = outdated(u, q);
+    pthread_mutex_unlock(&u->lock);
+    return yes;
 }
 
 bool reuse_submit(struct service *s, struct query *q)
@@ -404,7 +413,8 @@ int reuse_open(struct service *s, struct reuse **ret, struct err *e)
     }
     pthread_mutex_init(&u->lock, NULL);
     *ret = u;
-    return registry_each_reusable(s->registry, sys_wall_ms() - REUSE_AGE_MAX_MS, load_one, u, e);
+    return registry_each_reusable(s->registry, sys_wall_ms() - REUSE_AGE_MAX_MS, (int64_t)REUSE_SLOTS * 4,
+                                  load_one, u, e);
 }
 
 void reuse_close(struct reuse *u)

@@ -215,7 +215,8 @@ void scheduler_push(struct scheduler *c, struct query *q, bool plan_now)
         bool slot_free =
             mine && c->idle >= turns_queued(c->turns) && !c->paused && !disk_low(c->service->disk);
         show_queued(c);
-        pthread_cond_signal(&c->work);
+        if (!c->paused)
+            pthread_cond_signal(&c->work);
         if (plan_now && !slot_free)
             plan_push(c, q);
     }

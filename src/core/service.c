@@ -275,6 +275,8 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     make_metrics(s);
     int rc = spool_open(o->data_dir, &s->spool, e);
     if (!rc)
+        rc = service__buckets_open(s, e);
+    if (!rc)
         rc = open_space(s, o->data_dir, e);
     if (!rc)
         rc = delivery_start(s, &s->delivery, e);
@@ -339,6 +341,7 @@ void service_close(struct service *s)
     registry_on_full(s->registry, NULL, NULL); /* its writer has nothing of ours any more */
     usage_free(s->usage);
     disk_close(s->disk);
+    service__buckets_close(s);
     pthread_mutex_destroy(&s->table_lock);
     pthread_mutex_destroy(&s->files_lock);
     free(s);

@@ -123,6 +123,8 @@ bool rows_complete(const struct rows *r);     /* opened on a finished result: co
 enum bucket_state { BUCKET_OK, BUCKET_UNKNOWN, BUCKET_NOT_WRITABLE };
 /* (worker) Looks at the bucket of the workspace. */
 enum bucket_state service_bucket_state(struct service *s, const struct identity *who, const char *name);
+/* (any) Was it found good within the last second, so that service_bucket_state answers without looking? */
+bool service_bucket_fresh(struct service *s, const struct identity *who, const char *name);
 
 /* (any) The data sources; what may be done with them is core/source.h. */
 struct sources *service_sources(struct service *s);

@@ -28,6 +28,7 @@ struct delivery;
 struct janitor;
 struct reuse;
 struct catalog;
+struct bucket_memory;
 
 struct service {
     struct registry *registry;
@@ -42,6 +43,7 @@ struct service {
     struct catalog *catalog;
     struct disk *disk;
     struct usage *usage;
+    struct bucket_memory *buckets;
     atomic_bool draining;
     atomic_bool paused;   /* by an administrator */
     atomic_bool stopping; /* the drain is over: runners leave their records as they are */
@@ -152,6 +154,12 @@ void reuse_ended(struct service *s, struct query *q, bool finished);
 bool reuse_take(struct service *s, struct query *q);
 /* A write through us to the workspace: its entries are dropped (reuse.invalidate_on_write). */
 void reuse_written(struct service *s, int64_t workspace);
+/* Was it submitted before the last write to its workspace? Its result must not be reused then. */
+bool reuse_outdated(struct service *s, const struct query *q);
+
+/* ---- service_bucket.c ---- */
+int service__buckets_open(struct service *s, struct err *e) MUST_USE;
+void service__buckets_close(struct service *s);
 
 /* ---- recovery.c ---- */
 /* Removes files that no record names and no query needs; also while running. Returns how many went, or a

@@ -187,20 +187,6 @@ struct sources *service_sources(struct service *s)
     return s->sources;
 }
 
-enum bucket_state service_bucket_state(struct service *s, const struct identity *who, const char *name)
-{
-    struct arena *a = arena_new(1u << 16);
-    const char *url;
-    enum bucket_state st = BUCKET_OK;
-    int rc = a ? workspace_bucket_url(s->workspaces, who->workspace, name, a, &url, NULL) : ERR_NOMEM;
-    if (rc == ERR_NOTFOUND)
-        st = BUCKET_UNKNOWN;
-    else if (rc || bucket_writable(url, NULL))
-        st = BUCKET_NOT_WRITABLE;
-    arena_free(a);
-    return st;
-}
-
 /* ---- lists ---- */
 
 static const char *const sort_sql[] = {

@@ -26,6 +26,8 @@ static int apply_insert(struct registry *r, struct registry_write *w, struct err
     rec = q->rec;
     pthread_mutex_unlock(&q->lock);
     rec.gone_ms = 0; /* written by its own write */
+    if (rec.reuse_key && reuse_outdated(q->service, q))
+        rec.reuse_key = NULL; /* it may have read what was there before a write that is recorded already */
     /* A query that has ended while its accept waited is written once, whole; the writes behind this one find nothing to do. */
     q->whole = query_state_ended(rec.state);
     if (!q->whole) {

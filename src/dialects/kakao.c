@@ -110,7 +110,7 @@ static void drop_query(void *query)
     query_unref(query);
 }
 
-static enum handled run_submit(struct request *rq) /* worker: looks at the bucket */
+static enum handled run_submit(struct request *rq) /* worker, unless the bucket was looked at just now */
 {
     struct run_state *st = rq->state;
     const struct kakao_run *run = &st->run;
@@ -184,7 +184,8 @@ static enum handled run(struct request *rq)
         return kakao__fail(rq, 403, &e);
     }
     rq->state = st;
-    return rq->may_block ? run_submit(rq) : request_defer(rq, run_submit);
+    bool ready = rq->may_block || service_bucket_fresh(rq->service, &rq->who, st->run.bucket);
+    return ready ? run_submit(rq) : request_defer(rq, run_submit);
 }
 
 /* ---- abort (specs 3.4) ---- */

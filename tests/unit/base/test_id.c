@@ -39,6 +39,11 @@ static void round_trips(void **state)
         assert_true(id_hash(&id) == id_hash(&back));
         if (ms >= 0 && ms < INT64_MAX)
             assert_int_equal(id_second(&id), ms / 1000);
+        struct qid first;
+        id_first(id_second(&id) * 1000, &first);
+        assert_true(memcmp(first.b, id.b, sizeof id.b) < 0);
+        id_first(id_second(&id) * 1000 + 1000, &first);
+        assert_true(memcmp(first.b, id.b, sizeof id.b) > 0);
     }
     struct qid early = id_new(1000000), late = id_new(2000000);
     assert_true(memcmp(early.b, late.b, 16) < 0);

@@ -311,6 +311,8 @@ static uint64_t count(struct place *p, struct registry_list_filter f, struct qid
         f.workspace = p->workspace;
     if (!f.limit)
         f.limit = 100;
+    if (!f.order_sql && !f.by_created)
+        f.by_created = f.desc = true;
     assert_int_equal(registry_list(p->r, &f, a, ret, ret_n, &total, &e), 0);
     return total;
 }
@@ -426,7 +428,7 @@ static void test_janitor(void **state)
         q[i].state = QUERY_FINISHED;
         q[i].results = &r[i];
         q[i].nresults = 1;
-        q[i].ended_ms = 100 + i;
+        q[i].ended_ms = 10100 + i;
         q[i].expires_ms = i == 2 ? 0 : 200 + i;
         assert_int_equal(do_it(p, END, &q[i], 0, &e), 0);
     }
@@ -452,7 +454,7 @@ static void test_janitor(void **state)
     s.n = 0;
     assert_int_equal(registry_each_sealed(p->r, on_sealed, &s, &e), 0);
     assert_int_equal(s.n, 0);
-    assert_int_equal(registry_historic(p->r, 102, 10, a, &ids, &n, &e), 0);
+    assert_int_equal(registry_historic(p->r, 10102, 10, a, &ids, &n, &e), 0);
     assert_int_equal(n, 2);
     assert_int_equal(registry_historic(p->r, 1000000, 10, a, &ids, &n, &e), 0);
     assert_int_equal(n, 3);
