@@ -168,7 +168,7 @@ static int open_all(struct daemon *d, const char *data, const char *engine, stru
                                  .pool = d->pool,
                                  .data_dir = data};
     for (int i = 0; dialects[i]; i++)
-        so.metadata[dialects[i]->id] = dialects[i]->metadata;
+        so.plan[dialects[i]->id] = dialects[i]->plan, so.metadata[dialects[i]->id] = dialects[i]->metadata;
     if (!rc)
         rc = service_open(&so, &d->service, e);
     if (rc)

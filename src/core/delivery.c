@@ -2,10 +2,11 @@
  * delivery: finished results to a bucket as files, and reused results to the queries that asked for them, on
  * one thread of its own; holds no engine slot.
  *
- * The results are sealed and committed before (phase DELIVERING), so that a restart resumes here. Files:
- * {path}/{id}.csv, then {path}/{id}.metadata last: its presence means "complete" (Kakao page section 5). Each
- * is written under a temporary name and renamed. A failed delivery ends the query FAILED; the ends race with
- * a cancel as everywhere, and what was delivered for a query that lost is removed.
+ * What is written, under which name and in which format, is the dialect's plan (service.h). The results are
+ * sealed and committed before (phase DELIVERING), so that a restart resumes here. The file of rows comes
+ * first, the metadata file last: its presence means "complete" (Kakao page section 5). Each is written under a
+ * temporary name and renamed. A failed delivery ends the query FAILED; the ends race with a cancel as
+ * everywhere, and what was delivered for a query that lost is removed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -42,30 +43,40 @@ static bool canceled(struct query *q)
 }
 
 /* One line of text per row, for EXPLAIN and the like. */
-static int text_rows(const struct window *w, struct buf *out)
+static int text_rows(enum text_profile p, const struct window *w, struct buf *out)
 {
     for (uint64_t i = 0; i < w->rows; i++) {
         if (w->schema->ncolumns > 0 && !window_is_null(&w->columns[0], i))
-            value_text(TEXT_KAKAO, &w->columns[0], i, out);
+            value_text(p, &w->columns[0], i, out);
         buf_char(out, '\n');
     }
     return buf_failed(out) ? ERR_LIMIT : 0;
 }
 
-struct csv_job {
+struct file_job {
     struct query *q;
     struct segment *seg;
-    const struct encoder *csv;
-    struct encode_options options;
+    const struct delivery_plan *plan;
     struct encode_state state;
-    bool text;
+    struct bucket_upload *upload;
+    bool text; /* lines, not rows */
+    uint64_t bytes;
 };
 
-static int write_rows(struct delivery *d, struct csv_job *j, struct bucket_upload *u,
-                      struct segment_scratch *x, struct err *e)
+static int put(struct file_job *j, struct buf *b, struct err *e)
+{
+    int rc = b->len ? bucket_write(j->upload, b->p, b->len, e) : 0;
+    j->bytes += b->len;
+    buf_reset(b);
+    return rc;
+}
+
+static int write_rows(struct delivery *d, struct file_job *j, struct segment_scratch *x, struct err *e)
 {
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)1 << 30);
-    int rc = j->text ? 0 : j->csv->head(&j->options, segment_schema(j->seg), &b, e);
+    const struct encoder *enc = j->plan->encoder;
+    const struct encode_options *o = &j->plan->options;
+    int rc = j->text ? 0 : enc->head(o, segment_schema(j->seg), &b, e);
     uint64_t row = 0, total = segment_rows(j->seg);
     while (!rc && row < total) {
         struct window w;
@@ -74,38 +85,33 @@ static int write_rows(struct delivery *d, struct csv_job *j, struct bucket_uploa
             break;
         uint64_t next = w.rows;
         if (j->text)
-            rc = text_rows(&w, &b);
+            rc = text_rows(o->profile, &w, &b);
         else
-            rc = j->csv->rows(&j->options, &j->state, &w, 0, w.rows, SIZE_MAX, &b, &next, e);
+            rc = enc->rows(o, &j->state, &w, 0, w.rows, SIZE_MAX, &b, &next, e);
         row += next;
-        if (!rc && (b.len >= CHUNK || row >= total)) {
-            rc = bucket_write(u, b.p, b.len, e);
-            buf_reset(&b);
-        }
+        if (!rc && (b.len >= CHUNK || row >= total))
+            rc = put(j, &b, e);
         if (d->stop || canceled(j->q))
             return ERR_CANCELED;
     }
     if (!rc && !j->text)
-        rc = j->csv->tail(&j->options, &j->state, segment_schema(j->seg), &b, e);
-    if (!rc && b.len)
-        rc = bucket_write(u, b.p, b.len, e);
-    return rc;
+        rc = enc->tail(o, &j->state, segment_schema(j->seg), &b, e);
+    return rc ? rc : put(j, &b, e);
 }
 
-static int put_csv(struct delivery *d, struct csv_job *j, const char *url, const char *key, struct err *e)
+static int put_file(struct delivery *d, struct file_job *j, const char *url, struct err *e)
 {
-    struct bucket_upload *u;
-    int rc = bucket_begin(url, key, &u, e);
+    int rc = bucket_begin(url, j->plan->key, &j->upload, e);
     if (rc)
         return rc;
     struct segment_scratch *x = segment_scratch_new();
-    rc = x ? write_rows(d, j, u, x, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
+    rc = x ? write_rows(d, j, x, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
     segment_scratch_free(x);
     if (rc) {
-        bucket_abort(u);
+        bucket_abort(j->upload);
         return rc;
     }
-    return bucket_commit(u, e);
+    return bucket_commit(j->upload, e);
 }
 
 static int put_metadata(struct service *s, struct query *q, uint64_t rows, const char *url, const char *key,
@@ -132,24 +138,22 @@ static int put_metadata(struct service *s, struct query *q, uint64_t rows, const
     return rc;
 }
 
-/* res: taken under the query's lock, since a cancel may take it away meanwhile; it stays in the arena. */
-static int deliver(struct delivery *d, struct query *q, const struct result *res, struct err *e)
+static int make_plan(struct service *s, struct query *q, struct arena *a, struct delivery_plan *ret,
+                     struct err *e)
+{
+    struct query_view v;
+    query_view(q, &v);
+    delivery_plan_fn fn = s->plan[q->rec.dialect];
+    *ret = (struct delivery_plan){0};
+    return fn ? fn(&v, a, ret, e) : 0;
+}
+
+static int write_files(struct delivery *d, struct query *q, const struct result *res, struct arena *a,
+                       const struct delivery_plan *plan, struct err *e)
 {
     struct service *s = d->service;
-    struct arena *a = arena_new(1u << 20);
-    char id[ID_TEXT_MAX];
-    const char *url = NULL, *path = q->rec.path ? q->rec.path : "";
-    struct csv_job j = {
-        .q = q,
-        .csv = encoder_find("csv"),
-        .text = q->rec.kind == WIRE_KIND_TEXT,
-        .options = {.profile = TEXT_KAKAO, .header = true, .separator = "", .quote_all = true}};
-    if (!a)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    id_kakao(&q->rec.id, id);
-    const char *slash = path[0] ? "/" : "";
-    const char *csv = arena_printf(a, "%s%s%s.csv", path, slash, id),
-               *meta = arena_printf(a, "%s%s%s.metadata", path, slash, id);
+    struct file_job j = {.q = q, .plan = plan, .text = plan->text_lines && q->rec.kind == WIRE_KIND_TEXT};
+    const char *url = NULL;
     int rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, e);
     if (!rc)
         rc = res->is_inline ? segment_inline(&q->rec.id, res->ordinal, res->schema, res->index,
@@ -157,16 +161,53 @@ static int deliver(struct delivery *d, struct query *q, const struct result *res
                             : spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->origin, &res->facts,
                                                 &j.seg, e);
     if (!rc)
-        rc = put_csv(d, &j, url, csv, e);
-    if (!rc)
-        rc = put_metadata(s, q, res->rows, url, meta, e);
+        rc = put_file(d, &j, url, e);
+    if (!rc && plan->metadata_key)
+        rc = put_metadata(s, q, res->rows, url, plan->metadata_key, e);
     if (!rc && canceled(q)) {
-        (void)!bucket_remove(url, meta, NULL);
-        (void)!bucket_remove(url, csv, NULL);
+        if (plan->metadata_key)
+            (void)!bucket_remove(url, plan->metadata_key, NULL);
+        (void)!bucket_remove(url, plan->key, NULL);
+    } else if (!rc) {
+        pthread_mutex_lock(&q->lock);
+        q->rec.stored = true;
+        q->rec.file_bytes = j.bytes;
+        pthread_mutex_unlock(&q->lock);
     }
     segment_unref(j.seg);
+    return rc;
+}
+
+/* res: taken under the query's lock, since a cancel may take it away meanwhile; it stays in the arena. */
+static int deliver(struct delivery *d, struct query *q, const struct result *res, struct err *e)
+{
+    struct arena *a = arena_new(1u << 20);
+    struct delivery_plan plan;
+    int rc = a ? make_plan(d->service, q, a, &plan, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc && plan.key)
+        rc = write_files(d, q, res, a, &plan, e);
     arena_free(a);
     return rc;
+}
+
+void delivery_remove(struct service *s, struct query *q)
+{
+    struct arena *a = q->rec.bucket && q->rec.stored ? arena_new(1u << 20) : NULL;
+    struct delivery_plan plan;
+    struct err e;
+    const char *url;
+    if (!a)
+        return;
+    err_clear(&e);
+    int rc = make_plan(s, q, a, &plan, &e);
+    if (!rc && plan.key && plan.owned) {
+        rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, &e);
+        if (!rc)
+            rc = bucket_remove(url, plan.key, &e);
+    }
+    if (rc)
+        log_event(LOG_WARN, "core", "a delivered file could not be removed", "error", e.text, NULL);
+    arena_free(a);
 }
 
 static void drop_files(struct delivery *d, struct query *q, const struct result *res, uint32_t n)
@@ -194,9 +235,6 @@ static void one(struct delivery *d, struct query *q)
     if (rc == ERR_CANCELED && d->stop)
         return; /* the next start resumes */
     if (rc == 0) {
-        pthread_mutex_lock(&q->lock);
-        q->rec.stored = q->rec.bucket != NULL;
-        pthread_mutex_unlock(&q->lock);
         if (!service__end(q, END_FINISHED, NULL, res, n))
             drop_files(d, q, res, n);
         return;

@@ -344,6 +344,8 @@ void query_view(struct query *q, struct query_view *v)
     v->runs = r->runs;
     v->note = r->note;
     v->stored = r->stored;
+    v->file_bytes = r->file_bytes;
+    v->file_replaced = r->file_replaced;
     v->rows = v->bytes = v->batches = 0;
     v->ended_ms = 0;
     v->cut = false;

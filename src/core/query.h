@@ -155,6 +155,8 @@ struct query_view {
     uint32_t nresults;
     uint64_t rows, bytes, batches; /* readable now, of the chosen result */
     bool stored;                   /* delivered to the bucket */
+    uint64_t file_bytes;           /* of the delivered file */
+    uint64_t file_replaced;        /* characters of it that its charset does not have */
     bool cut;
     const struct schema *schema; /* NULL while unknown or none */
     struct err error;            /* code ERR_NONE when none */

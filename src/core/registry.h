@@ -75,6 +75,7 @@ struct query_record {
     int64_t created_ms, started_ms, ended_ms, expires_ms, gone_ms, reused_created_ms;
     int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
     uint64_t rows_scanned, bytes_scanned;
+    uint64_t file_bytes, file_replaced; /* of the delivered file */
     uint32_t runs, note;
     const uint8_t *reuse_key; /* 32 bytes, or NULL: the result must not be reused (not loaded) */
     const struct err *error;  /* NULL = none (records are many, errors are large) */
@@ -150,6 +151,15 @@ int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct aren
                      size_t *ret_n, struct err *e) MUST_USE;
 int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct arena *a,
                       struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
+
+/* Up to n ids of queries of a dialect in a workspace that deliver files, whose result is not gone and which
+ * last changed before before_ms, oldest first, behind *inout (zeroed: from the start), which moves on. */
+struct registry_place {
+    int64_t created_ms, seq;
+};
+int registry_delivered(struct registry *r, int64_t workspace, uint8_t dialect, int64_t before_ms, uint32_t n,
+                       struct registry_place *inout, struct arena *a, struct qid **ret_ids, size_t *ret_n,
+                       struct err *e) MUST_USE;
 
 /* A copy of the whole registry as it is at one instant, durable when it returns (registry_backup.c). `to`
  * must not exist. */

@@ -351,6 +351,9 @@ int registry_put_end(struct registry *r, const struct query_record *q, struct er
     put_int(&b, (int64_t)q->bytes_scanned);
     put_int(&b, q->runs);
     put_error(&b, q->error);
+    b.at = 29; /* the error's columns may have been left unbound */
+    put_int(&b, (int64_t)q->file_bytes);
+    put_int(&b, (int64_t)q->file_replaced);
     rc = registry__run(&r->writer, b.st, NULL, e);
     if (!rc)
         rc = count_move(r, &p, q->state, e);
@@ -524,6 +527,8 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     q->workspace_name = take_text(&t);
     q->note = (uint32_t)take_int(&t);
     q->writes = take_bool(&t);
+    q->file_bytes = (uint64_t)take_int(&t);
+    q->file_replaced = (uint64_t)take_int(&t);
     *ret_seq = take_int(&t);
     return t.failed ? no_memory(e) : 0;
 }
@@ -712,6 +717,44 @@ int registry_historic(struct registry *r, int64_t before_ms, uint32_t n, struct 
                       struct qid **ret_ids, size_t *ret_n, struct err *e)
 {
     return ids_before(r, REG_HISTORIC, before_ms, n, a, ret_ids, ret_n, e);
+}
+
+int registry_delivered(struct registry *r, int64_t workspace, uint8_t dialect, int64_t before_ms, uint32_t n,
+                       struct registry_place *inout, struct arena *a, struct qid **ret_ids, size_t *ret_n,
+                       struct err *e)
+{
+    struct qid *ids = arena_alloc(a, n * sizeof *ids);
+    struct reg_conn *c;
+    size_t got = 0;
+    if (!ids)
+        return no_memory(e);
+    int rc = registry__reader(r, &c, e);
+    if (rc)
+        return rc;
+    struct sqlite3_stmt *st = registry__stmt(c, REG_DELIVERED, e);
+    rc = st ? 0 : failed(e);
+    if (st) {
+        sqlite3_bind_int64(st, 1, workspace);
+        sqlite3_bind_int64(st, 2, inout->created_ms);
+        sqlite3_bind_int64(st, 3, inout->seq);
+        sqlite3_bind_int64(st, 4, dialect);
+        sqlite3_bind_int64(st, 5, before_ms);
+        sqlite3_bind_int64(st, 6, n);
+    }
+    while (!rc && (rc = registry__row(c, st, e)) > 0) {
+        const void *id = sqlite3_column_blob(st, 0);
+        rc = 0;
+        if (!id || sqlite3_column_bytes(st, 0) != (int)sizeof ids->b || got == n)
+            continue;
+        memcpy(ids[got++].b, id, sizeof ids->b);
+        *inout = (struct registry_place){sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2)};
+    }
+    registry__reader_back(r, c);
+    if (!rc) {
+        *ret_ids = ids;
+        *ret_n = got;
+    }
+    return rc;
 }
 
 int registry_each_reusable(struct registry *r, int64_t after_ms, int64_t most,

@@ -51,7 +51,8 @@ const char *const registry__migrations[] = {
     "NOT NULL, err_sqlstate TEXT,"
     " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, "
     "err_column INTEGER,"
-    " note INTEGER NOT NULL, reuse_key BLOB, writes INTEGER NOT NULL) STRICT;"
+    " note INTEGER NOT NULL, reuse_key BLOB, writes INTEGER NOT NULL, file_bytes INTEGER NOT NULL, "
+    "file_replaced INTEGER NOT NULL) STRICT;"
     "CREATE INDEX query_newest ON query (workspace, created_ms);"
     "CREATE INDEX query_by_state ON query (workspace, state, created_ms);"
     "CREATE INDEX query_by_user ON query (workspace, user, created_ms);"
@@ -108,7 +109,8 @@ const char *const registry__sql[REG_STMTS] = {
         "INSERT INTO query VALUES "
         "(NULL,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?"
         "26,?27,"
-        "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0,?50,0)",
+        "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0,?50,0,0,"
+        "0)",
     [REG_QUERY_FIND] = "SELECT seq, workspace, user, state FROM query WHERE id = ?1",
     [REG_QUERY_RUNNING] =
         "UPDATE query SET state = 2, started_ms = ?2, runs = ?3, writes = ?4 WHERE seq = ?1",
@@ -121,7 +123,7 @@ const char *const registry__sql[REG_STMTS] = {
                       "elapsed_ns=?17, rows_scanned=?18, bytes_scanned=?19,"
                       " runs=?20, err_code=?21, err_sqlstate=?22, err_text=?23, err_hint=?24, "
                       "err_position=?25, err_position_end=?26, err_line=?27,"
-                      " err_column=?28 WHERE seq=?1",
+                      " err_column=?28, file_bytes=?29, file_replaced=?30 WHERE seq=?1",
     [REG_QUERY_GONE] = "UPDATE query SET gone_ms = ?2 WHERE seq = ?1 AND gone_ms = 0",
     [REG_QUERY_GONE_INLINE] = "UPDATE result SET inline_index = NULL, inline_body = NULL WHERE query = ?1",
     [REG_QUERY_DELETE] = "DELETE FROM query WHERE seq = ?1",
@@ -131,8 +133,10 @@ const char *const registry__sql[REG_STMTS] = {
         "INSERT OR REPLACE INTO result VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
     [REG_RESULT_DELETE] = "DELETE FROM result WHERE query = ?1",
     [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
-    [REG_QUERY_GET] = "SELECT " QUERY_COLUMNS ", u.name, w.name, q.note, q.writes, q.seq FROM query q JOIN "
-                      "user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace WHERE q.id = ?1",
+    [REG_QUERY_GET] =
+        "SELECT " QUERY_COLUMNS
+        ", u.name, w.name, q.note, q.writes, q.file_bytes, q.file_replaced, q.seq FROM query q JOIN "
+        "user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, "
                        "stream_len, nbatches, footer_crc, cut, inline_index,"
                        " inline_body, origin FROM result WHERE query = ?1 ORDER BY ordinal",
@@ -158,6 +162,10 @@ const char *const registry__sql[REG_STMTS] = {
     /* An id begins with the second of its creation, which is before the end. */
     [REG_HISTORIC] =
         "SELECT id FROM query WHERE id < ?3 AND ended_ms > 0 AND ended_ms < ?1 ORDER BY id LIMIT ?2",
+    [REG_DELIVERED] =
+        "SELECT id, created_ms, seq FROM query WHERE workspace = ?1 AND (created_ms, seq) > (?2, ?3) "
+        "AND dialect = ?4 AND gone_ms = 0 AND bucket IS NOT NULL AND max(created_ms, ended_ms) < ?5"
+        " ORDER BY created_ms, seq LIMIT ?6",
     [REG_WORKSPACE_FIND] = "SELECT id FROM workspace WHERE name = ?1",
     [REG_WORKSPACE_PUT] = "INSERT INTO workspace (name, uuid, created_ms) VALUES (?1, ?2, ?3)",
     [REG_WORKSPACE_EACH] = "SELECT id, name, uuid, created_ms, epoch FROM workspace ORDER BY id",

@@ -530,11 +530,11 @@ static void delivering_done(struct registry_write *w, int rc, const struct err *
     free(qw);
 }
 
-/* Results that have a file form go to the bucket before the query is FINISHED. */
+/* Results with rows go to the bucket before the query is FINISHED; the dialect's plan says as what. */
 static bool deliver(struct run *r)
 {
     struct query *q = r->q;
-    if (!q->rec.bucket || !q->schema || (q->rec.kind != WIRE_KIND_ROWS && q->rec.kind != WIRE_KIND_TEXT))
+    if (!q->rec.bucket || !q->schema || q->rec.kind == WIRE_KIND_UPDATE || q->rec.kind == WIRE_KIND_DDL)
         return false;
     pthread_mutex_lock(&q->lock);
     bool go = !query_state_ended(q->rec.state);

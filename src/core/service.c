@@ -180,6 +180,45 @@ int service_delete(struct service *s, const struct identity *who, struct query *
     return 0;
 }
 
+void service_sync(struct service *s)
+{
+    registry_sync(s->registry);
+}
+
+#define OLDER_BATCH 250
+
+int service_delete_older(struct service *s, const struct identity *who, enum dialect_id dialect,
+                         int64_t before_ms, uint64_t *ret_n, struct err *e)
+{
+    if (who->role != ROLE_ADMIN)
+        return err_set(e, ERR_DENIED, "42501", "only an admin may delete the results of all");
+    struct registry_place place = {0};
+    uint64_t done = 0;
+    size_t n = OLDER_BATCH;
+    int rc = 0;
+    registry_sync(s->registry); /* what was accepted or ended before now is found */
+    while (!rc && n == OLDER_BATCH) {
+        struct arena *a = arena_new(1u << 20);
+        struct qid *ids;
+        rc = a ? registry_delivered(s->registry, who->workspace, (uint8_t)dialect, before_ms, OLDER_BATCH,
+                                    &place, a, &ids, &n, e)
+               : err_set(e, ERR_NOMEM, "53200", "out of memory");
+        for (size_t i = 0; !rc && i < n; i++) {
+            struct query *q = service__lookup(s, &ids[i]);
+            if (!q && find_stored(s, &ids[i], &q, NULL))
+                continue; /* it left the history meanwhile */
+            rc = service_delete(s, who, q, e);
+            done += rc == 0;
+            query_unref(q);
+        }
+        arena_free(a);
+        registry_sync(s->registry);
+    }
+    if (!rc && ret_n)
+        *ret_n = done;
+    return rc;
+}
+
 void service__drop_result(struct service *s, struct query *q)
 {
     pthread_mutex_lock(&q->lock);
@@ -197,6 +236,7 @@ void service__drop_result(struct service *s, struct query *q)
         if (q->left[i].sealed)
             service__remove_file(s, q, q->left[i].ordinal);
     pthread_mutex_unlock(&s->files_lock);
+    delivery_remove(s, q);
 }
 
 void service__remove_file(struct service *s, const struct query *q, uint32_t ordinal)
@@ -269,6 +309,7 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     s->workspaces = o->workspaces;
     s->sources = o->sources;
     s->pool = o->pool;
+    memcpy(s->plan, o->plan, sizeof s->plan);
     memcpy(s->metadata, o->metadata, sizeof s->metadata);
     pthread_mutex_init(&s->table_lock, NULL);
     pthread_mutex_init(&s->files_lock, NULL);

@@ -20,14 +20,29 @@ struct pool;
 /* ---- life ---- */
 /* Text of a delivered result's metadata file, in the dialect's own form; main registers it. Appends to out. */
 typedef int (*delivery_metadata_fn)(const struct query_view *v, struct buf *out);
-/* metadata by dialect, NULL = no such file: there from the start, because deliveries that a restart
- * interrupted go on inside service_open. */
+/* What a finished result of a dialect's query is delivered as: one file of rows, and where the dialect has
+ * one a metadata file that is written last. Texts live in the plan's arena, or are constant. */
+struct delivery_plan {
+    const char *key;          /* of the object in the bucket: "a/b/c.csv" */
+    const char *metadata_key; /* NULL none */
+    const struct encoder *encoder;
+    struct encode_options options;
+    bool text_lines; /* EXPLAIN and the like are delivered as their lines, whatever the encoder */
+    bool owned;      /* the file goes when the result is deleted or expires; else it is the customer's */
+};
+/* Any thread that may block; asked again after a restart, and when the result goes: the same view, the same
+ * plan. */
+typedef int (*delivery_plan_fn)(const struct query_view *v, struct arena *a, struct delivery_plan *ret,
+                                struct err *e);
+/* plan and metadata by dialect, NULL = its queries have no such file: there from the start, because
+ * deliveries that a restart interrupted go on inside service_open. */
 struct service_options {
     struct registry *registry;
     struct workspaces *workspaces;
     struct sources *sources;
     struct pool *pool;
     const char *data_dir;
+    delivery_plan_fn plan[DIALECTS];
     delivery_metadata_fn metadata[DIALECTS];
 };
 /* Opens the spool, recovers what an earlier run left (design.md decision 1), starts workers. Blocking. */
@@ -60,7 +75,7 @@ struct submit {
     const char *timezone, *language; /* NULL = default */
     int64_t row_limit;               /* -1 none, 0 schema only */
     int64_t run_timeout_ms;          /* 0 = config */
-    const char *bucket, *path;       /* deliver there; NULL = no delivery */
+    const char *bucket, *path;       /* deliver there; NULL = no delivery, "" = the workspace's own folder */
     const char
         *request; /* the dialect's own memory, JSON text up to 16 KiB, given back in the view; NULL none */
     bool reuse;
@@ -98,6 +113,14 @@ int service_cancel(struct service *s, const struct identity *who, struct query *
 /* (any) Deletes the result (cancels first when it runs). Role and owner as cancel. The record stays. */
 int service_delete(struct service *s, const struct identity *who, struct query *q, struct err *e) MUST_USE;
 
+/* (worker) Deletes (as above) the results of all queries of `dialect` in the caller's workspace that deliver
+ * files and were last changed (ended; or submitted, when they have not ended) before before_ms. Admins only.
+ * Durable when it returns; *ret_n (may be NULL) is how many. */
+int service_delete_older(struct service *s, const struct identity *who, enum dialect_id dialect,
+                         int64_t before_ms, uint64_t *ret_n, struct err *e) MUST_USE;
+/* (worker) Waits until what was asked for before is recorded. */
+void service_sync(struct service *s);
+
 /* (worker) Keeps one small number of the dialect with the query: query_view.note at once, durable when it
  * returns. 0 = never set. Data 360 remembers there how a pending submit was answered, because chunk numbers
  * depend on it (docs/data360.md). ERR_UNAVAILABLE when it cannot be recorded. */
@@ -128,6 +151,14 @@ bool service_bucket_fresh(struct service *s, const struct identity *who, const c
 
 /* (any) The data sources; what may be done with them is core/source.h. */
 struct sources *service_sources(struct service *s);
+
+/* (any) The name of the workspace's default bucket, in `a`; "" is the folder that every workspace has without
+ * an administrator. What a submit names as `bucket`, so that a later change of the default moves nothing. */
+int service_default_bucket(struct service *s, const struct identity *who, struct arena *a, const char **ret,
+                           struct err *e) MUST_USE;
+/* (worker) URL of the bucket that a query delivers to, in `a`. ERR_NOTFOUND without one. */
+int service_bucket_url(struct service *s, const struct query_view *v, struct arena *a, const char **ret,
+                       struct err *e) MUST_USE;
 
 /* ---- list ---- */
 enum list_sort {

@@ -40,8 +40,8 @@ bool service_bucket_fresh(struct service *s, const struct identity *who, const c
         return false;
     pthread_mutex_lock(&m->lock);
     const struct looked *l = slot_of(m, who->workspace, name);
-    bool yes = l->workspace == who->workspace && strcmp(l->name, name) == 0 &&
-               sys_mono_ns() - l->at_ns < FRESH_NS;
+    bool yes =
+        l->workspace == who->workspace && strcmp(l->name, name) == 0 && sys_mono_ns() - l->at_ns < FRESH_NS;
     pthread_mutex_unlock(&m->lock);
     return yes;
 }

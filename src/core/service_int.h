@@ -55,6 +55,7 @@ struct service {
     struct query *open[SEGMENTS_OPEN]; /* references of queries whose segment is open; ring */
     uint32_t recent_next, open_next;
     atomic_int live; /* queries that have not ended */
+    delivery_plan_fn plan[DIALECTS];
     delivery_metadata_fn metadata[DIALECTS];
     struct metric *m_ended[ENDINGS], *m_submitted, *m_queued, *m_running, *m_seconds, *m_spool, *m_disk_free,
         *m_disk_low;
@@ -135,6 +136,8 @@ void runner_left(struct service *s, struct query *q);
 /* ---- delivery.c ---- */
 int delivery_start(struct service *s, struct delivery **ret, struct err *e) MUST_USE;
 void delivery_stop(struct delivery *d);
+/* Removes the file that q delivered, where it goes with the result. (worker) */
+void delivery_remove(struct service *s, struct query *q);
 int delivery_backlog(struct delivery *d); /* waiting and under way */
 /* Takes a reference; the query is RUNNING, phase DELIVERING, its results are sealed and committed. */
 void delivery_push(struct delivery *d, struct query *q);

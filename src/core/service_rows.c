@@ -187,6 +187,20 @@ struct sources *service_sources(struct service *s)
     return s->sources;
 }
 
+int service_default_bucket(struct service *s, const struct identity *who, struct arena *a, const char **ret,
+                           struct err *e)
+{
+    return workspace_default_bucket(s->workspaces, who->workspace, a, ret, e);
+}
+
+int service_bucket_url(struct service *s, const struct query_view *v, struct arena *a, const char **ret,
+                       struct err *e)
+{
+    if (!v->bucket)
+        return err_set(e, ERR_NOTFOUND, "02000", "the query delivers no file");
+    return workspace_bucket_url(s->workspaces, v->workspace, v->bucket, a, ret, e);
+}
+
 /* ---- lists ---- */
 
 static const char *const sort_sql[] = {

@@ -371,7 +371,7 @@ int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *na
     bool make = false;
     pthread_rwlock_rdlock(&w->lock);
     const struct workspace *x = by_id(w, workspace);
-    const struct bucket_row *b = x ? find_bucket(x, name) : NULL;
+    const struct bucket_row *b = x && !(name && !*name) ? find_bucket(x, name) : NULL;
     int rc = 0;
     if (!x) {
         rc = no_workspace(e, NULL);
@@ -379,7 +379,7 @@ int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *na
         rc =
             b->read_only ? err_set(e, ERR_DENIED, "42501", "the bucket \"%.255s\" is read-only", b->name) : 0;
         url = rc ? NULL : arena_strdup(a, b->url);
-    } else if (name) {
+    } else if (name && *name) {
         rc = err_set(e, ERR_NOTFOUND, "02000", "there is no bucket \"%.255s\"", name);
     } else {
         make = own_bucket(w, x, &own) == 0;
@@ -393,6 +393,22 @@ int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *na
     if (!rc)
         *ret_url = url;
     return rc;
+}
+
+int workspace_default_bucket(struct workspaces *w, int64_t workspace, struct arena *a, const char **ret,
+                             struct err *e)
+{
+    pthread_rwlock_rdlock(&w->lock);
+    const struct workspace *x = by_id(w, workspace);
+    const struct bucket_row *b = x ? find_bucket(x, NULL) : NULL;
+    const char *name = x ? arena_strdup(a, b ? b->name : "") : NULL;
+    pthread_rwlock_unlock(&w->lock);
+    if (!x)
+        return no_workspace(e, NULL);
+    if (!name)
+        return no_memory(e);
+    *ret = name;
+    return 0;
 }
 
 void workspace_each_dataset(struct workspaces *w, int64_t workspace, void (*fn)(void *arg, const char *name),

@@ -25,10 +25,14 @@ int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, st
                          struct engine_key *ret, struct err *e) MUST_USE;
 /* Grants version of the workspace; 0 when there is no such workspace. */
 uint64_t workspace_epoch(struct workspaces *w, int64_t workspace);
-/* URL of a bucket, in `a`; name NULL = the default bucket, which is a folder below DIR (made here) while the
- * administrator has named none. ERR_NOTFOUND; ERR_DENIED when read-only. */
+/* URL of a bucket, in `a`; name NULL = the default bucket; "" = the folder below DIR (made here) that is the
+ * default while the administrator has named none. ERR_NOTFOUND; ERR_DENIED when read-only. */
 int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *name, struct arena *a,
                          const char **ret_url, struct err *e) MUST_USE;
+/* Name of the default bucket, in `a`; "" while the administrator has named none. ERR_NOTFOUND: no such
+ * workspace. */
+int workspace_default_bucket(struct workspaces *w, int64_t workspace, struct arena *a, const char **ret,
+                             struct err *e) MUST_USE;
 /* Calls fn(name) for each dataset; fn may not call this room. */
 void workspace_each_dataset(struct workspaces *w, int64_t workspace, void (*fn)(void *arg, const char *name),
                             void *arg);

@@ -293,5 +293,10 @@ static const struct route routes[] = {
     {NULL, NULL, NULL, NULL, 0},
 };
 
-const struct dialect dialect_data360 = {DIALECT_DATA360,      "data360", CREDENTIAL_DATA360, routes,
-                                        data360__write_error, NULL};
+const struct dialect dialect_data360 = {
+    .id = DIALECT_DATA360,
+    .name = "data360",
+    .credential = CREDENTIAL_DATA360,
+    .routes = routes,
+    .error = data360__write_error,
+};

@@ -50,7 +50,9 @@ struct dialect {
     /* Writes the dialect's error body for a failure found before or outside a handler (401, 403 by role, 404,
      * 405, 413, 415, 429, 500, 503). status is the HTTP status. */
     void (*error)(struct request *rq, int status, const struct err *e);
+    delivery_plan_fn plan;         /* what its results are delivered as; NULL: it delivers nothing */
     delivery_metadata_fn metadata; /* text of the metadata file beside a delivered result; NULL: none */
+    bool trailing_slash;           /* its paths may end with one */
 };
 
 #define PATH_PARAMS_MAX 4
@@ -175,7 +177,7 @@ int request_query_int(struct request *rq, const char *name, int64_t def, int64_t
  * differs). */
 void reply_attachment(struct request *rq, const char *file_name);
 
-extern const struct dialect dialect_kakao, dialect_data360, dialect_neutral;
+extern const struct dialect dialect_kakao, dialect_data360, dialect_kylin, dialect_neutral;
 /* All dialects, NULL-terminated; order does not matter. In table.c, alone, so that a test can bring its own. */
 extern const struct dialect *const dialects[];
 

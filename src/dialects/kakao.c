@@ -249,5 +249,12 @@ static const struct route routes[] = {
     {NULL, NULL, NULL, NULL, 0},
 };
 
-const struct dialect dialect_kakao = {DIALECT_KAKAO, "kakao",     CREDENTIAL_KAKAO,
-                                      routes,        write_error, kakao__metadata};
+const struct dialect dialect_kakao = {
+    .id = DIALECT_KAKAO,
+    .name = "kakao",
+    .credential = CREDENTIAL_KAKAO,
+    .routes = routes,
+    .error = write_error,
+    .plan = kakao__plan,
+    .metadata = kakao__metadata,
+};

@@ -54,6 +54,8 @@ bool kakao__wait(struct request *rq, struct query *q, int64_t seconds, handler_f
 /* ---- kakao_show.c, kakao_source.c ---- */
 enum handled kakao__page(struct request *rq);
 enum handled kakao__list(struct request *rq);
+/* {path}/{id}.csv and {id}.metadata, the customer's (specs section 5). */
+int kakao__plan(const struct query_view *v, struct arena *a, struct delivery_plan *ret, struct err *e);
 /* The .metadata file beside a delivered result (specs section 5). */
 int kakao__metadata(const struct query_view *v, struct buf *out);
 enum handled kakao__sources(struct request *rq);

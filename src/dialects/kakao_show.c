@@ -121,7 +121,7 @@ static void write_result_config(struct json_write *w, struct arena *a, const str
     json_kstr(w, "path", v->path ? v->path : "");
     write_storage_url(w, a, v);
     json_kstr(w, "storeType", kakao__is_text(v) ? "TEXT" : "BASIC");
-    json_kbool(w, "isStored", v->state == QUERY_FINISHED && v->stored);
+    json_kbool(w, "isStored", v->state == QUERY_FINISHED && v->stored && v->bucket && *v->bucket);
     json_object_end(w);
 }
 
@@ -155,6 +155,22 @@ static int write_columns(struct json_write *w, const char *key, const struct sch
     }
     json_array_end(w);
     return 0;
+}
+
+int kakao__plan(const struct query_view *v, struct arena *a, struct delivery_plan *ret, struct err *e)
+{
+    if (v->kind != WIRE_KIND_ROWS && v->kind != WIRE_KIND_TEXT)
+        return 0; /* SHOW and the like have no file */
+    char id[ID_TEXT_MAX];
+    const char *path = v->path ? v->path : "", *slash = *path ? "/" : "";
+    id_kakao(&v->id, id);
+    *ret = (struct delivery_plan){
+        .key = arena_printf(a, "%s%s%s.csv", path, slash, id),
+        .metadata_key = arena_printf(a, "%s%s%s.metadata", path, slash, id),
+        .encoder = encoder_find("csv"),
+        .options = {.profile = TEXT_KAKAO, .header = true, .separator = "", .quote_all = true},
+        .text_lines = true};
+    return ret->key && ret->metadata_key ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
 }
 
 int kakao__metadata(const struct query_view *v, struct buf *out)

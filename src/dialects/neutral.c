@@ -240,5 +240,4 @@ const struct dialect dialect_neutral = {
     .credential = CREDENTIAL_ANY,
     .routes = routes,
     .error = write_error,
-    .metadata = NULL,
 };

@@ -126,7 +126,6 @@ const char *auth_challenge(enum credential kind)
 {
     switch (kind) {
     case CREDENTIAL_JACKDB:
-    case CREDENTIAL_KYLIN:
         return "Basic realm=\"quern\"";
     case CREDENTIAL_CANNER:
         return "Token";
@@ -135,6 +134,7 @@ const char *auth_challenge(enum credential kind)
         return "Bearer realm=\"quern\"";
     case CREDENTIAL_NONE:
     case CREDENTIAL_KAKAO:
+    case CREDENTIAL_KYLIN: /* Kylin sends none (its page, section 3), and a browser asks nobody */
         break;
     }
     return NULL;

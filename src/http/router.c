@@ -3,7 +3,8 @@
  * goes back when the literal leads nowhere. Every node remembers which dialect alone uses it: the deepest
  * such node on the way chooses whose words a 404 or 405 is written in.
  *
- * Paths are compared as sent; only parameter values are decoded later. An empty segment never matches.
+ * Paths are compared as sent; only parameter values are decoded later. An empty segment never matches, but a
+ * slash at the end is left out for dialects that allow it.
  */
 #include "http/router.h"
 
@@ -210,7 +211,7 @@ static bool find(struct search *s, const struct node *n, const char *p, uint32_t
         s->best_depth = depth;
         s->m->dialect = n->owner;
     }
-    if (!*p) {
+    if (!*p || (!p[1] && n->nleaves && n->leaves[0].dialect->trailing_slash)) {
         if (!n->nleaves)
             return false;
         const struct leaf *l = leaf_of(n, s->method);

@@ -1,0 +1,205 @@
+/*
+ * kylin_end: deletes and stop (specs 1.5, 1.6, 2.13, as design.md section 7 decides them). The owner and
+ * admins may end a query; batch deletes are for admins, within their workspace, and take what this dialect
+ * delivered. A delete answers once it is recorded; the file in the bucket goes with the result.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "base/config.h"
+#include "base/sys.h"
+#include "dialects/kylin_int.h"
+
+#define NO_QUERY                                                                                             \
+    "KE-010031301: Can’t find the query by this query ID in this project. Please check and try again."
+#define CANNOT_CLEAN                                                                                         \
+    "Can’t clean file folder at the moment. Please ensure that the related file on HDFS could be accessed."
+
+static enum handled truth(struct request *rq, const char *code, bool data, const char *msg)
+{
+    struct json_write w = kylin__begin(rq, false, code);
+    json_bool(&w, data);
+    return kylin__end(rq, &w, false, msg);
+}
+
+/* ---- older_than ---- */
+
+static bool digits(const char **p, int n, int *ret)
+{
+    int v = 0;
+    for (int i = 0; i < n; i++, (*p)++) {
+        if (**p < '0' || **p > '9')
+            return false;
+        v = v * 10 + (**p - '0');
+    }
+    *ret = v;
+    return true;
+}
+
+static bool skip(const char **p, char c)
+{
+    return *(*p)++ == c;
+}
+
+/* Days since 1970-01-01 of a day of the Gregorian calendar. */
+static int64_t days_of(int y, int m, int d)
+{
+    y -= m <= 2;
+    int64_t era = (y >= 0 ? y : y - 399) / 400;
+    int yoe = (int)(y - era * 400), doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+    int doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    return era * 146097 + doe - 719468;
+}
+
+static int month_days(int y, int m)
+{
+    static const int n[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+    return m == 2 && leap ? 29 : n[m - 1];
+}
+
+/* "UTC" or "+08:00". */
+static bool zone_offset(const char *s, int64_t *ret_s)
+{
+    int h, m;
+    const char *p = s + 1;
+    *ret_s = 0;
+    if (!strcmp(s, "UTC"))
+        return true;
+    if ((*s != '+' && *s != '-') || !digits(&p, 2, &h) || !skip(&p, ':') || !digits(&p, 2, &m) || *p ||
+        h > 14 || m > 59)
+        return false;
+    *ret_s = (*s == '-' ? -1 : 1) * (h * 3600LL + m * 60LL);
+    return true;
+}
+
+/* Strictly yyyy-MM-dd HH:mm:ss of a day and time that exist. */
+static bool parse_time(const char *s, int64_t *ret_ms)
+{
+    int y, mo, d, h, mi, sec;
+    const char *p = s;
+    if (!digits(&p, 4, &y) || !skip(&p, '-') || !digits(&p, 2, &mo) || !skip(&p, '-') || !digits(&p, 2, &d) ||
+        !skip(&p, ' ') || !digits(&p, 2, &h) || !skip(&p, ':') || !digits(&p, 2, &mi) || !skip(&p, ':') ||
+        !digits(&p, 2, &sec) || *p)
+        return false;
+    if (mo < 1 || mo > 12 || d < 1 || d > month_days(y, mo) || h > 23 || mi > 59 || sec > 59)
+        return false;
+    *ret_ms = (days_of(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec) * 1000;
+    return true;
+}
+
+enum handled kylin__delete_many(struct request *rq)
+{
+    struct err e;
+    enum handled bad;
+    int64_t before = INT64_MAX, offset;
+    err_clear(&e);
+    if (!kylin__not_v2(rq, &bad))
+        return bad;
+    const char *project = kylin__param(rq, "project"), *older = kylin__param(rq, "older_than");
+    if (rq->who.role != ROLE_ADMIN)
+        return kylin__fail(rq, KYLIN_NOT_ADMIN, NULL);
+    /* An empty name is the project of the key, as one client in the wild sends it; none at all is not. */
+    if (project && *project && !kylin__project_is(rq, project, &bad))
+        return bad;
+    if ((older && !project) || (project && !older))
+        return truth(rq, "000", false, CANNOT_CLEAN);
+    if (older) {
+        if (!parse_time(older, &before))
+            return kylin__fail(rq, KYLIN_TIME_FORMAT, NULL);
+        if (!zone_offset(config.kylin_time_zone, &offset))
+            return kylin__fail(rq, KYLIN_FOREIGN,
+                               "the server's kylin.time_zone is neither UTC nor an offset such as +08:00");
+        before -= offset * 1000;
+    }
+    if (!rq->may_block)
+        return request_defer(rq, kylin__delete_many);
+    int rc = service_delete_older(rq->service, &rq->who, DIALECT_KYLIN, before, NULL, &e);
+    return rc ? kylin__fail_with(rq, reply_status_of(rc), &e) : truth(rq, "000", true, "");
+}
+
+/* ---- one query ---- */
+
+/* Finds what may be ended. 1: *ret; 0: *bad is the answer, or a wait; -1: not there. */
+static int find(struct request *rq, handler_fn self, struct query **ret, struct query_view *v,
+                enum handled *bad)
+{
+    struct err e;
+    err_clear(&e);
+    int r = request_find(rq, rq->params[0].p, rq->params[0].n, self, ret, &e);
+    if (r == 0) {
+        *bad = REPLY_DEFER;
+        return 0;
+    }
+    if (r < 0 && r != ERR_NOTFOUND) {
+        *bad = kylin__fail_with(rq, reply_status_of(r), &e);
+        return 0;
+    }
+    if (r < 0)
+        return -1;
+    query_view(*ret, v);
+    return v->gone_ms ? -1 : 1;
+}
+
+static enum handled deleted(struct request *rq) /* worker */
+{
+    service_sync(rq->service);
+    return truth(rq, "000", true, "");
+}
+
+enum handled kylin__delete_one(struct request *rq)
+{
+    struct query *q;
+    struct query_view v;
+    struct err e;
+    enum handled bad;
+    err_clear(&e);
+    if (!kylin__not_v2(rq, &bad) || !kylin__project(rq, true, false, &bad))
+        return bad;
+    if (rq->who.role < ROLE_MEMBER)
+        return kylin__fail(rq, KYLIN_NO_ACCESS, NULL);
+    int r = find(rq, kylin__delete_one, &q, &v, &bad);
+    if (r == 0)
+        return bad;
+    if (r < 0)
+        return truth(rq, "000", false, NO_QUERY);
+    if (!kylin__owns(rq, &v))
+        return truth(rq, "401", false, "Access denied. Only admin users can delete the query results");
+    r = service_delete(rq->service, &rq->who, q, &e);
+    return r ? kylin__fail_with(rq, reply_status_of(r), &e) : request_defer(rq, deleted);
+}
+
+static enum handled word(struct request *rq, const char *code, const char *data, const char *msg)
+{
+    struct json_write w = kylin__begin(rq, false, code);
+    json_str(&w, data);
+    return kylin__end(rq, &w, false, msg);
+}
+
+enum handled kylin__stop(struct request *rq)
+{
+    struct query *q;
+    struct query_view v;
+    struct err e;
+    enum handled bad;
+    char id[ID_TEXT_MAX];
+    err_clear(&e);
+    if (!kylin__not_v2(rq, &bad) || !kylin__project(rq, false, false, &bad))
+        return bad;
+    if (rq->who.role < ROLE_MEMBER)
+        return kylin__fail(rq, KYLIN_NO_ACCESS, NULL);
+    int r = find(rq, kylin__stop, &q, &v, &bad);
+    if (r == 0)
+        return bad;
+    if (r < 0)
+        return kylin__fail(rq, KYLIN_UNKNOWN_QUERY, NULL);
+    if (!kylin__owns(rq, &v))
+        return word(rq, "401", "Access denied.", "Access denied. Only admin users can stop the query");
+    r = service_cancel(rq->service, &rq->who, q, &e);
+    if (r == ERR_CONFLICT)
+        return word(rq, "999", "Query is not running", "Query is not running. please check");
+    if (r)
+        return kylin__fail_with(rq, reply_status_of(r), &e);
+    const char *msg = arena_printf(rq->arena, "Async Query（id=%s） will be canceled", id_uuid(&v.id, id));
+    return word(rq, "000", "", msg ? msg : "");
+}
