@@ -2,10 +2,10 @@
  * json_read: see json_read.h. One thread per document. The only file that includes jansson.h.
  *
  * jansson parses; on top of it lies an index of nodes, children side by side, so that json_at and json_member
- * are array look-ups and integers beyond int64 can carry their text. jansson refuses such integers, so a scan
- * before the parse appends ".0" to them in a copy and remembers where they stood; jansson keeps document
- * order, so the k-th real of the tree is the k-th real of the text. The same scan counts depth and values:
- * both are refused before memory is spent.
+ * are array look-ups and numbers that int64 cannot hold keep their text: no digit of a decimal is lost. A scan
+ * before the parse remembers where they stood; jansson keeps document order, so the k-th real of the tree is
+ * the k-th of them. jansson refuses integers beyond int64, so they get a ".0" in a copy. The same scan counts
+ * depth and values: both are refused before memory is spent.
  */
 
 /* jansson's enum has constants of our names; its macros that use them are not used here. */
@@ -35,28 +35,29 @@ struct node {
     json_t *j;
     const char *key;        /* member name, NULL in arrays and at the root */
     const struct node *kid; /* first of json_size(j) children */
-    const char *digits;     /* of an integer beyond int64, NUL-terminated; else NULL */
+    const char *digits;     /* of a number that is no int64, NUL-terminated; else NULL */
 };
 
-/* An integer beyond int64 in the text. */
-struct big {
-    size_t real;  /* it is the real-th number of the text that jansson reads as a real */
+/* A number of the text that jansson reads as a real. */
+struct real {
     size_t begin; /* where it stands in the original text */
     size_t len;
-    char *digits;
+    bool integer; /* beyond int64 */
 };
 
 struct json_doc {
     json_t *root;
     struct node *nodes;
     size_t used;
-    struct big *bigs;
-    size_t nbigs, next_big, reals;
+    struct real *reals;
+    char *digits; /* texts of all reals, each with a NUL */
+    size_t nreals, next_real, next_digit;
 };
 
 struct scan {
-    size_t depth, values, reals;
-    struct buf bigs; /* struct big, side by side */
+    size_t depth, values, digits;
+    bool bigs;
+    struct buf reals; /* struct real, side by side */
 };
 
 static bool is_number_char(char c)
@@ -88,11 +89,12 @@ static size_t scan_number(struct scan *sc, const char *text, size_t begin, size_
     bool real = false;
     for (; i < len && is_number_char(text[i]); i++)
         real |= text[i] == '.' || text[i] == 'e' || text[i] == 'E';
-    if (real) {
-        sc->reals++;
-    } else if (beyond_int64(text + begin, i - begin)) {
-        struct big big = {sc->reals++, begin, i - begin, NULL};
-        buf_add(&sc->bigs, &big, sizeof big);
+    bool big = !real && beyond_int64(text + begin, i - begin);
+    if (real || big) {
+        struct real one = {begin, i - begin, big};
+        sc->bigs |= big;
+        sc->digits += i - begin + 1;
+        buf_add(&sc->reals, &one, sizeof one);
     }
     return i;
 }
@@ -140,10 +142,12 @@ static const char *scan_text(struct scan *sc, const char *text, size_t len, size
 /* The copy in which every big integer is followed by ".0". */
 static int rewrite(const struct scan *sc, const char *text, size_t len, struct buf *out)
 {
-    const struct big *big = (const void *)sc->bigs.p;
-    size_t n = sc->bigs.len / sizeof *big, from = 0;
+    const struct real *real = (const void *)sc->reals.p;
+    size_t n = sc->reals.len / sizeof *real, from = 0;
     for (size_t k = 0; k < n; k++) {
-        size_t to = big[k].begin + big[k].len;
+        if (!real[k].integer)
+            continue;
+        size_t to = real[k].begin + real[k].len;
         buf_add(out, text + from, to - from);
         buf_add(out, ".0", 2);
         from = to;
@@ -195,9 +199,10 @@ static void index_value(struct json_doc *d, struct node *to, json_t *j, const ch
 {
     *to = (struct node){j, key, NULL, NULL};
     if (json_typeof(j) == JANSSON_REAL) {
-        if (d->next_big < d->nbigs && d->bigs[d->next_big].real == d->reals)
-            to->digits = d->bigs[d->next_big++].digits;
-        d->reals++;
+        if (d->next_real < d->nreals) {
+            to->digits = d->digits + d->next_digit;
+            d->next_digit += d->reals[d->next_real++].len + 1;
+        }
     } else if (json_typeof(j) == JANSSON_ARRAY) {
         size_t n = json_array_size(j);
         struct node *kids = d->nodes + d->used;
@@ -214,19 +219,19 @@ static void index_value(struct json_doc *d, struct node *to, json_t *j, const ch
     }
 }
 
-static int take_bigs(struct json_doc *d, const struct scan *sc, const char *text)
+static int take_reals(struct json_doc *d, const struct scan *sc, const char *text)
 {
-    d->nbigs = sc->bigs.len / sizeof *d->bigs;
-    d->bigs = calloc(d->nbigs + 1, sizeof *d->bigs);
-    if (!d->bigs)
+    d->nreals = sc->reals.len / sizeof *d->reals;
+    d->reals = calloc(d->nreals + 1, sizeof *d->reals);
+    d->digits = calloc(sc->digits + 1, 1);
+    if (!d->reals || !d->digits)
         return ERR_NOMEM;
-    if (d->nbigs > 0)
-        memcpy(d->bigs, sc->bigs.p, sc->bigs.len);
-    for (size_t k = 0; k < d->nbigs; k++) {
-        d->bigs[k].digits = calloc(d->bigs[k].len + 1, 1);
-        if (!d->bigs[k].digits)
-            return ERR_NOMEM;
-        memcpy(d->bigs[k].digits, text + d->bigs[k].begin, d->bigs[k].len);
+    if (d->nreals > 0)
+        memcpy(d->reals, sc->reals.p, sc->reals.len);
+    char *to = d->digits;
+    for (size_t k = 0; k < d->nreals; k++) {
+        memcpy(to, text + d->reals[k].begin, d->reals[k].len);
+        to += d->reals[k].len + 1;
     }
     return 0;
 }
@@ -234,10 +239,10 @@ static int take_bigs(struct json_doc *d, const struct scan *sc, const char *text
 /* How many ".0" stand before `at` in the rewritten text. */
 static size_t inserted_before(const struct json_doc *d, size_t at)
 {
-    size_t k = 0;
-    while (k < d->nbigs && at >= d->bigs[k].begin + d->bigs[k].len + 2 * (k + 1))
-        k++;
-    return k;
+    size_t n = 0;
+    for (size_t k = 0; k < d->nreals && at >= d->reals[k].begin + d->reals[k].len + 2 * n; k++)
+        n += d->reals[k].integer && at >= d->reals[k].begin + d->reals[k].len + 2 * (n + 1);
+    return n;
 }
 
 static int no_memory(struct err *e)
@@ -248,7 +253,7 @@ static int no_memory(struct err *e)
 int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct err *e)
 {
     CLEANUP_BUF struct buf copy = BUF_INIT(SIZE_MAX);
-    struct scan sc = {0, 0, 0, BUF_INIT(SIZE_MAX)};
+    struct scan sc = {.reals = BUF_INIT(SIZE_MAX)};
     struct json_doc *d = NULL;
     size_t at = 0;
     int r = 0;
@@ -261,18 +266,18 @@ int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct e
         r = refuse(e, text, len, at, wrong);
         goto out;
     }
-    if (buf_failed(&sc.bigs) || (sc.bigs.len > 0 && rewrite(&sc, text, len, &copy) < 0)) {
+    if (buf_failed(&sc.reals) || (sc.bigs && rewrite(&sc, text, len, &copy) < 0)) {
         r = no_memory(e);
         goto out;
     }
     d = calloc(1, sizeof *d);
-    if (!d || take_bigs(d, &sc, text) < 0) {
+    if (!d || take_reals(d, &sc, text) < 0) {
         r = no_memory(e);
         goto out;
     }
     json_error_t je;
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
-    d->root = sc.bigs.len > 0 ? json_loadb(copy.p, copy.len, flags, &je) : json_loadb(text, len, flags, &je);
+    d->root = sc.bigs ? json_loadb(copy.p, copy.len, flags, &je) : json_loadb(text, len, flags, &je);
     if (!d->root) {
         if (json_error_code(&je) == json_error_out_of_memory) {
             r = no_memory(e);
@@ -280,7 +285,11 @@ int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct e
         }
         at = je.position > 0 ? (size_t)je.position : 0;
         at -= 2 * inserted_before(d, at);
-        r = refuse(e, text, len, at, len == 0 ? "empty document" : je.text);
+        bool null_character = json_error_code(&je) == json_error_null_character;
+        r = refuse(e, text, len, at,
+                   len == 0         ? "empty document"
+                   : null_character ? "\\u0000 is not allowed"
+                                    : je.text);
         goto out;
     }
     size_t n = count(d->root);
@@ -298,7 +307,7 @@ int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct e
     *ret_doc = d;
     d = NULL;
 out:
-    buf_free(&sc.bigs);
+    buf_free(&sc.reals);
     json_doc_free(d);
     return r;
 }
@@ -308,9 +317,8 @@ void json_doc_free(struct json_doc *d)
     if (!d)
         return;
     json_decref(d->root);
-    for (size_t k = 0; d->bigs && k < d->nbigs; k++)
-        free(d->bigs[k].digits);
-    free(d->bigs);
+    free(d->reals);
+    free(d->digits);
     free(d->nodes);
     free(d);
 }
@@ -450,12 +458,8 @@ int json_number_text(json_value v, char *out, size_t n)
         len = number_i64(json_integer_value(node->j), text);
         break;
     case JSON_REAL:
-        if (node->digits) {
-            from = node->digits;
-            len = strlen(from);
-        } else {
-            len = number_double_json(json_real_value(node->j), text);
-        }
+        from = node->digits ? node->digits : "";
+        len = strlen(from);
         break;
     default:
         return ERR_INVALID;

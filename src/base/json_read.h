@@ -35,8 +35,8 @@ enum json_kind {
     JSON_OBJECT
 };
 
-/* Integers beyond int64 are kept as JSON_REAL with their text. ERR_INVALID with "line L, column C: what" in
- * the text (columns count code points from 1; e->line and e->column are filled as well). ERR_NOMEM. */
+/* Integers beyond int64 are kept as JSON_REAL. ERR_INVALID with "line L, column C: what" in the text (columns
+ * count code points from 1; e->line and e->column are filled as well). ERR_NOMEM. */
 int json_parse(const char *text, size_t len, struct json_doc **ret_doc, struct err *e) MUST_USE;
 void json_doc_free(struct json_doc *d);
 void json_doc_cleanup(struct json_doc **d);
@@ -54,9 +54,8 @@ const char *json_string(json_value v, size_t *ret_len); /* NULL when not a strin
 bool json_int(json_value v, int64_t *ret);              /* false when not an integer */
 bool json_real(json_value v, double *ret);              /* integers too */
 bool json_boolean(json_value v, bool *ret);
-/* The number's digits as they stood in the document are not kept; this prints an int exactly (however long it
- * is) and a real shortest. NUL-terminated; returns the length, ERR_INVALID when v is not a number, ERR_LIMIT
- * when n is too small. */
+/* The number as it stood in the document, to the last digit (an integer within int64 anew). NUL-terminated;
+ * returns the length, ERR_INVALID when v is not a number, ERR_LIMIT when n is too small. */
 int json_number_text(json_value v, char *out, size_t n);
 
 #endif

@@ -11,13 +11,14 @@ static void accepts(void **state)
     const char *text =
         " {\"s\":\"\\u00e9\\ud83d\\ude00\",\"i\":-9223372036854775808,\"r\":1.5,\"b\":[true,false,null],"
         "\"o\":{\"x\":1,\"y\":{}},\"big\":9223372036854775808,\"r2\":0.1,"
-        "\"bigger\":-123456789012345678901234567890,\"e\":1e2} ";
+        "\"bigger\":-123456789012345678901234567890,\"e\":1e2,"
+        "\"long\":-0.12345678901234567890,\"after\":[36893488147419103232,1.50]} ";
     CLEANUP_JSON struct json_doc *d = NULL;
     struct err e;
     assert_int_equal(json_parse(text, strlen(text), &d, &e), 0);
     json_value r = json_root(d);
     assert_int_equal(json_kind(r), JSON_OBJECT);
-    assert_int_equal(json_size(r), 9);
+    assert_int_equal(json_size(r), 11);
     size_t n = 0;
     assert_string_equal(json_string(json_get(r, "s"), &n), "\xC3\xA9\xF0\x9F\x98\x80");
     assert_int_equal(n, 6);
@@ -50,7 +51,11 @@ static void accepts(void **state)
     json_number_text(json_get(r, "r2"), out, sizeof out);
     assert_string_equal(out, "0.1");
     json_number_text(json_get(r, "e"), out, sizeof out);
-    assert_string_equal(out, "100");
+    assert_string_equal(out, "1e2");
+    json_number_text(json_get(r, "long"), out, sizeof out);
+    assert_string_equal(out, "-0.12345678901234567890");
+    json_number_text(json_at(json_get(r, "after"), 1), out, sizeof out);
+    assert_string_equal(out, "1.50");
     json_number_text(json_get(r, "i"), out, sizeof out);
     assert_string_equal(out, "-9223372036854775808");
     assert_int_equal(json_number_text(json_get(r, "i"), out, 5), ERR_LIMIT);
