@@ -136,8 +136,11 @@ static char *not_finite(const struct value_writer *w, double v, char *p)
     return p;
 }
 
-/* Numbers from 1e16 on whose shortest text has no exponent come out with digits beyond the shortest: take
- * Java's digits. */
+/* Not every whole number from here on is a value of its own, and a shortest text without exponent may hold
+ * digits beyond the shortest: take Java's digits. */
+#define EXACT_F64 9007199254740992.0
+#define EXACT_F32 16777216.0f
+
 static size_t shorten_java(char *t, size_t n)
 {
     char *mark = memchr(t, 'E', n);
@@ -161,12 +164,8 @@ static char *write_f64(struct value_writer *w, uint64_t row, char *p)
         return p + number_double_java(v, p);
     if (w->rule->real == REAL_DIGITS)
         return plain(p, t, number_double(v, t), -400, 400);
-    if (fabs(v) >= 1e16) {
-        size_t n = shorten_java(t, number_double_java(v, t));
-        memcpy(p, t, n);
-        return p + n;
-    }
-    return real_point(p, t, number_double(v, t));
+    return real_point(p, t,
+                      fabs(v) >= EXACT_F64 ? shorten_java(t, number_double_java(v, t)) : number_double(v, t));
 }
 
 static char *write_f32(struct value_writer *w, uint64_t row, char *p)
@@ -179,12 +178,8 @@ static char *write_f32(struct value_writer *w, uint64_t row, char *p)
         return p + number_float_java(v, p);
     if (w->rule->real == REAL_DIGITS)
         return plain(p, t, number_float(v, t), -400, 400);
-    if (fabsf(v) >= 1e16f) {
-        size_t n = shorten_java(t, number_float_java(v, t));
-        memcpy(p, t, n);
-        return p + n;
-    }
-    return real_point(p, t, number_float(v, t));
+    return real_point(p, t,
+                      fabsf(v) >= EXACT_F32 ? shorten_java(t, number_float_java(v, t)) : number_float(v, t));
 }
 
 /* ---- dates and times ---- */
