@@ -39,7 +39,13 @@ int data360__parameters(struct arena *a, enum d360_style style, const struct d36
                         json_value parameters, struct wire_param **ret, struct err *e) MUST_USE;
 
 /* ---- data360_types.c ---- */
-/* One element of the parameters array; `label` begins its messages. */
+/* A value that is no array, of the type in type[0..n); item holds its length, precision and scale. `label`
+ * begins its messages. */
+int data360__scalar(struct arena *a, json_value item, const char *type, size_t n, json_value value,
+                    const char *label, struct wire_param *ret, struct err *e) MUST_USE;
+
+/* ---- data360_array.c ---- */
+/* One element of the parameters array, of any type. */
 int data360__typed(struct arena *a, json_value item, const char *label, struct wire_param *ret,
                    struct err *e) MUST_USE;
 

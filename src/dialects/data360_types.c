@@ -1,12 +1,15 @@
 /*
- * data360_types: one typed parameter of a Data 360 submit, {"type","value"} with optional length, precision
- * and scale (specs 2.4), checked and turned into what the engine casts. Type names are those of the product's
+ * data360_types: one typed value of a Data 360 submit, {"type","value"} with optional length, precision
+ * and scale (specs 2.4), checked and turned into what the engine casts (arrays: data360_array.c). Type names are those of the product's
  * SQL with common aliases, case ignored; values are strings, numbers, booleans or null. Errors name the
  * parameter: 42704 type, 22P02 text, 22007 date and time, 22003 range, 22001 length. Pure; any thread;
  * hostile bytes allowed.
  */
 #include "dialects/data360_int.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -176,12 +179,61 @@ static int check_float(struct reading *p, struct err *e)
                : bad_text(p, "22P02", e);
 }
 
+#define NUMERIC_EXPONENT_MAX 100
+
+/* "-1.5e3" as "-1500": a decimal stays one. Nothing changes when it would have far too many digits. */
+static int write_out(struct reading *p, struct err *e)
+{
+    const char *mark = memchr(p->text, 'e', p->n);
+    mark = mark ? mark : memchr(p->text, 'E', p->n);
+    char word[16] = "";
+    size_t length = p->n - (size_t)(mark + 1 - p->text), digits = 0, whole = 0;
+    if (length >= sizeof word)
+        return out_of_range(p, e);
+    memcpy(word, mark + 1, length);
+    long exponent = strtol(word, NULL, 10);
+    if (exponent > NUMERIC_EXPONENT_MAX || exponent < -NUMERIC_EXPONENT_MAX)
+        return out_of_range(p, e);
+    size_t size = p->n + 2 * NUMERIC_EXPONENT_MAX + 8, room = NUMERIC_EXPONENT_MAX + 2;
+    char *out = arena_alloc(p->a, size), *start = out ? out + room : NULL;
+    if (!out)
+        return no_memory(e);
+    memset(out, '0', size);
+    bool point = false;
+    for (const char *c = p->text; c < mark; c++) {
+        point |= *c == '.';
+        if (is_digit(*c)) {
+            start[digits++] = *c;
+            whole += !point;
+        }
+    }
+    long at = (long)whole + exponent; /* of the point, counted from start */
+    char *from = at < 1 ? start + at - 1 : start;
+    char *end = start + ((long)digits > at ? (long)digits : at);
+    if (p->text[0] == '-')
+        *--from = '-';
+    if (end > start + at) {
+        memmove(start + at + 1, start + at, (size_t)(end - (start + at)));
+        start[at] = '.';
+        end++;
+    }
+    p->text = from;
+    p->n = (size_t)(end - from);
+    return 0;
+}
+
 /* Precision and scale follow the value unless the request gives them, so that no digit is lost. */
 static int check_numeric(struct reading *p, const char **engine, bool is_null, struct err *e)
 {
-    struct number num = {1, 0, false};
+    struct number num = {0, 0, false};
     if (!is_null && !read_number(p->text, p->n, &num))
         return bad_text(p, "22P02", e);
+    if (num.exponent) {
+        int r = write_out(p, e);
+        if (r)
+            return r;
+        (void)read_number(p->text, p->n, &num);
+    }
     int64_t precision = p->args[0], scale = p->args[1] < 0 ? 0 : p->args[1];
     if (precision >= 0) {
         if (precision < 1 || precision > 38 || scale > precision)
@@ -189,9 +241,6 @@ static int check_numeric(struct reading *p, const char **engine, bool is_null, s
                            "%s: precision must be 1 to 38 and scale 0 to the precision", p->label);
         if ((int64_t)num.whole > precision - scale)
             return out_of_range(p, e);
-    } else if (num.exponent) {
-        *engine = "DOUBLE";
-        return 0;
     } else {
         if (num.whole + num.fraction > 38)
             return out_of_range(p, e);
@@ -404,6 +453,10 @@ static int read_value(struct reading *p, json_value v, bool *ret_null, struct er
             return err_set(e, ERR_INVALID, "22003", "%s: the number is too long", p->label);
         p->text = text;
         p->n = (size_t)len;
+        double whole;
+        if (k == JSON_REAL && p->type->family == F_INT && json_real(v, &whole) && whole == trunc(whole) &&
+            fabs(whole) < 9e15) /* 5.0 and 1e3 are integers to those who write all numbers so */
+            p->n = (size_t)snprintf(text, 512, "%.0f", whole);
         return 0;
     }
     case JSON_ABSENT:
@@ -414,15 +467,11 @@ static int read_value(struct reading *p, json_value v, bool *ret_null, struct er
     }
 }
 
-int data360__typed(struct arena *a, json_value item, const char *label, struct wire_param *ret, struct err *e)
+int data360__scalar(struct arena *a, json_value item, const char *type, size_t n, json_value value,
+                    const char *label, struct wire_param *ret, struct err *e)
 {
     struct reading p = {.a = a, .label = label, .args = {-1, -1}};
-    json_value type = json_get(item, "type");
-    size_t n;
-    const char *text = json_string(type, &n);
-    if (!text || !n)
-        return err_set(e, ERR_INVALID, "22023", "%s: type is missing", label);
-    int r = read_type(&p, text, n, e);
+    int r = read_type(&p, type, n, e);
     if (r)
         return r;
     static const char *const keys[2][2] = {{"length", "precision"}, {NULL, "scale"}};
@@ -440,7 +489,7 @@ int data360__typed(struct arena *a, json_value item, const char *label, struct w
         }
     bool is_null = false;
     const char *engine = "";
-    r = read_value(&p, json_get(item, "value"), &is_null, e);
+    r = read_value(&p, value, &is_null, e);
     if (!r)
         r = check_text(&p, &engine, is_null, e);
     if (r)

@@ -40,69 +40,75 @@ static bool plain_type_name(const char *t)
     return depth == 0;
 }
 
-static duckdb_value scalar_value(duckdb_logical_type type, duckdb_vector v)
+static bool valid_row(duckdb_vector v, idx_t row)
 {
-    void *p = duckdb_vector_get_data(v);
+    uint64_t *mask = duckdb_vector_get_validity(v);
+    return !mask || duckdb_validity_row_is_valid(mask, row);
+}
+
+static duckdb_value scalar_value(duckdb_logical_type type, duckdb_vector v, idx_t row)
+{
+    void *start = duckdb_vector_get_data(v);
     switch (duckdb_get_type_id(type)) {
     case DUCKDB_TYPE_BOOLEAN:
-        return duckdb_create_bool(*(bool *)p);
+        return duckdb_create_bool(((const bool *)start)[row]);
     case DUCKDB_TYPE_TINYINT:
-        return duckdb_create_int8(*(int8_t *)p);
+        return duckdb_create_int8(((const int8_t *)start)[row]);
     case DUCKDB_TYPE_SMALLINT:
-        return duckdb_create_int16(*(int16_t *)p);
+        return duckdb_create_int16(((const int16_t *)start)[row]);
     case DUCKDB_TYPE_INTEGER:
-        return duckdb_create_int32(*(int32_t *)p);
+        return duckdb_create_int32(((const int32_t *)start)[row]);
     case DUCKDB_TYPE_BIGINT:
-        return duckdb_create_int64(*(int64_t *)p);
+        return duckdb_create_int64(((const int64_t *)start)[row]);
     case DUCKDB_TYPE_UTINYINT:
-        return duckdb_create_uint8(*(uint8_t *)p);
+        return duckdb_create_uint8(((const uint8_t *)start)[row]);
     case DUCKDB_TYPE_USMALLINT:
-        return duckdb_create_uint16(*(uint16_t *)p);
+        return duckdb_create_uint16(((const uint16_t *)start)[row]);
     case DUCKDB_TYPE_UINTEGER:
-        return duckdb_create_uint32(*(uint32_t *)p);
+        return duckdb_create_uint32(((const uint32_t *)start)[row]);
     case DUCKDB_TYPE_UBIGINT:
-        return duckdb_create_uint64(*(uint64_t *)p);
+        return duckdb_create_uint64(((const uint64_t *)start)[row]);
     case DUCKDB_TYPE_HUGEINT:
-        return duckdb_create_hugeint(*(duckdb_hugeint *)p);
+        return duckdb_create_hugeint(((const duckdb_hugeint *)start)[row]);
     case DUCKDB_TYPE_FLOAT:
-        return duckdb_create_float(*(float *)p);
+        return duckdb_create_float(((const float *)start)[row]);
     case DUCKDB_TYPE_DOUBLE:
-        return duckdb_create_double(*(double *)p);
+        return duckdb_create_double(((const double *)start)[row]);
     case DUCKDB_TYPE_DATE:
-        return duckdb_create_date(*(duckdb_date *)p);
+        return duckdb_create_date(((const duckdb_date *)start)[row]);
     case DUCKDB_TYPE_TIME:
-        return duckdb_create_time(*(duckdb_time *)p);
+        return duckdb_create_time(((const duckdb_time *)start)[row]);
     case DUCKDB_TYPE_TIME_TZ:
-        return duckdb_create_time_tz_value(*(duckdb_time_tz *)p);
+        return duckdb_create_time_tz_value(((const duckdb_time_tz *)start)[row]);
     case DUCKDB_TYPE_TIMESTAMP:
-        return duckdb_create_timestamp(*(duckdb_timestamp *)p);
+        return duckdb_create_timestamp(((const duckdb_timestamp *)start)[row]);
     case DUCKDB_TYPE_TIMESTAMP_TZ:
-        return duckdb_create_timestamp_tz(*(duckdb_timestamp *)p);
+        return duckdb_create_timestamp_tz(((const duckdb_timestamp *)start)[row]);
     case DUCKDB_TYPE_INTERVAL:
-        return duckdb_create_interval(*(duckdb_interval *)p);
+        return duckdb_create_interval(((const duckdb_interval *)start)[row]);
     case DUCKDB_TYPE_UUID: {
-        duckdb_hugeint h = *(duckdb_hugeint *)p;
+        duckdb_hugeint h = ((const duckdb_hugeint *)start)[row];
         duckdb_uhugeint u = {h.lower, (uint64_t)h.upper ^ (UINT64_C(1) << 63)};
         return duckdb_create_uuid(u);
     }
     case DUCKDB_TYPE_BLOB:
-        return duckdb_create_blob((const uint8_t *)duckdb_string_t_data(p),
-                                  duckdb_string_t_length(*(duckdb_string_t *)p));
+        return duckdb_create_blob((const uint8_t *)duckdb_string_t_data((duckdb_string_t *)start + row),
+                                  duckdb_string_t_length(((duckdb_string_t *)start)[row]));
     case DUCKDB_TYPE_DECIMAL: {
         duckdb_decimal dec = {duckdb_decimal_width(type), duckdb_decimal_scale(type), {0, 0}};
         __int128 x;
         switch (duckdb_decimal_internal_type(type)) {
         case DUCKDB_TYPE_SMALLINT:
-            x = *(int16_t *)p;
+            x = ((const int16_t *)start)[row];
             break;
         case DUCKDB_TYPE_INTEGER:
-            x = *(int32_t *)p;
+            x = ((const int32_t *)start)[row];
             break;
         case DUCKDB_TYPE_BIGINT:
-            x = *(int64_t *)p;
+            x = ((const int64_t *)start)[row];
             break;
         default:
-            memcpy(&x, p, sizeof x);
+            memcpy(&x, (const char *)start + row * sizeof x, sizeof x);
         }
         dec.value.lower = (uint64_t)x;
         dec.value.upper = (int64_t)(x >> 64);
@@ -113,28 +119,97 @@ static duckdb_value scalar_value(duckdb_logical_type type, duckdb_vector v)
     }
 }
 
+/* The same value with exactly this type: JSON is a text with a name, and a NULL has none of its own. The C
+ * interface casts only what goes into a list. */
+static duckdb_value retyped(duckdb_logical_type type, duckdb_value v)
+{
+    duckdb_value list = v ? duckdb_create_list_value(type, &v, 1) : NULL;
+    duckdb_value out = list ? duckdb_get_list_child(list, 0) : NULL;
+    duckdb_destroy_value(&list);
+    duckdb_destroy_value(&v);
+    return out;
+}
+
+static duckdb_value value_of(duckdb_logical_type type, duckdb_vector v, idx_t row);
+
+static duckdb_value list_value(duckdb_logical_type type, duckdb_vector v, idx_t row)
+{
+    duckdb_list_entry entry = ((const duckdb_list_entry *)duckdb_vector_get_data(v))[row];
+    duckdb_logical_type child = duckdb_list_type_child_type(type);
+    duckdb_value *items = calloc(entry.length + 1, sizeof *items), out = NULL;
+    bool ok = items != NULL;
+    for (idx_t i = 0; ok && i < entry.length; i++) {
+        items[i] = value_of(child, duckdb_list_vector_get_child(v), entry.offset + i);
+        ok = items[i] != NULL;
+    }
+    if (ok)
+        out = duckdb_create_list_value(child, items, entry.length);
+    for (idx_t i = 0; items && i < entry.length; i++) {
+        if (items[i])
+            duckdb_destroy_value(&items[i]);
+    }
+    free(items);
+    duckdb_destroy_logical_type(&child);
+    return out;
+}
+
+/* NULL for a type that has no value in the C interface. */
+static duckdb_value value_of(duckdb_logical_type type, duckdb_vector v, idx_t row)
+{
+    if (!valid_row(v, row))
+        return retyped(type, duckdb_create_null_value());
+    switch ((int)duckdb_get_type_id(type)) {
+    case DUCKDB_TYPE_LIST:
+        return list_value(type, v, row);
+    case DUCKDB_TYPE_VARCHAR: {
+        duckdb_string_t *s = (duckdb_string_t *)duckdb_vector_get_data(v) + row;
+        return retyped(type,
+                       duckdb_create_varchar_length(duckdb_string_t_data(s), duckdb_string_t_length(*s)));
+    }
+    default:
+        return scalar_value(type, v, row);
+    }
+}
+
+/* The statement whose one value is the parameter: of a text, or of a JSON array of texts. */
+static const char *cast_text(struct buf *b, const char *type)
+{
+    size_t n = strlen(type);
+    bool list = n > 2 && strcmp(type + n - 2, "[]") == 0;
+    size_t name = list ? n - 2 : n;
+    bool blob = (name == 4 && strncasecmp(type, "BLOB", 4) == 0) ||
+                (name == 5 && strncasecmp(type, "BYTEA", 5) == 0) ||
+                (name == 9 && strncasecmp(type, "VARBINARY", 9) == 0);
+    const char *items = "from_json_strict(CAST($1 AS VARCHAR), '[\"VARCHAR\"]')";
+    if (list && blob)
+        (void)buf_printf(b, "SELECT CAST(list_transform(%s, lambda x: unhex(x)) AS BLOB[])", items);
+    else if (list)
+        (void)buf_printf(b, "SELECT CAST(%s AS %s)", items, type);
+    else if (blob)
+        (void)buf_str_add(b, "SELECT unhex($1)");
+    else
+        (void)buf_printf(b, "SELECT CAST($1 AS %s)", type);
+    return buf_str(b);
+}
+
 /* The value of a parameter by the engine's own cast. */
 static int cast_value(struct duck *d, duckdb_connection c, const struct wire_param *p, uint32_t number,
                       duckdb_value *ret, struct err *e, uint32_t *kind)
 {
     if (!plain_type_name(p->type))
         return err_set(e, ERR_INVALID, "42704", "parameter %u has an unknown type", number);
-    bool blob = strcasecmp(p->type, "BLOB") == 0 || strcasecmp(p->type, "BYTEA") == 0 ||
-                strcasecmp(p->type, "VARBINARY") == 0;
     CLEANUP_BUF struct buf b = BUF_INIT(1024);
-    if (blob)
-        (void)buf_str_add(&b, "SELECT unhex($1)");
-    else
-        (void)buf_printf(&b, "SELECT CAST($1 AS %s)", p->type);
+    const char *sql = cast_text(&b, p->type);
     duckdb_prepared_statement ps = NULL;
     duckdb_result r;
     memset(&r, 0, sizeof r);
     int rc = 0;
     struct err inner;
     err_clear(&inner);
-    if (duckdb_prepare(c, buf_str(&b), &ps) != DuckDBSuccess) {
+    if (!sql || duckdb_prepare(c, sql, &ps) != DuckDBSuccess) {
         rc = err_set(e, ERR_INVALID, "42704", "parameter %u has an unknown type", number);
-    } else if (duckdb_bind_varchar_length(ps, 1, p->value, p->value_len) != DuckDBSuccess) {
+    } else if ((p->is_null ? duckdb_bind_null(ps, 1)
+                           : duckdb_bind_varchar_length(ps, 1, p->value, p->value_len)) != DuckDBSuccess) {
         rc = err_set(e, ERR_INVALID, "22021", "parameter %u is not valid text", number);
     } else if (duckdb_execute_prepared(ps, &r) != DuckDBSuccess) {
         rc =
@@ -144,7 +219,7 @@ static int cast_value(struct duck *d, duckdb_connection c, const struct wire_par
     if (!rc) {
         duckdb_data_chunk chunk = duckdb_fetch_chunk(r);
         duckdb_logical_type type = duckdb_column_logical_type(&r, 0);
-        duckdb_value v = chunk ? scalar_value(type, duckdb_data_chunk_get_vector(chunk, 0)) : NULL;
+        duckdb_value v = chunk ? value_of(type, duckdb_data_chunk_get_vector(chunk, 0), 0) : NULL;
         if (!v) /* a type that has no value in the C interface: as text; the engine casts it where it is used */
             rc = err_set(e, ERR_INVALID, "0A000", "parameters of type %s are not supported", p->type);
         else
@@ -166,11 +241,11 @@ static bool is_text_type(const char *t)
 static int bind_one(struct duck *d, duckdb_connection c, duckdb_prepared_statement ps,
                     const struct wire_param *p, idx_t at, uint32_t number, struct err *e, uint32_t *kind)
 {
-    if (p->is_null)
+    if (p->is_null && !*p->type)
         return duckdb_bind_null(ps, at) == DuckDBSuccess
                    ? 0
                    : err_set(e, ERR_INVALID, "42P02", "there is no parameter %u", number);
-    if (is_text_type(p->type))
+    if (is_text_type(p->type) && !p->is_null)
         return duckdb_bind_varchar_length(ps, at, p->value, p->value_len) == DuckDBSuccess
                    ? 0
                    : err_set(e, ERR_INVALID, "22021", "parameter %u is not valid text", number);

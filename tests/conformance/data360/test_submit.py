@@ -85,6 +85,28 @@ def test_parameters(q):
         assert answer.json()["data"] == [[4]]
     answer = q.d360_submit("select ?", parameters=[{"type": "varchar", "value": None}])
     assert answer.json()["data"] == [[None]]
+    assert answer.json()["metadata"]["columns"][0]["type"] == "varchar"  # a NULL keeps its type
+
+
+@pytest.mark.parametrize("parameter,want", [
+    ({"type": "integer[]", "value": [1, "2", None]}, [1, 2, None]), ({"type": "int[]", "value": "[1, 2]"}, [1, 2]), ({"type": "bigint[]", "value": "{1, NULL,3 }"}, [1, None, 3]),
+    ({"type": "array", "innerElement": {"type": "varchar", "length": 3}, "value": ["a", "", None]}, ["a", "", None]),
+    ({"type": "text[]", "value": '{a b,"NULL","x,\\"y",c\\\\d}'}, ["a b", "NULL", 'x,"y', "c\\d"]), ({"type": "date[]", "value": []}, []), ({"type": "text[]", "value": "{}"}, []),
+    ({"type": "bool[]", "value": None}, None), ({"type": "bytea[]", "value": ["\\x00ff", "\\x"]}, ["\\x00ff", "\\x"]),
+])
+def test_array_parameters(q, parameter, want):
+    answer = q.d360_submit("select ? as a", parameters=[parameter])
+    assert answer.json()["data"] == [[want]] and answer.json()["metadata"]["columns"][0]["type"] == "array"
+    assert q.d360_submit("select list_contains(?, 2)", parameters=[{"type": "int[]", "value": [1, 2]}]).json()["data"] == [[True]]
+
+
+def test_numbers_keep_their_digits(q):
+    """A JSON number is the number that was written, not the nearest double."""
+    body = ('{"sql": "select ?, ?, ?, ?", "parameters": [{"type": "numeric", "value": 1234567890123456789.012345678901}, {"type": "numeric", "value": -1.50e3},'
+            ' {"type": "numeric[]", "value": [0.1, 20, 3.000, null]}, {"type": "integer", "value": 5.0}]}')
+    answer = q.http("POST", "/api/v3/query", dialect="data360", data=body)
+    assert '"data":[[1234567890123456789.012345678901,-1500,[0.100,20.000,3.000,null],5]]' in answer.text.replace("\n", "")
+    assert [c.get("precision") for c in answer.json()["metadata"]["columns"]] == [31, 4, None, None]
 
 
 @pytest.mark.parametrize("sql,style,parameters,says", [
@@ -92,6 +114,17 @@ def test_parameters(q):
     ("select ?", "QUESTION_MARK", [{"value": "x"}], "parameter 1"),
     ("select ?", "QUESTION_MARK", [{"type": "nope", "value": "x"}], "nope"),
     ("select ?", "QUESTION_MARK", [{"type": "integer", "value": "x"}], "parameter 1"),
+    ("select ?", "QUESTION_MARK", [{"type": "integer[]", "value": [1, "x"]}], "parameter 1, element 2"),
+    ("select ?", "QUESTION_MARK", [{"type": "integer[]", "value": 5}], "must be an array"),
+    ("select ?", "QUESTION_MARK", [{"type": "integer[]", "value": "{1,{2}}"}], "malformed array"),
+    ("select ?", "QUESTION_MARK", [{"type": "integer[]", "value": "{1,"}], "malformed array"),
+    ("select ?", "QUESTION_MARK", [{"type": "integer[]", "value": "{1,}"}], "malformed array"),
+    ("select ?", "QUESTION_MARK", [{"type": "integer[]", "value": "[1,"}], "malformed array"),
+    ("select ?", "QUESTION_MARK", [{"type": "nope[]", "value": []}], "nope"),
+    ("select ?", "QUESTION_MARK", [{"type": "array", "value": []}], "innerElement"),
+    ("select ?", "QUESTION_MARK", [{"type": "numeric[]", "value": ["1e30", "1e-20"]}], "38 digits"),
+    ("select ?", "QUESTION_MARK", [{"type": "numeric", "value": "1e101"}], "out of range"),
+    ("select ?", "QUESTION_MARK", [{"type": "integer[][]", "value": [[1]]}], "unknown type"),
     ("select :a", "QUESTION_MARK", [], "conflicting parameter style 'named'"),
     ("select :a", "NAMED", [{"name": "b", "type": "integer", "value": 1}], ":b"),
 ])
