@@ -76,7 +76,7 @@ static int write_rows(struct delivery *d, struct file_job *j, struct segment_scr
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)1 << 30);
     const struct encoder *enc = j->plan->encoder;
     const struct encode_options *o = &j->plan->options;
-    int rc = j->text ? 0 : enc->head(o, segment_schema(j->seg), &b, e);
+    int rc = j->text ? 0 : encode_head(enc, o, &j->state, segment_schema(j->seg), &b, e);
     uint64_t row = 0, total = segment_rows(j->seg);
     while (!rc && row < total) {
         struct window w;
@@ -87,7 +87,7 @@ static int write_rows(struct delivery *d, struct file_job *j, struct segment_scr
         if (j->text)
             rc = text_rows(o->profile, &w, &b);
         else
-            rc = enc->rows(o, &j->state, &w, 0, w.rows, SIZE_MAX, &b, &next, e);
+            rc = encode_rows(enc, o, &j->state, &w, 0, w.rows, SIZE_MAX, &b, &next, e);
         row += next;
         if (!rc && (b.len >= CHUNK || row >= total))
             rc = put(j, &b, e);
@@ -95,7 +95,7 @@ static int write_rows(struct delivery *d, struct file_job *j, struct segment_scr
             return ERR_CANCELED;
     }
     if (!rc && !j->text)
-        rc = enc->tail(o, &j->state, segment_schema(j->seg), &b, e);
+        rc = encode_tail(enc, o, &j->state, segment_schema(j->seg), &b, e);
     return rc ? rc : put(j, &b, e);
 }
 

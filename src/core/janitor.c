@@ -260,6 +260,7 @@ static void tick(struct janitor *j)
         j->ticks++;
     }
     scheduler_refresh(s->scheduler);
+    render_tick(s->render, disk_low(s->disk));
     pool_tick(s->pool);
 }
 

@@ -228,6 +228,7 @@ void service__drop_result(struct service *s, struct query *q)
     q->nleft = 0;
     pthread_mutex_unlock(&q->lock);
     segment_unref(old);
+    render_forget(s->render, &q->rec.id);
     pthread_mutex_lock(&s->files_lock);
     for (uint32_t i = 0; i < n; i++)
         if (q->rec.results[i].sealed)
@@ -328,6 +329,8 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     if (!rc)
         rc = scheduler_start(s, &s->scheduler, e);
     if (!rc)
+        rc = render_open(s, o->data_dir, &s->render, e);
+    if (!rc)
         rc = janitor_start(s, &s->janitor, e);
     if (!rc)
         rc = service__recover(s, e);
@@ -366,6 +369,7 @@ void service_close(struct service *s)
     if (!s)
         return;
     atomic_store(&s->draining, true);
+    render_stop(s->render); /* a delivery may wait for one */
     scheduler_stop(s->scheduler, 0);
     catalog_close(s->catalog); /* before the registry is waited for: an expired wait writes an end */
     s->catalog = NULL;
@@ -377,6 +381,7 @@ void service_close(struct service *s)
     janitor_free(s->janitor);
     scheduler_free(s->scheduler);
     reuse_close(s->reuse);
+    render_close(s->render);
     service__table_clear(s);
     spool_close(s->spool);
     registry_on_full(s->registry, NULL, NULL); /* its writer has nothing of ours any more */

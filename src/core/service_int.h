@@ -29,6 +29,7 @@ struct janitor;
 struct reuse;
 struct catalog;
 struct bucket_memory;
+struct render;
 
 struct service {
     struct registry *registry;
@@ -41,6 +42,7 @@ struct service {
     struct janitor *janitor;
     struct reuse *reuse;
     struct catalog *catalog;
+    struct render *render;
     struct disk *disk;
     struct usage *usage;
     struct bucket_memory *buckets;
@@ -163,6 +165,17 @@ bool reuse_outdated(struct service *s, const struct query *q);
 /* ---- service_bucket.c ---- */
 int service__buckets_open(struct service *s, struct err *e) MUST_USE;
 void service__buckets_close(struct service *s);
+
+/* ---- render.c ---- */
+int render_open(struct service *s, const char *data_dir, struct render **ret, struct err *e) MUST_USE;
+/* Ends what is under way and joins the workers; render_close frees the rest when nobody holds any. */
+void render_stop(struct render *n);
+void render_close(struct render *n);
+/* Once a second: cancels what nobody waits for, pushes out what is old or over render.cache; on a low disk
+ * all that nobody reads. Janitor. */
+void render_tick(struct render *n, bool disk_low);
+/* The result is gone: its renderings too (who reads one goes on). (any) */
+void render_forget(struct render *n, const struct qid *id);
 
 /* ---- recovery.c ---- */
 /* Removes files that no record names and no query needs; also while running. Returns how many went, or a

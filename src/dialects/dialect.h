@@ -17,6 +17,7 @@
 
 #include "base/json_read.h"
 #include "base/json_write.h"
+#include "core/render.h"
 #include "core/service.h"
 
 struct request;
@@ -86,10 +87,14 @@ struct reply {
     uint32_t nheaders;
     bool streaming; /* rows below are used */
     struct reply_rows rows;
-    /* For resumable downloads (neutral): total known length, or -1; http answers Range and If-Range itself
-     * when etag is set and length known. */
+    /* For resumable downloads: total known length, or -1; http answers Range and If-Range itself when etag is
+     * set and length known. `resumable`: it is not known now, but a Range would be answered all the same. */
     int64_t length;
     const char *etag;
+    bool resumable;
+    /* A rendering (the request's): a file goes out by its descriptor, and `rows` may stay empty; for text it
+     * knows where in the rows a range begins. NULL: none. */
+    struct rendering *rendering;
 };
 
 struct reply_wait {
@@ -119,6 +124,7 @@ struct request {
     struct reply_wait wait;
     struct reply reply;
     void *state;                         /* the handler's own, in the arena */
+    struct rendering *rendering;         /* of request_render; given back when the request ends */
     const struct request_source *source; /* where headers and parameters come from */
     void *http;                          /* http room's own */
 };
@@ -173,6 +179,14 @@ int request_find(struct request *rq, const char *id, size_t n, handler_fn self, 
  * and range. */
 int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most,
                       int64_t *ret, struct err *e);
+/* Starts (or joins) the rendering and keeps it in rq->rendering: 1 = ready; 0 = return REPLY_PARK, `self` is
+ * called again; ERR_WOULDBLOCK = not ready at deadline_ns (monotonic; 0 = wait for it however long it takes):
+ * rendering_permille tells how far it is; else < 0: it failed. q must be kept by the request. (any) */
+int request_render(struct request *rq, struct query *q, const struct render_spec *spec, handler_fn self,
+                   int64_t deadline_ns, struct err *e);
+/* Makes the ready rq->rendering the reply's body: status 200, length, media type; etag and headers are the
+ * caller's. (worker) for text formats, which open the rows. */
+int reply_rendering(struct request *rq, struct query *q, struct err *e);
 /* Content-Disposition: attachment with this file name (UTF-8; RFC 6266: an ASCII form, and filename* when it
  * differs). */
 void reply_attachment(struct request *rq, const char *file_name);

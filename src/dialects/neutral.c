@@ -13,9 +13,12 @@
 #include <string.h>
 
 #include "base/metrics.h"
+#include "base/sys.h"
 #include "dialects/dialect.h"
 
-#define FORMATS "csv, json, ndjson, arrow"
+#define FORMATS       "csv, json, ndjson, arrow, xlsx, parquet"
+#define SEPARATOR_MAX 4096
+#define SMALL_BYTES   2048 /* of a stored result */
 
 static struct {
     void (*fn)(void *arg, struct json_write *w);
@@ -109,6 +112,15 @@ static enum handled metrics(struct request *rq)
 
 /* ---- download ---- */
 
+/* What one download asked for; kept while it is parked. */
+struct download {
+    struct render_spec spec;
+    bool arrow;
+    int64_t deadline_ns; /* answers 202 when the file is not ready by then; 0 = none */
+};
+
+static enum handled download(struct request *rq);
+
 static int parse_bool(struct request *rq, const char *name, bool def, bool *ret, struct err *e)
 {
     const char *v = request_query(rq, name, 0);
@@ -125,35 +137,74 @@ static int parse_bool(struct request *rq, const char *name, bool def, bool *ret,
     return 0;
 }
 
-static int parse_options(struct request *rq, const struct encoder **ret_encoder, struct encode_options *o,
-                         struct err *e)
+static int parse_separator(struct request *rq, struct encode_options *o, struct err *e)
 {
-    const char *format = request_query(rq, "format", 0);
+    const char *separator = request_query(rq, "separator", 0);
+    if (!separator)
+        return 0;
+    size_t n = strlen(separator);
+    if (n == 0 || n > SEPARATOR_MAX || strpbrk(separator, "\"\r\n"))
+        return err_set(e, ERR_INVALID, "22023",
+                       "parameter separator must be 1 to %d bytes without quotes and line ends",
+                       SEPARATOR_MAX);
+    o->separator = separator;
+    return 0;
+}
+
+static int parse_parquet(struct request *rq, struct render_spec *s, struct err *e)
+{
+    int64_t version;
+    s->codec = request_query(rq, "codec", 0);
+    if (s->codec && !render_codec_known(s->codec))
+        return err_set(e, ERR_INVALID, "22023", "parameter codec must be one of %s", render_codecs());
+    int rc = request_query_int(rq, "version", 1, 1, 2, &version, e);
+    s->version = (uint8_t)version;
+    bool dictionary = true;
+    if (!rc)
+        rc = parse_bool(rq, "dictionary", true, &dictionary, e);
+    s->plain = !dictionary;
+    return rc;
+}
+
+/* What belongs to every format, and to each. */
+static int parse_options(struct request *rq, struct download *d, struct err *e)
+{
+    struct render_spec *s = &d->spec;
+    int64_t offset, limit, wait;
+    const char *format = request_query(rq, "format", 0), *encoding = request_query(rq, "encoding", 0);
     if (!format)
         format = "csv";
-    if (strcmp(format, "xlsx") == 0 || strcmp(format, "parquet") == 0)
-        return err_set(e, ERR_INVALID, "0A000", "format %s is not enabled yet; formats: " FORMATS, format);
-    bool arrow = strcmp(format, "arrow") == 0;
-    if (strcmp(format, "csv") != 0 && strcmp(format, "json") != 0 && strcmp(format, "ndjson") != 0 && !arrow)
+    s->file = strcmp(format, "xlsx") == 0      ? WIRE_RENDER_XLSX
+              : strcmp(format, "parquet") == 0 ? WIRE_RENDER_PARQUET
+                                               : WIRE_RENDER_NONE;
+    s->encoder = s->file ? NULL : encoder_find(format);
+    if (!s->file && (!s->encoder || s->encoder->dialect_only))
         return err_set(e, ERR_INVALID, "22023", "parameter format must be one of: " FORMATS);
-    memset(o, 0, sizeof *o);
-    o->profile = TEXT_NEUTRAL;
-    o->stream_end = arrow;
-    o->separator = "";
-    int rc = parse_bool(rq, "header", true, &o->header, e);
+    d->arrow = s->encoder && strcmp(format, "arrow") == 0;
+    s->options.profile = TEXT_NEUTRAL;
+    s->options.stream_end = d->arrow;
+    s->options.separator = "";
+    if (encoding && !charset_find(encoding, &s->options.charset))
+        return err_set(e, ERR_INVALID, "22023", "parameter encoding must be utf-8 or gbk");
+    if (s->options.charset && (s->file || d->arrow))
+        return err_set(e, ERR_INVALID, "22023",
+                       "parameter encoding is for text formats only (csv, json, ndjson)");
+    int rc = parse_bool(rq, "header", true, &s->options.header, e);
+    if (!rc)
+        rc = parse_separator(rq, &s->options, e);
+    if (!rc)
+        rc = request_query_int(rq, "offset", 0, 0, INT64_MAX, &offset, e);
+    if (!rc)
+        rc = request_query_int(rq, "limit", -1, 0, INT64_MAX, &limit, e);
+    if (!rc)
+        rc = request_query_int(rq, "wait", -1, 0, 86400, &wait, e);
+    if (!rc && s->file == WIRE_RENDER_PARQUET)
+        rc = parse_parquet(rq, s, e);
     if (rc)
         return rc;
-    const char *separator = request_query(rq, "separator", 0);
-    if (separator) {
-        size_t n = strlen(separator);
-        if (n == 0 || n > 8 || strpbrk(separator, "\"\r\n"))
-            return err_set(e, ERR_INVALID, "22023",
-                           "parameter separator must be 1 to 8 bytes without quotes and line ends");
-        o->separator = separator;
-    }
-    *ret_encoder = encoder_find(format);
-    if (!*ret_encoder)
-        return err_set(e, ERR_INVALID, "0A000", "format %s is not enabled; formats: " FORMATS, format);
+    s->from = (uint64_t)offset;
+    s->limit = limit < 0 ? UINT64_MAX : (uint64_t)limit;
+    d->deadline_ns = wait < 0 ? 0 : sys_mono_ns() + wait * 1000000000;
     return 0;
 }
 
@@ -162,16 +213,108 @@ static enum handled fail(struct request *rq, const struct err *e)
     return reply_error(rq, reply_status_of(e->code), e);
 }
 
+/* Results never change and encoding is a function of the options: they are the tag, with the separator as
+ * hex; of a rendered file its own tag too. */
+static void put_tag(struct request *rq, const struct download *d, const char *id)
+{
+    const struct render_spec *s = &d->spec;
+    CLEANUP_BUF struct buf tag = BUF_INIT(65536);
+    const char *name = s->encoder ? s->encoder->name : rendering_suffix(rq->rendering) + 1;
+    buf_printf(&tag, "\"%s.%s%s", id, name, s->options.header ? "" : "-n");
+    for (const char *p = s->options.separator; *p; p++)
+        buf_printf(&tag, "-%02x", (unsigned char)*p);
+    if (s->options.charset)
+        buf_printf(&tag, "-%s", charset_name(s->options.charset));
+    if (s->from || s->limit != UINT64_MAX)
+        buf_printf(&tag, "-%llu.%llu", (unsigned long long)s->from, (unsigned long long)s->limit);
+    if (s->file)
+        buf_printf(&tag, "-%s", rendering_tag(rq->rendering));
+    buf_char(&tag, '"');
+    const char *text = buf_str(&tag);
+    rq->reply.etag = text ? arena_strdup(rq->arena, text) : NULL;
+}
+
+static enum handled under_way(struct request *rq)
+{
+    int permille = rendering_permille(rq->rendering);
+    struct json_write w = reply_json(rq, 202);
+    json_object_begin(&w);
+    json_kstr(&w, "state", permille < 0 ? "waiting" : "rendering");
+    json_ki64(&w, "permille", permille < 0 ? 0 : permille);
+    json_object_end(&w);
+    reply_header(rq, "Retry-After", "1");
+    return REPLY_READY;
+}
+
+/* Streamed from the stored result, its length not known beforehand; or (arrow) the stored stream itself. */
+static int stream_rows(struct request *rq, struct query *q, const struct download *d, struct err *e)
+{
+    struct reply *reply = &rq->reply;
+    struct reply_rows *r = &reply->rows;
+    int rc = rows_open(rq->service, q, UINT32_MAX, &r->rows, e);
+    if (rc)
+        return rc;
+    char *type = arena_alloc(rq->arena, 64);
+    r->encoder = d->spec.encoder;
+    r->options = d->spec.options;
+    r->from = d->spec.from;
+    r->limit = d->spec.limit;
+    r->head = r->tail = true;
+    reply->resumable = !d->arrow;
+    if (d->arrow && r->from == 0 && r->limit == UINT64_MAX) {
+        r->raw = true;
+        r->raw_len = segment_stream_len(rows_segment(r->rows));
+        reply->length = (int64_t)r->raw_len;
+    }
+    reply->status = 200;
+    reply->streaming = true;
+    reply->content_type = type ? encoder_media_type(r->encoder, r->options.charset, type, 64) : NULL;
+    return 0;
+}
+
+static enum handled send_result(struct request *rq, struct query *q, uint64_t bytes, const struct download *d)
+{
+    struct err e;
+    err_clear(&e);
+    int rc = 1;
+    /* What fits one buffer needs no measuring: it goes out whole, with its length. */
+    bool measured = !d->arrow && bytes > SMALL_BYTES && (request_header(rq, "Range") || rq->method[0] == 'H');
+    if (d->spec.file || measured)
+        rc = request_render(rq, q, &d->spec, download, d->deadline_ns, &e);
+    if (rc == 0)
+        return REPLY_PARK;
+    if (rc == ERR_WOULDBLOCK)
+        return under_way(rq);
+    if (rc < 0)
+        return fail(rq, &e);
+    if (!d->spec.file && !rq->may_block)
+        return request_defer(rq, download);
+    rc = rq->rendering ? reply_rendering(rq, q, &e) : stream_rows(rq, q, d, &e);
+    if (rc)
+        return fail(rq, &e);
+    char id[ID_TEXT_MAX];
+    id_uuid(query_id(q), id);
+    put_tag(rq, d, id);
+    const char *name = arena_printf(rq->arena, "%s%s", id,
+                                    d->spec.file ? rendering_suffix(rq->rendering) : d->spec.encoder->suffix);
+    reply_attachment(rq, name ? name : id);
+    return REPLY_READY;
+}
+
 static enum handled download(struct request *rq)
 {
     struct err e;
     struct query *q;
     struct query_view v;
-    const struct encoder *encoder;
-    struct encode_options options;
     err_clear(&e);
-    if (parse_options(rq, &encoder, &options, &e))
-        return fail(rq, &e);
+    struct download *d = rq->state;
+    if (!d) {
+        d = rq->state = arena_alloc(rq->arena, sizeof *d);
+        if (!d)
+            err_set(&e, ERR_NOMEM, "53200", "out of memory");
+        if (!d || parse_options(rq, d, &e))
+            return fail(rq, &e);
+    }
     int rc = request_find(rq, rq->params[0].p, rq->params[0].n, download, &q, &e);
     if (rc == 0)
         return REPLY_DEFER;
@@ -188,42 +331,7 @@ static enum handled download(struct request *rq)
     }
     if (v.gone_ms)
         return refuse(rq, 410, ERR_GONE, "02000", "the result was deleted or has expired");
-    if (!rq->may_block)
-        return request_defer(rq, download);
-
-    struct reply_rows *r = &rq->reply.rows;
-    rc = rows_open(rq->service, q, UINT32_MAX, &r->rows, &e);
-    if (rc)
-        return fail(rq, &e);
-    struct reply *reply = &rq->reply;
-    char id[ID_TEXT_MAX];
-    id_uuid(query_id(q), id);
-    r->encoder = encoder;
-    r->options = options;
-    r->limit = UINT64_MAX;
-    r->head = r->tail = true;
-    if (strcmp(encoder->name, "arrow") == 0) {
-        r->raw = true;
-        r->raw_len = segment_stream_len(rows_segment(r->rows));
-        reply->length = (int64_t)r->raw_len;
-    }
-    reply->status = 200;
-    reply->streaming = true;
-    reply->content_type = encoder->media_type;
-    /* Results never change and encoding is a function of the options: they are the tag. The separator is in
-     * it as hex. */
-    struct buf tag;
-    buf_init(&tag, 256);
-    buf_printf(&tag, "\"%s.%s%s", id, encoder->name, options.header ? "" : "-n");
-    for (const char *p = options.separator; *p; p++)
-        buf_printf(&tag, "-%02x", (unsigned char)*p);
-    buf_char(&tag, '"');
-    const char *text = buf_str(&tag);
-    reply->etag = text ? arena_strdup(rq->arena, text) : NULL;
-    buf_free(&tag);
-    const char *name = arena_printf(rq->arena, "%s%s", id, encoder->suffix);
-    reply_attachment(rq, name ? name : id);
-    return REPLY_READY;
+    return send_result(rq, q, v.bytes, d);
 }
 
 static const struct route routes[] = {

@@ -11,10 +11,15 @@
 
 #include "encoders/value_text.h"
 
+/* The bytes of text formats. GBK: exactly what Python's codec "gbk" maps; what it does not map becomes '?'
+ * and is counted (encode_state.unmapped). */
+enum charset { CHARSET_UTF8, CHARSET_GBK, CHARSETS };
+
 struct encode_options {
     enum text_profile profile;
+    enum charset charset;  /* csv, json, ndjson, rows, strings; arrow has none */
     bool header;           /* csv: a line with the column names */
-    const char *separator; /* csv: "" means "," */
+    const char *separator; /* csv: any text without NUL, of any length; "" means "," */
     bool quote_all;        /* csv: Kakao's files: every non-NULL value in double quotes, the names too */
     bool header_bare;      /* csv: column names are never quoted (kylin.header_quoting = never) */
     bool stream_end;       /* arrow: end-of-stream marker at the end (neutral download only) */
@@ -23,8 +28,10 @@ struct encode_options {
 
 struct encode_state { /* kept by the caller, zeroed at the start of a stream */
     uint64_t rows_done;
+    uint64_t unmapped; /* characters that the charset lacks */
 };
 
+/* Called through encode_head, encode_rows and encode_tail below only. */
 struct encoder {
     const char *name;       /* "csv", as in ?format= */
     const char *media_type; /* with charset where text */
@@ -40,6 +47,22 @@ struct encoder {
     int (*tail)(const struct encode_options *o, struct encode_state *st, const struct schema *s,
                 struct buf *out, struct err *e);
 };
+
+/* The same with the bytes in options.charset: what everybody calls. */
+int encode_head(const struct encoder *x, const struct encode_options *o, struct encode_state *st,
+                const struct schema *s, struct buf *out, struct err *e) MUST_USE;
+int encode_rows(const struct encoder *x, const struct encode_options *o, struct encode_state *st,
+                const struct window *w, uint64_t from, uint64_t to, size_t soft, struct buf *out,
+                uint64_t *ret_next, struct err *e) MUST_USE;
+int encode_tail(const struct encoder *x, const struct encode_options *o, struct encode_state *st,
+                const struct schema *s, struct buf *out, struct err *e) MUST_USE;
+
+/* "utf-8", "gbk": as in ?encoding= and in Content-Type. charset_find is case-insensitive and takes "utf8"
+ * too; false when unknown. */
+const char *charset_name(enum charset c);
+bool charset_find(const char *name, enum charset *ret);
+/* The encoder's media type with this charset, in `out` (64 bytes are enough). Returns out. */
+const char *encoder_media_type(const struct encoder *x, enum charset c, char *out, size_t n);
 
 /* csv, json (an array of objects), ndjson, arrow; for dialect pages only (dialect_only, not in
  * encoder_names): rows (an array of arrays) and strings (an array of strings that hold one object each:

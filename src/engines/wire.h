@@ -127,6 +127,9 @@ enum wire_kind {
     WIRE_KIND_DDL
 };
 
+/* What a render process makes of a stored result. */
+enum wire_render_format { WIRE_RENDER_NONE, WIRE_RENDER_XLSX, WIRE_RENDER_PARQUET };
+
 struct wire_planned {
     uint64_t job;
     uint8_t kind;

@@ -10,6 +10,8 @@
  * Threads: exchange_begin, _body, _run, _refill on the connection's I/O thread; run_job and fill_job on a
  * worker. Which of them owns the exchange is said by where the connection is: suspended or not.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +114,8 @@ void exchange_free(struct exchange *x)
     if (x->send_fd >= 0)
         close(x->send_fd);
     buf_free(&x->body);
+    rendering_close(x->rq.rendering);
+    x->rq.rendering = NULL;
     if (x->conn->spare || atomic_load_explicit(&x->server->stopping, memory_order_relaxed)) {
         buf_free(&x->rq.reply.body);
         arena_free(x->rq.arena);
@@ -397,6 +401,48 @@ static void stopping(struct exchange *x)
     refuse_now(x, 503, ERR_UNAVAILABLE, "57P01", "the server is stopping");
 }
 
+bool exchange_range(struct exchange *x, uint64_t total, enum range_verdict *ret, uint64_t *ret_off,
+                    uint64_t *ret_len)
+{
+    const struct reply *r = &x->rq.reply;
+    const char *range = x->guard.ranged && r->etag && r->status == 200 ? server__header(x, "Range") : NULL;
+    const char *condition = range ? server__header(x, "If-Range") : NULL;
+    if (!range || (condition && strcmp(condition, r->etag) != 0))
+        return false;
+    *ret = guard_range(range, total, ret_off, ret_len);
+    return *ret != RANGE_NONE;
+}
+
+/* A rendered file goes out by its descriptor. */
+static int open_file(struct exchange *x, struct err *e)
+{
+    const struct rendering *f = x->rq.reply.rendering;
+    x->send_fd = fcntl(rendering_fd(f), F_DUPFD_CLOEXEC, 0);
+    if (x->send_fd < 0)
+        return err_errno(e, errno, "opening a rendered file");
+    x->send_off = 0;
+    x->send_len = rendering_size(f);
+    return 0;
+}
+
+/* Text whose lengths were measured: begins near the first byte of the range. True when something was left out. */
+static bool begin_at_range(struct exchange *x)
+{
+    const struct reply *r = &x->rq.reply;
+    enum range_verdict v;
+    uint64_t off, len, row, at;
+    if (r->length < 0 || r->rows.raw || !exchange_range(x, (uint64_t)r->length, &v, &off, &len) ||
+        v != RANGE_ONE || off == 0)
+        return false;
+    if (r->rendering) {
+        rendering_seek(r->rendering, off, &row, &at);
+        stream_seek(&x->stream, row, at > 0, off - at);
+    } else {
+        x->stream.skip = off;
+    }
+    return true;
+}
+
 /* Decides how a raw stored stream goes out: as a descriptor when the whole is that. */
 static int open_raw(struct exchange *x, struct err *e)
 {
@@ -405,8 +451,8 @@ static int open_raw(struct exchange *x, struct err *e)
     uint64_t off = rr->raw_off, len = rr->raw_len, range_off, range_len;
     if (r->body.len || rr->suffix || len <= FILL_SOFT)
         return 0;
-    const char *range = r->etag ? server__header(x, "Range") : NULL;
-    if (range && r->status == 200 && guard_range(range, len, &range_off, &range_len) == RANGE_ONE) {
+    enum range_verdict v;
+    if (exchange_range(x, len, &v, &range_off, &range_len) && v == RANGE_ONE) {
         off += range_off;
         len = range_len;
     }
@@ -439,16 +485,20 @@ static void start_stream(struct exchange *x, struct segment_scratch *scratch)
     err_clear(&e);
     struct reply *r = &x->rq.reply;
     x->rows_format = r->rows.encoder ? r->rows.encoder->name : NULL;
-    x->rows_id = *rows_query_id(r->rows.rows);
-    int rc = r->rows.raw ? open_raw(x, &e) : 0;
+    if (r->rows.rows) {
+        x->rows_id = *rows_query_id(r->rows.rows);
+    } else {
+        x->rows_format = rendering_suffix(r->rendering) + 1;
+        x->rows_id = *query_id(rendering_query(r->rendering));
+    }
+    bool file = r->rendering && rendering_fd(r->rendering) >= 0;
+    int rc = file ? open_file(x, &e) : r->rows.raw ? open_raw(x, &e) : 0;
     if (!rc && x->send_fd < 0) {
         stream_begin(&x->stream, &x->rq);
         x->streaming = true;
-        const char *range = r->etag && r->length >= 0 && r->status == 200 ? server__header(x, "Range") : NULL;
-        uint64_t off, len;
-        bool skip = range && guard_range(range, (uint64_t)r->length, &off, &len) == RANGE_ONE && off > 0;
+        bool cut = begin_at_range(x);
         rc = stream_fill(&x->stream, scratch, FILL_SOFT, &e);
-        if (!rc && stream_done(&x->stream)) {
+        if (!rc && stream_done(&x->stream) && !cut) {
             struct buf whole = x->stream.out;
             buf_init(&x->stream.out, 0);
             stream_free(&x->stream);
@@ -459,14 +509,6 @@ static void start_stream(struct exchange *x, struct segment_scratch *scratch)
             r->length = -1;
         } else if (!rc) {
             x->pulled = true;
-            if (skip) { /* a longer one with a known length and a range of it: leave out what comes before */
-                x->stream.skip = off;
-                uint64_t have = x->stream.out.len < off ? x->stream.out.len : off;
-                x->stream.skip -= have;
-                x->stream.off = (size_t)have;
-                if (x->stream.off == x->stream.out.len)
-                    x->stream.off = x->stream.out.len = 0;
-            }
         }
     }
     x->stage = STAGE_REPLY;
@@ -590,8 +632,9 @@ static enum exchange_next turn(struct exchange *x, bool on_worker, struct segmen
         rq->may_block = false;
         if (h == REPLY_READY) {
             if (rq->reply.streaming) {
-                if (!on_worker && segment_inline_held(rows_segment(rq->reply.rows.rows)) &&
-                    (scratch = io_scratch()) != NULL) {
+                struct rows *rows = rq->reply.rows.rows;
+                bool at_once = !rows || segment_inline_held(rows_segment(rows));
+                if (!on_worker && at_once && (scratch = io_scratch()) != NULL) {
                     start_stream(x, scratch); /* in memory: not worth a worker */
                     return EXCHANGE_SEND;
                 }

@@ -144,6 +144,9 @@ void exchange_free(struct exchange *x); /* its memory may stay as the connection
 void exchange_free_spare(struct http_conn *c);
 /* I/O thread, stream empty: suspends and has a worker fill it. False: stopping. */
 bool exchange_refill(struct exchange *x);
+/* The request's Range of `total` bytes, when the reply lets it count (etag, If-Range). */
+bool exchange_range(struct exchange *x, uint64_t total, enum range_verdict *ret, uint64_t *ret_off,
+                    uint64_t *ret_len);
 /* Makes the reply a refusal in the dialect's words. */
 void exchange_refuse(struct exchange *x, int status, const struct err *e);
 

@@ -279,11 +279,10 @@ static void choose_range(struct exchange *x, uint64_t total, uint64_t *ret_off, 
     struct reply *r = &x->rq.reply;
     *ret_off = 0;
     *ret_len = total;
-    const char *range = x->guard.ranged && r->status == 200 ? server__header(x, "Range") : NULL;
-    const char *condition = range ? server__header(x, "If-Range") : NULL;
-    if (!range || (condition && strcmp(condition, r->etag) != 0))
+    enum range_verdict v;
+    if (!exchange_range(x, total, &v, ret_off, ret_len))
         return;
-    switch (guard_range(range, total, ret_off, ret_len)) {
+    switch (v) {
     case RANGE_ONE:
         r->status = 206;
         snprintf(content_range, 80, "bytes %llu-%llu/%llu", (unsigned long long)*ret_off,
@@ -371,7 +370,8 @@ static enum MHD_Result send_reply(struct exchange *x)
             }
         }
     }
-    bool ranges = r->etag && (x->send_fd >= 0 || !x->pulled || r->length >= 0) && r->status != 304;
+    bool ranges =
+        r->etag && (x->send_fd >= 0 || !x->pulled || r->length >= 0 || r->resumable) && r->status != 304;
     struct MHD_Response *m = make_response(x, content_range);
     if (!m)
         return MHD_NO;

@@ -25,6 +25,17 @@ void stream_begin(struct stream *s, struct request *rq)
     }
 }
 
+void stream_seek(struct stream *s, uint64_t row, bool bare, uint64_t skip)
+{
+    if (bare) {
+        s->step = STREAM_ROWS;
+        s->sent = row - s->next;
+        s->encode.rows_done = s->sent; /* what stands between two rows depends on it */
+        s->next = row;
+    }
+    s->skip = skip;
+}
+
 static int raw_piece(struct stream *s, size_t soft, struct err *e)
 {
     uint64_t left = s->end - s->next;
@@ -54,12 +65,12 @@ static int raw_piece(struct stream *s, size_t soft, struct err *e)
 
 /* Encodes rows [s->next, to) of the window; encoders count from the window's first row, everything here from
  * the result's. */
-static int encode_rows(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next,
-                       struct err *e)
+static int some_rows(struct stream *s, const struct window *w, uint64_t to, size_t soft, uint64_t *ret_next,
+                     struct err *e)
 {
     uint64_t next;
-    int rc = s->rows->encoder->rows(&s->rows->options, &s->encode, w, s->next - w->first_row,
-                                    to - w->first_row, soft, &s->out, &next, e);
+    int rc = encode_rows(s->rows->encoder, &s->rows->options, &s->encode, w, s->next - w->first_row,
+                         to - w->first_row, soft, &s->out, &next, e);
     if (!rc)
         *ret_next = w->first_row + next;
     return rc;
@@ -71,13 +82,13 @@ static int encode(struct stream *s, const struct window *w, uint64_t to, size_t 
 {
     uint64_t limit = s->rows->byte_limit;
     if (!limit)
-        return encode_rows(s, w, to, soft, ret_next, e);
+        return some_rows(s, w, to, soft, ret_next, e);
     size_t base = s->out.len;
     struct encode_state before = s->encode;
     uint64_t room = limit > s->row_bytes ? limit - s->row_bytes : 0;
     size_t stop = room < soft - base ? base + (size_t)room : soft;
     for (;;) {
-        int rc = encode_rows(s, w, to, stop, ret_next, e);
+        int rc = some_rows(s, w, to, stop, ret_next, e);
         if (rc)
             return rc;
         uint64_t made = s->out.len - base, n = *ret_next - s->next;
@@ -164,7 +175,8 @@ int stream_fill(struct stream *s, struct segment_scratch *x, size_t soft, struct
             break;
         case STREAM_HEAD:
             if (r->head && !r->raw && r->encoder->head)
-                rc = r->encoder->head(&r->options, segment_schema(rows_segment(r->rows)), &s->out, e);
+                rc = encode_head(r->encoder, &r->options, &s->encode, segment_schema(rows_segment(r->rows)),
+                                 &s->out, e);
             s->step = STREAM_ROWS;
             break;
         case STREAM_ROWS:
@@ -172,8 +184,8 @@ int stream_fill(struct stream *s, struct segment_scratch *x, size_t soft, struct
             break;
         case STREAM_TAIL:
             if (r->tail && !r->raw && r->encoder->tail)
-                rc = r->encoder->tail(&r->options, &s->encode, segment_schema(rows_segment(r->rows)), &s->out,
-                                      e);
+                rc = encode_tail(r->encoder, &r->options, &s->encode, segment_schema(rows_segment(r->rows)),
+                                 &s->out, e);
             s->step = STREAM_SUFFIX;
             break;
         case STREAM_SUFFIX:

@@ -31,6 +31,9 @@ struct stream {
 };
 
 void stream_begin(struct stream *s, struct request *rq);
+/* Right after stream_begin: begins at `row` (without what comes before the rows when `bare`) and leaves out the
+ * first `skip` bytes from there. */
+void stream_seek(struct stream *s, uint64_t row, bool bare, uint64_t skip);
 /* Appends to `out` until it holds about `soft` bytes or all is done. 0 or the error; then s->failed. Worker. */
 int stream_fill(struct stream *s, struct segment_scratch *x, size_t soft, struct err *e) MUST_USE;
 static inline bool stream_done(const struct stream *s)

@@ -467,3 +467,83 @@ void stub_end(void)
     close(segment_dir_fd);
     rmdir(segment_dir);
 }
+
+/* ---- renderings: none here (tests/api/test_formats.py has the real ones) ---- */
+
+const char *render_codecs(void)
+{
+    return "";
+}
+
+bool render_codec_known(const char *name)
+{
+    return !name;
+}
+
+int render_start(struct service *s, struct query *q, uint32_t ordinal, const struct render_spec *spec,
+                 struct rendering **ret, struct err *e)
+{
+    (void)s, (void)q, (void)ordinal, (void)spec, (void)ret;
+    return err_set(e, ERR_INVALID, "0A000", "no renderings here");
+}
+
+int rendering_state(struct rendering *r, struct err *e)
+{
+    (void)r;
+    return err_set(e, ERR_INTERNAL, NULL, "no renderings here");
+}
+
+int rendering_permille(struct rendering *r)
+{
+    return r ? 0 : -1;
+}
+
+void rendering_close(struct rendering *r)
+{
+    (void)r;
+}
+
+struct query *rendering_query(struct rendering *r)
+{
+    (void)r;
+    return NULL;
+}
+
+uint64_t rendering_size(const struct rendering *r)
+{
+    return r ? 1 : 0;
+}
+
+const char *rendering_media_type(const struct rendering *r)
+{
+    return r ? "" : NULL;
+}
+
+const char *rendering_suffix(const struct rendering *r)
+{
+    return r ? "" : ".none";
+}
+
+const char *rendering_tag(const struct rendering *r)
+{
+    return r ? "" : NULL;
+}
+
+const struct render_spec *rendering_spec(const struct rendering *r)
+{
+    (void)r;
+    return NULL;
+}
+
+int rendering_fd(const struct rendering *r)
+{
+    (void)r;
+    return -1;
+}
+
+void rendering_seek(const struct rendering *r, uint64_t off, uint64_t *ret_row, uint64_t *ret_off)
+{
+    (void)r;
+    *ret_row = 0;
+    *ret_off = off;
+}

@@ -1,0 +1,611 @@
+/*
+ * render: who waits for which rendering, the queue before the workers, and how long what was made is kept. See
+ * render.h.
+ *
+ * A rendering is in the list from its start until it fails, is forgotten (its result went) or is pushed out;
+ * while listed, equal ones are found there. Whoever holds a reference may go on reading after that: a file
+ * has no name any more then, but its descriptor.
+ *
+ * Threads: `render.slots` workers for files, one for text; the janitor's tick; holders on any thread.
+ */
+#include "core/render_int.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/sys.h"
+
+#define LIST_MAX   1024u /* renderings kept, ready ones and others */
+#define SPEC_ARENA (4u << 20)
+#define CODECS     "none|snappy|gzip|zstd|lz4|brotli"
+
+#define XLSX_ROWS    1048576u
+#define XLSX_COLUMNS 16384u
+
+const char *render_codecs(void)
+{
+    return CODECS;
+}
+
+bool render_codec_known(const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *p = CODECS; n > 0 && *p; p += strcspn(p, "|"), p += *p == '|')
+        if (strcspn(p, "|") == n && memcmp(p, name, n) == 0)
+            return true;
+    return false;
+}
+
+/* ---- one rendering ---- */
+
+/* Frees it; the caller dropped the last reference and holds no lock. */
+static void destroy(struct rendering *r)
+{
+    if (r->fd >= 0)
+        close(r->fd);
+    free(r->marks);
+    query_unref(r->q);
+    arena_free(r->arena);
+    free(r);
+}
+
+/* (L) True: the caller destroys it after letting go of the lock. */
+static bool unref(struct rendering *r)
+{
+    return --r->refs == 0;
+}
+
+/* (L) Takes it out of the list; the list's reference is the caller's then. */
+static void unlist(struct rendering *r)
+{
+    struct render *n = r->render;
+    *r->prev = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    r->listed = false;
+    n->count--;
+    if (r->spec.file && r->state == RENDERING_READY)
+        n->bytes -= r->size;
+}
+
+/* (L) */
+static void list_first(struct rendering *r)
+{
+    struct render *n = r->render;
+    r->next = n->list;
+    if (r->next)
+        r->next->prev = &r->next;
+    r->prev = &n->list;
+    n->list = r;
+}
+
+/* (L) The least recently used one that is ready and that nobody holds; NULL. */
+static struct rendering *oldest_idle(struct render *n)
+{
+    struct rendering *found = NULL;
+    for (struct rendering *r = n->list; r; r = r->next)
+        if (r->holders == 0 && r->state == RENDERING_READY)
+            found = r;
+    return found;
+}
+
+/* (L, released meanwhile) Pushes out what is over the bounds, and `all` that nobody holds. */
+static void make_room(struct render *n, bool all)
+{
+    for (;;) {
+        struct rendering *r = oldest_idle(n);
+        bool over = n->count > LIST_MAX || n->bytes > (uint64_t)config.render_cache;
+        bool old = r && sys_mono_ns() - r->idle_ns > config.render_keep * 1000000;
+        if (!r || !(over || old || all))
+            return;
+        unlist(r);
+        bool last = unref(r);
+        pthread_mutex_unlock(&n->lock);
+        if (last)
+            destroy(r);
+        pthread_mutex_lock(&n->lock);
+    }
+}
+
+/* ---- start ---- */
+
+static int full(struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "53200", "out of memory");
+}
+
+static int check_limits(const struct rendering *r, const struct schema *s, struct err *e)
+{
+    if (r->spec.file != WIRE_RENDER_XLSX)
+        return 0;
+    uint64_t rows = r->rows + (r->spec.options.header ? 1 : 0);
+    if (rows > XLSX_ROWS)
+        return err_set(
+            e, ERR_INVALID, "54000",
+            "an XLSX sheet holds at most 1,048,576 rows%s; this would need %llu (parameters offset "
+            "and limit take a part)",
+            r->spec.options.header ? " with the header" : "", (unsigned long long)rows);
+    if (s->ncolumns > XLSX_COLUMNS)
+        return err_set(e, ERR_INVALID, "54000",
+                       "an XLSX sheet holds at most 16,384 columns; the result has %u", s->ncolumns);
+    return 0;
+}
+
+static int copy_spec(struct rendering *r, const struct render_spec *in, struct err *e)
+{
+    struct arena *a = r->arena;
+    struct render_spec *s = &r->spec;
+    *s = *in;
+    const char *separator = in->options.separator ? in->options.separator : "";
+    s->options.separator = arena_strdup(a, separator);
+    s->codec = arena_strdup(a, in->codec ? in->codec : "snappy");
+    s->sheet = arena_strdup(a, in->sheet ? in->sheet : "query_result");
+    if (!s->version)
+        s->version = 1;
+    if (!s->options.separator || !s->codec || !s->sheet)
+        return full(e);
+    const struct encode_options *o = &s->options;
+    r->key = s->file ? arena_printf(a, "%u %d %d %llu %llu %s %u %d %s", s->file, o->profile, o->header,
+                                    (unsigned long long)s->from, (unsigned long long)s->limit, s->codec,
+                                    s->version, s->plain, s->sheet)
+                     : arena_printf(a, "%s %d %d %d%d%d%d%d %llu %llu %s", s->encoder->name, o->profile,
+                                    o->charset, o->header, o->quote_all, o->header_bare, o->stream_end,
+                                    o->no_schema, (unsigned long long)s->from, (unsigned long long)s->limit,
+                                    s->options.separator);
+    return r->key ? 0 : full(e);
+}
+
+/* What the query must be for this; fills rows. */
+static int check_query(struct rendering *r, struct err *e)
+{
+    struct query *q = r->q;
+    pthread_mutex_lock(&q->lock);
+    bool finished = q->shown == QUERY_FINISHED, gone = q->rec.gone_ms != 0;
+    const struct result *res = NULL;
+    if (finished && !gone && r->ordinal == UINT32_MAX)
+        res = query_shown_result(q);
+    for (uint32_t i = 0; finished && !gone && i < q->rec.nresults; i++)
+        if (q->rec.results[i].ordinal == r->ordinal)
+            res = &q->rec.results[i];
+    const struct schema *schema = res ? res->schema : NULL;
+    uint64_t rows = res ? res->rows : 0;
+    if (res)
+        r->ordinal = res->ordinal;
+    pthread_mutex_unlock(&q->lock);
+    if (gone)
+        return err_set(e, ERR_GONE, "02000", "the result was deleted or has expired");
+    if (!schema)
+        return err_set(e, ERR_CONFLICT, "55000",
+                       finished ? "the query has no rows to read" : "the query has not ended yet");
+    uint64_t left = rows > r->spec.from ? rows - r->spec.from : 0;
+    r->rows = left < r->spec.limit ? left : r->spec.limit;
+    return check_limits(r, schema, e);
+}
+
+static struct rendering *find_equal(const struct render *n, const struct rendering *like)
+{
+    for (struct rendering *r = n->list; r; r = r->next)
+        if (id_equal(&r->id, &like->id) && r->ordinal == like->ordinal && !strcmp(r->key, like->key))
+            return r;
+    return NULL;
+}
+
+/* (L) */
+static int enqueue(struct render *n, struct rendering *r, struct err *e)
+{
+    struct render_queue *u = &n->queues[r->spec.file ? LANE_FILE : LANE_TEXT];
+    if (n->stop)
+        return err_set(e, ERR_UNAVAILABLE, "57P01", "the server is stopping");
+    if (n->waiting >= (uint64_t)config.render_queue)
+        return err_set(e, ERR_BUSY, "53300", "too many results wait to be rendered (render.queue = %lld)",
+                       (long long)config.render_queue);
+    r->refs = 3; /* list, worker, holder */
+    r->holders = 1;
+    r->listed = true;
+    list_first(r);
+    n->count++;
+    *u->tail = r;
+    u->tail = &r->next_queued;
+    n->waiting++;
+    pthread_cond_signal(&u->wanted);
+    return 0;
+}
+
+int render_start(struct service *s, struct query *q, uint32_t ordinal, const struct render_spec *spec,
+                 struct rendering **ret, struct err *e)
+{
+    struct render *n = s->render;
+    struct rendering *r = calloc(1, sizeof *r);
+    if (!r)
+        return full(e);
+    r->render = n;
+    r->q = query_ref(q);
+    r->id = *query_id(q);
+    r->ordinal = ordinal;
+    r->fd = -1;
+    atomic_store(&r->permille, -1);
+    r->arena = arena_new(SPEC_ARENA);
+    int rc = r->arena ? copy_spec(r, spec, e) : full(e);
+    if (!rc)
+        rc = check_query(r, e);
+    if (rc) {
+        destroy(r);
+        return rc;
+    }
+    pthread_mutex_lock(&n->lock);
+    struct rendering *old = find_equal(n, r);
+    if (old) {
+        old->refs++;
+        old->holders++;
+        *old->prev = old->next; /* the most recently used one comes first */
+        if (old->next)
+            old->next->prev = old->prev;
+        list_first(old);
+    } else {
+        rc = enqueue(n, r, e);
+    }
+    make_room(n, false);
+    pthread_mutex_unlock(&n->lock);
+    if (old || rc)
+        destroy(r);
+    if (!rc)
+        *ret = old ? old : r;
+    return rc;
+}
+
+/* ---- holders ---- */
+
+int rendering_state(struct rendering *r, struct err *e)
+{
+    pthread_mutex_lock(&r->render->lock);
+    int rc = r->state == RENDERING_READY;
+    if (r->state == RENDERING_FAILED) {
+        rc = r->error.code;
+        if (e)
+            *e = r->error;
+    }
+    pthread_mutex_unlock(&r->render->lock);
+    return rc;
+}
+
+int rendering_permille(struct rendering *r)
+{
+    return atomic_load(&r->permille);
+}
+
+int rendering_wait(struct rendering *r, int64_t deadline_ns, struct err *e)
+{
+    struct render *n = r->render;
+    pthread_mutex_lock(&n->lock);
+    while (r->state < RENDERING_READY && sys_mono_ns() < deadline_ns) {
+        struct timespec ts = {deadline_ns / 1000000000, deadline_ns % 1000000000};
+        pthread_cond_timedwait(&n->changed, &n->lock, &ts);
+    }
+    pthread_mutex_unlock(&n->lock);
+    int rc = rendering_state(r, e);
+    return rc > 0 ? 0 : rc < 0 ? rc : ERR_WOULDBLOCK;
+}
+
+/* (L) */
+static void cancel(struct rendering *r)
+{
+    atomic_store(&r->canceled, true);
+    if (r->engine)
+        engine_cancel(r->engine, true);
+}
+
+void rendering_cancel(struct rendering *r)
+{
+    pthread_mutex_lock(&r->render->lock);
+    cancel(r);
+    pthread_mutex_unlock(&r->render->lock);
+}
+
+void rendering_close(struct rendering *r)
+{
+    if (!r)
+        return;
+    struct render *n = r->render;
+    pthread_mutex_lock(&n->lock);
+    if (--r->holders == 0)
+        r->idle_ns = sys_mono_ns();
+    bool last = unref(r);
+    pthread_mutex_unlock(&n->lock);
+    if (last)
+        destroy(r);
+}
+
+struct query *rendering_query(struct rendering *r)
+{
+    return r->q;
+}
+
+uint64_t rendering_size(const struct rendering *r)
+{
+    return r->size;
+}
+
+uint64_t rendering_unmapped(const struct rendering *r)
+{
+    return r->unmapped;
+}
+
+const char *rendering_media_type(const struct rendering *r)
+{
+    return r->media_type;
+}
+
+const char *rendering_suffix(const struct rendering *r)
+{
+    return r->spec.file == WIRE_RENDER_XLSX      ? ".xlsx"
+           : r->spec.file == WIRE_RENDER_PARQUET ? ".parquet"
+                                                 : r->spec.encoder->suffix;
+}
+
+const char *rendering_tag(const struct rendering *r)
+{
+    return r->tag;
+}
+
+const struct render_spec *rendering_spec(const struct rendering *r)
+{
+    return &r->spec;
+}
+
+int rendering_fd(const struct rendering *r)
+{
+    return r->fd;
+}
+
+/* ---- workers ---- */
+
+bool render__engine(struct rendering *r, struct engine *x)
+{
+    pthread_mutex_lock(&r->render->lock);
+    r->engine = x;
+    bool go = !atomic_load(&r->canceled);
+    pthread_mutex_unlock(&r->render->lock);
+    return go;
+}
+
+int render__segment(struct rendering *r, struct segment **ret, struct err *e)
+{
+    struct rows *rows;
+    int rc = rows_open(r->render->service, r->q, r->ordinal, &rows, e);
+    if (rc)
+        return rc;
+    *ret = segment_ref(rows_segment(rows));
+    rows_close(rows);
+    return 0;
+}
+
+/* The end of one: told to all who wait. */
+static void ended(struct render *n, struct rendering *r, int rc, const struct err *e)
+{
+    struct query *q = query_ref(r->q);
+    metric_add(rc ? n->m_failed : n->m_done, 1);
+    pthread_mutex_lock(&n->lock);
+    r->state = rc ? RENDERING_FAILED : RENDERING_READY;
+    r->idle_ns = sys_mono_ns();
+    if (rc) {
+        r->error = *e;
+        if (!r->error.code)
+            r->error.code = rc;
+    } else {
+        atomic_store(&r->permille, 1000);
+        n->bytes += r->spec.file && r->listed ? r->size : 0;
+    }
+    bool last = false;
+    if (rc && r->listed) {
+        unlist(r);
+        last = unref(r);
+        ASSERT(!last); /* the worker's own is left */
+    }
+    pthread_cond_broadcast(&n->changed);
+    last = unref(r);
+    make_room(n, false);
+    metric_set(n->m_bytes, (int64_t)n->bytes);
+    pthread_mutex_unlock(&n->lock);
+    if (last)
+        destroy(r);
+    pthread_mutex_lock(&q->lock);
+    query_signal_unlock(q, 0, true);
+    query_unref(q);
+}
+
+static void work(struct render *n, struct rendering *r, struct segment_scratch *x)
+{
+    struct err e;
+    err_clear(&e);
+    int rc = 0;
+    if (atomic_load(&r->canceled))
+        rc = err_set(&e, ERR_CANCELED, "57014", "the rendering was canceled");
+    metric_add(n->m_running, 1);
+    if (!rc)
+        rc = r->spec.file ? render__file(r, &e) : render__text(r, x, &e);
+    metric_add(n->m_running, -1);
+    ended(n, r, rc, &e);
+}
+
+struct worker_arg {
+    struct render *render;
+    enum render_lane lane;
+};
+
+static void *worker_main(void *arg)
+{
+    struct worker_arg w = *(struct worker_arg *)arg;
+    struct render *n = w.render;
+    struct render_queue *u = &n->queues[w.lane];
+    free(arg);
+    (void)pthread_setname_np(pthread_self(), w.lane == LANE_FILE ? "q-render" : "q-measure");
+    struct segment_scratch *x = segment_scratch_new();
+    pthread_mutex_lock(&n->lock);
+    while (!n->stop) {
+        struct rendering *r = u->head;
+        if (!r) {
+            pthread_cond_wait(&u->wanted, &n->lock);
+            continue;
+        }
+        u->head = r->next_queued;
+        if (!u->head)
+            u->tail = &u->head;
+        n->waiting--;
+        r->state = RENDERING_RUNNING;
+        r->began_ns = sys_mono_ns();
+        atomic_store(&r->permille, 0);
+        pthread_mutex_unlock(&n->lock);
+        work(n, r, x);
+        if (x)
+            segment_scratch_trim(x);
+        pthread_mutex_lock(&n->lock);
+    }
+    pthread_mutex_unlock(&n->lock);
+    segment_scratch_free(x);
+    return NULL;
+}
+
+/* ---- the janitor's part ---- */
+
+void render_tick(struct render *n, bool disk_low)
+{
+    int64_t now = sys_mono_ns();
+    pthread_mutex_lock(&n->lock);
+    for (struct rendering *r = n->list; r; r = r->next) {
+        bool left = r->holders == 0 && now - r->idle_ns > config.render_linger * 1000000;
+        if (r->state < RENDERING_READY && left && !atomic_load(&r->canceled))
+            cancel(r);
+    }
+    make_room(n, disk_low);
+    metric_set(n->m_bytes, (int64_t)n->bytes);
+    pthread_mutex_unlock(&n->lock);
+}
+
+void render_forget(struct render *n, const struct qid *id)
+{
+    if (!n)
+        return;
+    pthread_mutex_lock(&n->lock);
+    for (struct rendering *r = n->list, *next; r; r = next) {
+        next = r->next;
+        if (!id_equal(&r->id, id))
+            continue;
+        cancel(r);
+        if (r->state != RENDERING_READY)
+            continue; /* the worker takes it out */
+        unlist(r);
+        bool last = unref(r);
+        if (last) {
+            pthread_mutex_unlock(&n->lock);
+            destroy(r);
+            pthread_mutex_lock(&n->lock);
+            next = n->list; /* it may have changed meanwhile */
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* ---- life ---- */
+
+/* DIR/rendered holds nothing that outlives a start: files have no names while they are served. */
+static int open_folder(struct render *n, const char *data_dir, struct err *e)
+{
+    CLEANUP_BUF struct buf path = BUF_INIT(8192);
+    (void)buf_printf(&path, "%s/rendered", data_dir);
+    const char *p = buf_str(&path);
+    if (!p)
+        return full(e);
+    if (sys_mkdir_p(p, 0700) < 0 || (n->dir_fd = sys_open(p, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)) < 0)
+        return err_errno(e, errno, "opening the folder of rendered files");
+    return 0;
+}
+
+static int start_thread(struct render *n, enum render_lane lane, struct err *e)
+{
+    struct worker_arg *w = malloc(sizeof *w);
+    if (!w)
+        return full(e);
+    *w = (struct worker_arg){n, lane};
+    if (pthread_create(&n->threads[n->nthreads], NULL, worker_main, w)) {
+        free(w);
+        return err_set(e, ERR_NOMEM, "53000", "cannot start a render worker");
+    }
+    n->nthreads++;
+    return 0;
+}
+
+int render_open(struct service *s, const char *data_dir, struct render **ret, struct err *e)
+{
+    struct render *n = calloc(1, sizeof *n);
+    if (!n)
+        return full(e);
+    n->service = s;
+    n->dir_fd = -1;
+    pthread_mutex_init(&n->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&n->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    for (int i = 0; i < LANES; i++) {
+        n->queues[i].tail = &n->queues[i].head;
+        pthread_cond_init(&n->queues[i].wanted, NULL);
+    }
+    n->m_done = metrics_get(METRIC_COUNTER, "quern_renderings_total", "outcome=\"done\"",
+                            "Renderings of results that ended.");
+    n->m_failed = metrics_get(METRIC_COUNTER, "quern_renderings_total", "outcome=\"failed\"",
+                              "Renderings of results that ended.");
+    n->m_running = metrics_get(METRIC_GAUGE, "quern_renderings_running", "", "Renderings under way.");
+    n->m_bytes = metrics_get(METRIC_GAUGE, "quern_rendered_bytes", "", "Bytes of rendered files kept.");
+    *ret = n;
+    int rc = open_folder(n, data_dir, e);
+    for (int64_t i = 0; !rc && i < config.render_slots; i++)
+        rc = start_thread(n, LANE_FILE, e);
+    return rc ? rc : start_thread(n, LANE_TEXT, e);
+}
+
+void render_stop(struct render *n)
+{
+    if (!n)
+        return;
+    pthread_mutex_lock(&n->lock);
+    n->stop = true;
+    for (struct rendering *r = n->list; r; r = r->next)
+        if (r->state < RENDERING_READY)
+            cancel(r);
+    for (int i = 0; i < LANES; i++)
+        pthread_cond_broadcast(&n->queues[i].wanted);
+    pthread_mutex_unlock(&n->lock);
+    for (uint32_t i = 0; i < n->nthreads; i++)
+        pthread_join(n->threads[i], NULL);
+    n->nthreads = 0;
+}
+
+void render_close(struct render *n)
+{
+    if (!n)
+        return;
+    render_stop(n);
+    while (n->list) {
+        struct rendering *r = n->list;
+        bool queued = r->state == RENDERING_QUEUED;
+        unlist(r);
+        r->refs -= queued ? 2 : 1; /* the list's, and that of the worker that never came */
+        ASSERT(r->refs == 0);
+        destroy(r);
+    }
+    if (n->dir_fd >= 0)
+        close(n->dir_fd);
+    pthread_cond_destroy(&n->changed);
+    for (int i = 0; i < LANES; i++)
+        pthread_cond_destroy(&n->queues[i].wanted);
+    pthread_mutex_destroy(&n->lock);
+    free(n);
+}

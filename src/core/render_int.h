@@ -1,0 +1,85 @@
+/*
+ * render_int: what render.c (who waits for what, the cache), render_text.c (measuring) and render_file.c (render
+ * processes) share. Nothing else includes it.
+ *
+ * All fields marked (L) are guarded by render.lock, which is a leaf: it is held while calling nobody but
+ * engine_cancel. The
+ * others are constant after render_start, or written by the one worker before `state` says READY and constant
+ * afterwards.
+ */
+#ifndef QUERN_CORE_RENDER_INT_H
+#define QUERN_CORE_RENDER_INT_H
+
+#include "core/render.h"
+#include "core/service_int.h"
+
+enum rendering_state { RENDERING_QUEUED, RENDERING_RUNNING, RENDERING_READY, RENDERING_FAILED };
+
+/* Where in the text a row begins. */
+struct render_mark {
+    uint64_t row, off;
+};
+
+struct rendering {
+    struct render *render;
+    struct arena *arena; /* spec's texts, key, marks' owner is malloc */
+    struct query *q;     /* a reference */
+    struct qid id;
+    uint32_t ordinal;
+    struct render_spec spec;
+    const char *key; /* options as text: equal ones are one rendering */
+    uint64_t rows;   /* that it will hold */
+
+    uint32_t refs;                  /* (L) list, worker, holders */
+    uint32_t holders;               /* (L) */
+    bool listed;                    /* (L) */
+    uint8_t state;                  /* (L) enum rendering_state */
+    int64_t idle_ns;                /* (L) since when nobody holds it; also when it was last used */
+    int64_t began_ns;               /* (L) monotonic */
+    struct err error;               /* (L) */
+    struct engine *engine;          /* (L) while it runs */
+    struct rendering *next, **prev; /* (L) list, most recently used first */
+    struct rendering *next_queued;  /* (L) */
+
+    atomic_bool canceled;
+    atomic_int permille;
+
+    uint64_t size, unmapped;
+    int fd; /* file; -1 */
+    char tag[40];
+    char media_type[64];
+    struct render_mark *marks; /* text: nmarks >= 1 */
+    size_t nmarks;
+};
+
+enum render_lane { LANE_FILE, LANE_TEXT, LANES };
+
+struct render_queue {
+    struct rendering *head, **tail;
+    pthread_cond_t wanted;
+};
+
+struct render {
+    struct service *service;
+    int dir_fd; /* DIR/rendered */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;            /* a rendering ended */
+    struct render_queue queues[LANES]; /* (L) */
+    struct rendering *list;            /* (L) */
+    uint64_t bytes;                    /* (L) of listed files */
+    uint32_t count, waiting;           /* (L) listed; queued */
+    bool stop;                         /* (L) */
+    pthread_t threads[LANES * 64];
+    uint32_t nthreads;
+    struct metric *m_done, *m_failed, *m_running, *m_bytes;
+};
+
+/* The worker's part: 0 when r is complete. */
+int render__text(struct rendering *r, struct segment_scratch *x, struct err *e) MUST_USE;
+int render__file(struct rendering *r, struct err *e) MUST_USE;
+/* For render_file.c: remembers the engine for cancel; false when it was canceled already. */
+bool render__engine(struct rendering *r, struct engine *x);
+/* The result's rows. */
+int render__segment(struct rendering *r, struct segment **ret, struct err *e) MUST_USE;
+
+#endif
