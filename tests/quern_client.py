@@ -342,6 +342,40 @@ class Daemon:
         assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
         return answer.json()["data"]
 
+    # -- Kylin
+
+    def kylin(self, method, path, key=None, accept="v4-public", headers=None, **more):
+        """A call below /kylin/api/; accept: v2, v4, v4-public, or None for no Accept."""
+        sent = {"Accept": f"application/vnd.apache.kylin-{accept}+json"} if accept else {}
+        sent.update(headers or {})
+        return self.http(method, "/kylin/api/" + path, key=key, dialect="kylin", headers=sent, **more)
+
+    def kylin_submit(self, sql, key=None, accept="v4-public", project="w1", headers=None, **fields):
+        """Id of an accepted query."""
+        answer = self.kylin("POST", "async_query", key=key, accept=accept, headers=headers, json={"sql": sql, "project": project, **fields})
+        assert answer.status_code == 200 and answer.json()["code"] == "000", f"{answer.status_code} {answer.text}"
+        return answer.json()["data"]["queryID" if accept == "v2" else "query_id"]
+
+    def kylin_get(self, qid, what, key=None, project="w1", query="", **more):
+        return self.kylin("GET", f"async_query/{qid}/{what}?project={project}{query}", key=key, **more)
+
+    def kylin_wait(self, qid, key=None, project="w1"):
+        """Polls until it is no longer RUNNING; `data` of the last status."""
+        def probe():
+            answer = self.kylin_get(qid, "status", key=key, project=project)
+            assert answer.status_code == 200 and answer.json()["code"] == "000", f"{answer.status_code} {answer.text}"
+            data = answer.json()["data"]
+            return data if data["status"] != "RUNNING" else None
+
+        return wait_until(f"query {qid} to end", probe)
+
+    def kylin_query(self, sql, **more):
+        """Id of a query that is SUCCESSFUL."""
+        qid = self.kylin_submit(sql, **more)
+        done = self.kylin_wait(qid, key=more.get("key"), project=more.get("project", "w1"))
+        assert done["status"] == "SUCCESSFUL", done
+        return qid
+
     # -- neutral
 
     def download(self, qid, fmt="csv", key=None, dialect="kakao", headers=None, stream=False, **query):

@@ -17,6 +17,13 @@
 #define NAME_BYTES    200   /* of file_name: a suffix and a header line fit behind it */
 #define PARAMS_MAX    10000
 
+static const char *const formats[] = {"csv", "json", "xlsx", "parquet"};
+
+const char *kylin__format_name(enum kylin_format f)
+{
+    return formats[f];
+}
+
 static bool given(json_value v)
 {
     return json_kind(v) != JSON_ABSENT && json_kind(v) != JSON_NULL;
@@ -25,6 +32,17 @@ static bool given(json_value v)
 static int wrong(const char *key, const char *what, json_value v, struct err *e)
 {
     return err_set(e, ERR_INVALID, "22023", "%s must be %s, not %s", key, what, json_kind_name(json_kind(v)));
+}
+
+bool kylin__truth(const char *s, bool *ret)
+{
+    static const char *const words[] = {"false", "off", "no", "0", "true", "on", "yes", "1"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcasecmp(words[i], s) == 0) {
+            *ret = i >= 4;
+            return true;
+        }
+    return false;
 }
 
 bool kylin__blank(const char *s, size_t n)

@@ -4,10 +4,8 @@
  * delivered. A delete answers once it is recorded; the file in the bucket goes with the result.
  */
 #include <string.h>
-#include <time.h>
 
 #include "base/config.h"
-#include "base/sys.h"
 #include "dialects/kylin_int.h"
 
 #define NO_QUERY                                                                                             \
@@ -20,72 +18,6 @@ static enum handled truth(struct request *rq, const char *code, bool data, const
     struct json_write w = kylin__begin(rq, false, code);
     json_bool(&w, data);
     return kylin__end(rq, &w, false, msg);
-}
-
-/* ---- older_than ---- */
-
-static bool digits(const char **p, int n, int *ret)
-{
-    int v = 0;
-    for (int i = 0; i < n; i++, (*p)++) {
-        if (**p < '0' || **p > '9')
-            return false;
-        v = v * 10 + (**p - '0');
-    }
-    *ret = v;
-    return true;
-}
-
-static bool skip(const char **p, char c)
-{
-    return *(*p)++ == c;
-}
-
-/* Days since 1970-01-01 of a day of the Gregorian calendar. */
-static int64_t days_of(int y, int m, int d)
-{
-    y -= m <= 2;
-    int64_t era = (y >= 0 ? y : y - 399) / 400;
-    int yoe = (int)(y - era * 400), doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-    int doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
-    return era * 146097 + doe - 719468;
-}
-
-static int month_days(int y, int m)
-{
-    static const int n[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-    return m == 2 && leap ? 29 : n[m - 1];
-}
-
-/* "UTC" or "+08:00". */
-static bool zone_offset(const char *s, int64_t *ret_s)
-{
-    int h, m;
-    const char *p = s + 1;
-    *ret_s = 0;
-    if (!strcmp(s, "UTC"))
-        return true;
-    if ((*s != '+' && *s != '-') || !digits(&p, 2, &h) || !skip(&p, ':') || !digits(&p, 2, &m) || *p ||
-        h > 14 || m > 59)
-        return false;
-    *ret_s = (*s == '-' ? -1 : 1) * (h * 3600LL + m * 60LL);
-    return true;
-}
-
-/* Strictly yyyy-MM-dd HH:mm:ss of a day and time that exist. */
-static bool parse_time(const char *s, int64_t *ret_ms)
-{
-    int y, mo, d, h, mi, sec;
-    const char *p = s;
-    if (!digits(&p, 4, &y) || !skip(&p, '-') || !digits(&p, 2, &mo) || !skip(&p, '-') || !digits(&p, 2, &d) ||
-        !skip(&p, ' ') || !digits(&p, 2, &h) || !skip(&p, ':') || !digits(&p, 2, &mi) || !skip(&p, ':') ||
-        !digits(&p, 2, &sec) || *p)
-        return false;
-    if (mo < 1 || mo > 12 || d < 1 || d > month_days(y, mo) || h > 23 || mi > 59 || sec > 59)
-        return false;
-    *ret_ms = (days_of(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec) * 1000;
-    return true;
 }
 
 enum handled kylin__delete_many(struct request *rq)
@@ -105,9 +37,9 @@ enum handled kylin__delete_many(struct request *rq)
     if ((older && !project) || (project && !older))
         return truth(rq, "000", false, CANNOT_CLEAN);
     if (older) {
-        if (!parse_time(older, &before))
+        if (!kylin__time(older, &before))
             return kylin__fail(rq, KYLIN_TIME_FORMAT, NULL);
-        if (!zone_offset(config.kylin_time_zone, &offset))
+        if (!kylin__zone(config.kylin_time_zone, &offset))
             return kylin__fail(rq, KYLIN_FOREIGN,
                                "the server's kylin.time_zone is neither UTC nor an offset such as +08:00");
         before -= offset * 1000;

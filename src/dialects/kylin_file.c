@@ -10,19 +10,12 @@
 #include "base/config.h"
 #include "dialects/kylin_int.h"
 
-static const char *const formats[] = {"csv", "json", "xlsx", "parquet"};
-
-const char *kylin__format_name(enum kylin_format f)
-{
-    return formats[f];
-}
-
 const char *kylin__file_text(const struct kylin_file *f, struct arena *a)
 {
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)1 << 20);
     struct json_write w = JSON_WRITE_INIT(&b);
     json_object_begin(&w);
-    json_kstr(&w, "format", formats[f->format]);
+    json_kstr(&w, "format", kylin__format_name(f->format));
     json_kbool(&w, "gbk", f->gbk);
     json_kbool(&w, "header", f->header);
     json_kstr(&w, "name", f->name);
@@ -42,9 +35,9 @@ int kylin__file_of(const struct query_view *v, struct arena *a, struct kylin_fil
     if (rc)
         return rc;
     const char *format = json_string(json_get(root, "format"), NULL);
-    for (size_t i = 0; format && i < sizeof formats / sizeof *formats; i++)
-        if (!strcmp(formats[i], format))
-            ret->format = (enum kylin_format)i;
+    for (int f = KYLIN_CSV; format && f <= KYLIN_PARQUET; f++)
+        if (!strcmp(kylin__format_name((enum kylin_format)f), format))
+            ret->format = (enum kylin_format)f;
     (void)json_boolean(json_get(root, "gbk"), &ret->gbk);
     (void)json_boolean(json_get(root, "header"), &ret->header);
     const char *name = json_string(json_get(root, "name"), NULL),
@@ -91,7 +84,7 @@ int kylin__plan(const struct query_view *v, struct arena *a, struct delivery_pla
     if (rc)
         return rc;
     id_uuid(&v->id, id);
-    ret->key = arena_printf(a, "%s/%s/%s.%s", v->path ? v->path : "", id, id, formats[f.format]);
+    ret->key = arena_printf(a, "%s/%s/%s.%s", v->path ? v->path : "", id, id, kylin__format_name(f.format));
     ret->encoder = kylin__encoder(&f, &ret->options);
     ret->owned = true;
     return ret->key && ret->encoder ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");

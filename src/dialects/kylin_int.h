@@ -2,7 +2,7 @@
  * kylin_int: what the files of the Apache Kylin dialect share. kylin.c: routes, submit. kylin_body.c: request
  * bodies. kylin_reply.c: envelopes, errors, project. kylin_read.c: status, metadata, sizes, download.
  * kylin_end.c: deletes and stop. kylin_file.c: options of a result file, the delivery. kylin_types.c: names of
- * types. kylin_sql.c: offset. kylin_query.c, kylin_tables.c: the synchronous companion.
+ * types. kylin_sql.c: offset. kylin_time.c: older_than. kylin_query.c, kylin_tables.c: the synchronous companion.
  */
 #ifndef QUERN_DIALECTS_KYLIN_INT_H
 #define QUERN_DIALECTS_KYLIN_INT_H
@@ -54,8 +54,6 @@ bool kylin__project(struct request *rq, bool in_body, bool optional, enum handle
 bool kylin__project_is(struct request *rq, const char *name, enum handled *ret);
 /* A URL parameter by its name in any case; NULL absent. */
 const char *kylin__param(struct request *rq, const char *name);
-/* true/on/yes/1, false/off/no/0 in any case. */
-bool kylin__truth(const char *s, bool *ret);
 /* V2 Accept where V2 has no such call: false, and *ret is the answer. */
 bool kylin__not_v2(struct request *rq, enum handled *ret);
 
@@ -68,7 +66,6 @@ struct kylin_file {
     bool gbk, header;
     const char *name, *separator;
 };
-const char *kylin__format_name(enum kylin_format f);
 /* JSON text of the options in `a`, NULL: out of memory. */
 const char *kylin__file_text(const struct kylin_file *f, struct arena *a);
 /* Of a query of any dialect: its own options, or the defaults. */
@@ -99,6 +96,9 @@ int kylin__read_submit(struct arena *a, enum kylin_body kind, const char *body, 
 /* "project" of a body; NULL when it has none. ERR_INVALID: no JSON object, or no text. */
 int kylin__read_project(struct arena *a, const char *body, size_t n, const char **ret,
                         struct err *e) MUST_USE;
+const char *kylin__format_name(enum kylin_format f);
+/* true/on/yes/1, false/off/no/0 in any case. */
+bool kylin__truth(const char *s, bool *ret);
 /* Blank or no text at all. */
 bool kylin__blank(const char *s, size_t n);
 
@@ -110,6 +110,12 @@ bool kylin__read_request(struct request *rq, enum kylin_body kind, struct kylin_
 /* sql with OFFSET n behind it, where it is a query without an OFFSET of its own at its top level; else sql
  * itself. NULL: out of memory. */
 const char *kylin__with_offset(struct arena *a, const char *sql, size_t n, int64_t offset, size_t *ret_len);
+
+/* ---- kylin_time.c ---- */
+/* Unix milliseconds of a time in UTC. */
+bool kylin__time(const char *s, int64_t *ret_ms);
+/* Seconds east of UTC: "UTC" or "+08:00". */
+bool kylin__zone(const char *s, int64_t *ret_s);
 
 /* ---- kylin_types.c ---- */
 /* Kylin's name of a column's type: "DECIMAL(18,4)", "VARCHAR". `bare`: without the brackets. */

@@ -222,17 +222,6 @@ const char *kylin__param(struct request *rq, const char *name)
     return w.value;
 }
 
-bool kylin__truth(const char *s, bool *ret)
-{
-    static const char *const words[] = {"false", "off", "no", "0", "true", "on", "yes", "1"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strcasecmp(words[i], s) == 0) {
-            *ret = i >= 4;
-            return true;
-        }
-    return false;
-}
-
 /* The name in any case; and with what stands behind it in the source document's own example, a stray
  * backtick, where no such project exists. */
 static bool names_own(struct request *rq, const char *name)

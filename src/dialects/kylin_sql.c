@@ -52,6 +52,7 @@ static struct shape scan(const char *sql, size_t n)
             f.offset = true;
         as = c == '.' || sql_piece_is(&s, t, "AS");
     }
+    f.query &= depth == 0 && !as; /* the engine says what is wrong with it */
     return f;
 }
 
