@@ -101,13 +101,35 @@ static int check_sandbox(struct daemon *d, struct err *e)
     return rc;
 }
 
+/* Render processes come first: their walls are small, and a download must not wait for a query to end. At most
+ * half of the share. */
+static int64_t fit_renderings(int64_t share)
+{
+    int64_t most = share / 2 / config.render_memory, slots = config.render_slots;
+    if (most < 1) {
+        log_line(LOG_WARN, "main", "render.memory lowered from %lld to %lld MiB: half of engine.memory_share",
+                 (long long)(config.render_memory >> 20), (long long)(share / 2 >> 20));
+        config.render_memory = share / 2;
+        most = 1;
+    }
+    if (slots > most) {
+        log_line(LOG_WARN, "main",
+                 "render.slots lowered from %lld to %lld: processes of render.memory = %lld MiB have half of "
+                 "engine.memory_share",
+                 (long long)slots, (long long)most, (long long)(config.render_memory >> 20));
+        config.render_slots = most;
+    }
+    return share - config.render_slots * config.render_memory;
+}
+
 /* The memory walls of all engine processes together keep to the machine's share (engine.memory_share): slots
  * are lowered until they fit, an idle process leaves when another one is needed, and a query waits while that
  * one dies. Returns the most processes that may live at once. */
 static int64_t fit_memory(void)
 {
     const char *from;
-    int64_t memory = (int64_t)machine_memory(&from), share = memory / 100 * config.engine_memory_share,
+    int64_t memory = (int64_t)machine_memory(&from),
+            share = fit_renderings(memory / 100 * config.engine_memory_share),
             most = share / config.engine_memory;
     if (most < 1) {
         log_line(

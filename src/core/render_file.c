@@ -1,10 +1,199 @@
 /*
- * render_file: one file made by a render process.
+ * render_file: one file made by a render process: order it, listen, end it, keep what it made. On a worker.
+ *
+ * The file has no name once the process's folder is wiped: it is its descriptor (src/pool/render.c). It is
+ * READY only after the process was killed and reaped. Its tag is its length and checksum, so that the same
+ * bytes made again (after a restart, or when the cache had no room) are the same to If-Range.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/sys.h"
 #include "core/render_int.h"
+
+#define SCHEMA_MAX (64u << 20)
+#define READ_STEP  (256u << 10)
+#define TICK_NS    1000000000LL
+
+static int timed_out(struct err *e)
+{
+    return err_set(e, ERR_TIMEOUT, "57014", "rendering took longer than render.timeout allows (%lld ms)",
+                   (long long)config.render_timeout);
+}
+
+/* How a process that did not end well is told. */
+static int bad_end(const struct rendering *r, const struct engine_event *ev, bool late, struct err *e)
+{
+    if (late)
+        return timed_out(e);
+    if (atomic_load(&r->canceled))
+        return err_set(e, ERR_CANCELED, "57014", "the rendering was canceled");
+    switch (ev->type) {
+    case ENGINE_FAILED:
+        *e = ev->failed.error;
+        if (e->code == ERR_NOMEM)
+            e->code = ERR_LIMIT; /* the process's wall, not our memory */
+        return e->code;
+    case ENGINE_HUNG:
+        return err_set(e, ERR_ENGINE, "XX000", "the render process stopped answering");
+    case ENGINE_LIED:
+        return err_set(e, ERR_ENGINE, "XX000", "the render process broke the protocol");
+    default:
+        /* "engine process was killed by SIGKILL" */
+        return err_set(e, ERR_ENGINE, "XX000", "the render %s",
+                       strncmp(ev->failed.error.text, "engine ", 7) == 0 ? ev->failed.error.text + 7
+                                                                         : "process ended early");
+    }
+}
+
+/* Until the process says how it went. */
+static int listen(struct rendering *r, struct engine *x, struct err *e)
+{
+    int64_t deadline = sys_mono_ns() + config.render_timeout * 1000000;
+    bool late = false;
+    for (;;) {
+        struct engine_event ev;
+        int64_t until = sys_mono_ns() + TICK_NS;
+        int rc = engine_next(x, until < deadline ? until : deadline, &ev, e);
+        if (rc)
+            return rc;
+        switch (ev.type) {
+        case ENGINE_DONE:
+            return late ? timed_out(e) : 0;
+        case ENGINE_BEAT:
+            if (ev.beat.permille >= 0)
+                atomic_store(&r->permille, ev.beat.permille);
+            break;
+        case ENGINE_TICK:
+            break;
+        default:
+            return bad_end(r, &ev, late, e);
+        }
+        if (!late && sys_mono_ns() >= deadline) {
+            late = true;
+            engine_cancel(x, true);
+        }
+    }
+}
+
+static const struct result *find_result(struct rendering *r)
+{
+    const struct result *found = NULL;
+    pthread_mutex_lock(&r->q->lock);
+    for (uint32_t i = 0; i < r->q->rec.nresults; i++)
+        if (r->q->rec.results[i].ordinal == r->ordinal)
+            found = &r->q->rec.results[i];
+    pthread_mutex_unlock(&r->q->lock);
+    return found;
+}
+
+static void describe(const struct rendering *r, const struct result *res, struct buf *schema,
+                     struct wire_render *m)
+{
+    const struct render_spec *s = &r->spec;
+    *m = (struct wire_render){.format = s->file,
+                              .header = s->options.header,
+                              .plain = s->plain,
+                              .version = s->version,
+                              .codec = s->codec,
+                              .sheet = s->sheet,
+                              .from = s->from,
+                              .limit = s->limit,
+                              .rows = r->rows,
+                              .id = res->origin,
+                              .ordinal = res->ordinal,
+                              .facts = res->facts};
+    if (!res->is_inline)
+        return;
+    m->id = r->id;
+    m->facts = (struct segment_facts){0};
+    m->schema = (const uint8_t *)schema->p;
+    m->schema_len = (uint32_t)schema->len;
+    m->index = res->index;
+    m->index_len = res->index_len;
+    m->body = res->body;
+    m->body_len = res->body_len;
+}
+
+/* Length and checksum, read once. */
+static int examine(struct rendering *r, int fd, struct err *e)
+{
+    struct stat st;
+    char *p = malloc(READ_STEP);
+    uint32_t crc = 0;
+    uint64_t done = 0;
+    ssize_t n = 1;
+    if (!p)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    while (n > 0) {
+        n = sys_pread(fd, p, READ_STEP, (int64_t)done);
+        crc = n > 0 ? crypto_crc32c(crc, p, (size_t)n) : crc;
+        done += n > 0 ? (uint64_t)n : 0;
+    }
+    free(p);
+    if (n < 0 || fstat(fd, &st) < 0)
+        return err_errno(e, errno, "reading a rendered file");
+    if (done == 0 || (uint64_t)st.st_size != done)
+        return err_set(e, ERR_ENGINE, "XX000", "the render process made no file");
+    r->size = done;
+    (void)snprintf(r->tag, sizeof r->tag, "%llx%08x", (unsigned long long)done, crc);
+    (void)snprintf(r->media_type, sizeof r->media_type, "%s",
+                   r->spec.file == WIRE_RENDER_XLSX
+                       ? "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+                       : "application/vnd.apache.parquet");
+    return 0;
+}
+
+static int make(struct rendering *r, struct engine *x, struct segment *segment, int *ret_fd, struct err *e)
+{
+    const struct result *res = find_result(r);
+    CLEANUP_BUF struct buf schema = BUF_INIT(SCHEMA_MAX);
+    if (!res)
+        return err_set(e, ERR_GONE, "02000", "the result was deleted or has expired");
+    int rc = res->is_inline ? schema_write(res->schema, &schema) : 0;
+    if (rc)
+        return err_set(e, rc, NULL, "out of memory");
+    struct wire_render m;
+    describe(r, res, &schema, &m);
+    rc = engine_render(x, &m, segment_fd(segment), ret_fd, e);
+    if (!rc)
+        rc = listen(r, x, e);
+    int end = engine_end(x, rc ? NULL : e);
+    if (!rc)
+        rc = end ? end : examine(r, *ret_fd, e);
+    return rc;
+}
 
 int render__file(struct rendering *r, struct err *e)
 {
-    (void)r;
-    return err_set(e, ERR_INVALID, "0A000", "this format is not enabled yet");
+    struct engine_key key = {.workspace = r->q->rec.workspace, .render = true, .catalog_path = ""};
+    struct segment *segment = NULL;
+    struct engine *x = NULL;
+    int fd = -1;
+    int rc = render__segment(r, &segment, e);
+    if (!rc)
+        rc = pool_acquire(r->render->service->pool, &key, &x, e);
+    if (!rc) {
+        rc = render__engine(r, x) ? make(r, x, segment, &fd, e)
+                                  : err_set(e, ERR_CANCELED, "57014", "the rendering was canceled");
+        (void)render__engine(r, NULL);
+        engine_release(x);
+    }
+    segment_unref(segment);
+    if (!rc) {
+        r->fd = fd;
+        return 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    char id[ID_TEXT_MAX];
+    log_event(LOG_WARN, "core", "a result could not be rendered", "query", id_uuid(&r->id, id), "format",
+              rendering_suffix(r) + 1, "code", err_name(e->code), "error", e->text, NULL);
+    return rc;
 }

@@ -47,7 +47,7 @@ struct rendering {
     uint64_t size, unmapped;
     int fd; /* file; -1 */
     char tag[40];
-    char media_type[64];
+    char media_type[80];
     struct render_mark *marks; /* text: nmarks >= 1 */
     size_t nmarks;
 };

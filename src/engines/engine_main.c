@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "engines/duck.h"
+#include "engines/render.h"
 #include "engines/sandbox.h"
 #include "engines/selftest.h"
 
@@ -207,12 +208,14 @@ int main(void)
     struct sandbox_level level;
     struct err e;
     err_clear(&e);
-    if (sandbox_enter(&setup, &level, &e) < 0 || duck_open(&setup, &w->duck, &e) < 0) {
+    if (sandbox_enter(&setup, &level, &e) < 0 || (!setup.render && duck_open(&setup, &w->duck, &e) < 0)) {
         send_fatal(&w->port, &e);
         leave(1);
     }
     w->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     send_ready(&w->port, &level);
+    if (setup.render)
+        leave(render_serve(&setup, &w->port, w->statm));
     if (setup.selftest)
         leave(selftest(w->duck, &setup, &w->port));
     pthread_mutex_init(&w->mu, NULL);

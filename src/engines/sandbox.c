@@ -77,7 +77,7 @@ static int set_limits(const struct wire_setup *s, struct err *e)
         r = limit(RLIMIT_MSGQUEUE, 0, "message queue limit", e);
     /* A writer's catalog may grow as large as the disk allows; the daemon watches its quota. */
     if (!r && !s->catalog_write)
-        r = limit(RLIMIT_FSIZE, file + FILE_SLACK, "file size limit", e);
+        r = limit(RLIMIT_FSIZE, s->render ? s->spill_max : file + FILE_SLACK, "file size limit", e);
     /* A sanitizer's shadow memory is private and writable: the wall would stop it at once. */
     if (!r && !SANDBOX_SANITIZED && s->memory_wall)
         r = limit(RLIMIT_DATA, s->memory_wall, "memory wall", e);

@@ -33,6 +33,8 @@ uint32_t wire_ceiling(enum wire_type t)
         return 8;
     case WIRE_QUIT:
         return 0;
+    case WIRE_RENDER:
+        return 66u * 1024u * 1024u;
     case WIRE_READY:
         return 4096;
     case WIRE_PLANNED:
@@ -51,7 +53,7 @@ uint32_t wire_ceiling(enum wire_type t)
 
 static bool known(unsigned t)
 {
-    return (t >= WIRE_SETUP && t <= WIRE_QUIT) || (t >= WIRE_READY && t <= WIRE_FAILED);
+    return (t >= WIRE_SETUP && t <= WIRE_RENDER) || (t >= WIRE_READY && t <= WIRE_FAILED);
 }
 
 int wire_header(const uint8_t h[8], enum wire_type *ret_type, uint32_t *ret_len)
@@ -157,6 +159,7 @@ int wire_put_setup(struct buf *b, const struct wire_setup *m)
     put_u32(b, m->threads);
     put_i32(b, m->landlock_abi_max);
     put_bool(b, m->selftest);
+    put_bool(b, m->render);
     return frame_end(b, WIRE_SETUP, at);
 }
 
@@ -193,6 +196,33 @@ int wire_put_job(struct buf *b, const struct wire_job *m)
     put_text(b, m->timezone);
     put_bool(b, m->allow_write);
     return frame_end(b, WIRE_JOB, at);
+}
+
+/* schema, index and body are the last three fields, so that they can be used in place. */
+int wire_put_render(struct buf *b, const struct wire_render *m)
+{
+    size_t at = frame_begin(b, WIRE_RENDER);
+    put_u64(b, m->job);
+    put_u8(b, m->format);
+    put_bool(b, m->header);
+    put_bool(b, m->plain);
+    put_u8(b, m->version);
+    put_text(b, m->codec);
+    put_text(b, m->sheet);
+    put_u64(b, m->from);
+    put_u64(b, m->limit);
+    put_u64(b, m->rows);
+    (void)buf_add(b, m->id.b, sizeof m->id.b);
+    put_u32(b, m->ordinal);
+    put_u64(b, m->facts.file_size);
+    put_u64(b, m->facts.stream_len);
+    put_u64(b, m->facts.rows);
+    put_u64(b, m->facts.nbatches);
+    put_u32(b, m->facts.footer_crc);
+    put_bytes(b, m->schema, m->schema_len);
+    put_bytes(b, m->index, m->index_len);
+    put_bytes(b, m->body, m->body_len);
+    return frame_end(b, WIRE_RENDER, at);
 }
 
 int wire_put_memfd(struct buf *b, uint64_t job, uint32_t slot)
@@ -429,6 +459,7 @@ int wire_get_setup(const uint8_t *p, size_t n, struct arena *a, struct wire_setu
     m.threads = get_u32(&in);
     m.landlock_abi_max = get_i32(&in);
     m.selftest = get_bool(&in);
+    m.render = get_bool(&in);
     if (finish(&in) < 0)
         return ERR_CORRUPT;
     *ret = m;
@@ -487,6 +518,43 @@ int wire_get_job(const uint8_t *p, size_t n, struct arena *a, struct wire_job *r
     m.timezone = get_text(&in, a, 256);
     m.allow_write = get_bool(&in);
     if (finish(&in) < 0)
+        return ERR_CORRUPT;
+    *ret = m;
+    return 0;
+}
+
+int wire_get_render(const uint8_t *p, size_t n, struct arena *a, struct wire_render *ret)
+{
+    struct in in = {p, n, false};
+    struct wire_render m = {0};
+    m.job = get_u64(&in);
+    m.format = get_u8(&in);
+    if (m.format != WIRE_RENDER_XLSX && m.format != WIRE_RENDER_PARQUET)
+        in.bad = true;
+    m.header = get_bool(&in);
+    m.plain = get_bool(&in);
+    m.version = get_u8(&in);
+    m.codec = get_text(&in, a, 64);
+    m.sheet = get_text(&in, a, 256);
+    m.from = get_u64(&in);
+    m.limit = get_u64(&in);
+    m.rows = get_u64(&in);
+    const uint8_t *id = take(&in, sizeof m.id.b);
+    if (id)
+        memcpy(m.id.b, id, sizeof m.id.b);
+    m.ordinal = get_u32(&in);
+    m.facts.file_size = get_u64(&in);
+    m.facts.stream_len = get_u64(&in);
+    m.facts.rows = get_u64(&in);
+    m.facts.nbatches = get_u64(&in);
+    m.facts.footer_crc = get_u32(&in);
+    m.schema_len = get_u32(&in);
+    m.schema = take(&in, m.schema_len);
+    m.index_len = get_u32(&in);
+    m.index = take(&in, m.index_len);
+    m.body_len = get_u32(&in);
+    m.body = take(&in, m.body_len);
+    if (finish(&in) < 0 || (m.body_len && !m.index_len) || (m.index_len && !m.schema_len))
         return ERR_CORRUPT;
     *ret = m;
     return 0;

@@ -13,6 +13,7 @@
  *   MEMFD   slot + descriptor, credit of two                 BATCH   slot, rows, index length, body length
  *   CANCEL  interrupt the job (may come late: ignored)       BEAT    every 250 ms while a job runs: progress
  *   QUIT    leave now                                        DONE    totals, small result inline; the job is over
+ *   RENDER  make a file of a stored result (render process)
  *                                                            FAILED  error; the job is over
  *
  * A memfd holds the batch index at offset 0 (index_len bytes), zero padding to the next multiple of 64, then
@@ -32,6 +33,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "encoders/schema.h"
+#include "results/segment.h"
 
 #define WIRE_FD         3
 #define WIRE_VERSION    1
@@ -45,6 +47,7 @@ enum wire_type {
     WIRE_MEMFD,
     WIRE_CANCEL,
     WIRE_QUIT,
+    WIRE_RENDER,
     WIRE_READY = 32,
     WIRE_PLANNED,
     WIRE_BATCH,
@@ -53,7 +56,8 @@ enum wire_type {
     WIRE_FAILED
 };
 
-/* Largest payload of a type, 0 for an unknown one. SETUP 1 MiB, JOB 64 MiB, MEMFD 16, CANCEL 8, QUIT 0; READY
+/* Largest payload of a type, 0 for an unknown one. SETUP 1 MiB, JOB 64 MiB, MEMFD 16, CANCEL 8, QUIT 0, RENDER
+ * 66 MiB; READY
  * 4 KiB, PLANNED 32 MiB, BATCH 64, BEAT 64, DONE WIRE_INLINE_MAX + 1 MiB (index of many columns), FAILED 16
  * KiB. */
 uint32_t wire_ceiling(enum wire_type t);
@@ -78,6 +82,7 @@ struct wire_setup {
     uint32_t threads;
     int32_t landlock_abi_max;
     bool selftest; /* run the hostile list instead of serving; see sandbox.h */
+    bool render;   /* no SQL in this process: it takes one RENDER. spill_max is the largest file then */
 };
 
 struct wire_ready {
@@ -129,6 +134,25 @@ enum wire_kind {
 
 /* What a render process makes of a stored result. */
 enum wire_render_format { WIRE_RENDER_NONE, WIRE_RENDER_XLSX, WIRE_RENDER_PARQUET };
+#define WIRE_RENDER_OUT "out" /* name of the file in the private folder; the daemon made it, empty */
+
+/* One file of rows [from, from + limit) of a result. The segment's descriptor (read only) goes with the frame;
+ * a small result comes inside it instead: then schema_len is not 0. Answered by BEATs and DONE (rows) or
+ * FAILED; then the process is of no more use. */
+struct wire_render {
+    uint64_t job;
+    uint8_t format; /* enum wire_render_format */
+    bool header;    /* xlsx: column names in the first row */
+    bool plain;     /* parquet: no dictionaries */
+    uint8_t version;
+    const char *codec, *sheet;
+    uint64_t from, limit, rows; /* rows: that the file will hold */
+    struct qid id;              /* of the segment */
+    uint32_t ordinal;
+    struct segment_facts facts; /* all 0 for a small result */
+    uint32_t schema_len, index_len, body_len;
+    const uint8_t *schema, *index, *body;
+};
 
 struct wire_planned {
     uint64_t job;
@@ -184,6 +208,7 @@ enum wire_failure {
 
 /* Writers append a whole frame. ERR_LIMIT over the ceiling. */
 int wire_put_setup(struct buf *b, const struct wire_setup *m) MUST_USE;
+int wire_put_render(struct buf *b, const struct wire_render *m) MUST_USE;
 int wire_put_ready(struct buf *b, const struct wire_ready *m) MUST_USE;
 int wire_put_job(struct buf *b, const struct wire_job *m) MUST_USE;
 int wire_put_memfd(struct buf *b, uint64_t job, uint32_t slot) MUST_USE;
@@ -200,6 +225,7 @@ int wire_put_failed(struct buf *b, const struct wire_failed *m) MUST_USE;
 int wire_get_setup(const uint8_t *p, size_t n, struct arena *a, struct wire_setup *ret) MUST_USE;
 int wire_get_ready(const uint8_t *p, size_t n, struct arena *a, struct wire_ready *ret) MUST_USE;
 int wire_get_job(const uint8_t *p, size_t n, struct arena *a, struct wire_job *ret) MUST_USE;
+int wire_get_render(const uint8_t *p, size_t n, struct arena *a, struct wire_render *ret) MUST_USE;
 int wire_get_memfd(const uint8_t *p, size_t n, uint64_t *ret_job, uint32_t *ret_slot) MUST_USE;
 int wire_get_cancel(const uint8_t *p, size_t n, uint64_t *ret_job) MUST_USE;
 int wire_get_planned(const uint8_t *p, size_t n, struct arena *a, struct wire_planned *ret) MUST_USE;

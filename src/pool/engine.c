@@ -229,16 +229,28 @@ static bool ours(int rc)
     return rc != ERR_TIMEOUT && rc != ERR_END;
 }
 
-int engine_start(struct engine *x, const struct wire_job *job, struct err *e)
+/* The child is gone or does not read: engine_next tells, in the same words as later on. */
+static int begun(struct engine *x, int rc, struct err *e)
 {
-    ASSERT(x->magic == ENGINE_MAGIC);
+    x->last_frame_ns = sys_mono_ns();
+    if (rc == 0)
+        return 0;
+    if (ours(rc))
+        return give_up(x, rc);
+    if (rc == ERR_TIMEOUT) {
+        struct engine_event ev;
+        (void)hung(x, &ev);
+        if (e)
+            *e = ev.failed.error;
+        return ERR_ENGINE;
+    }
+    return 0;
+}
+
+int engine__begin(struct engine *x, uint64_t job, const struct buf *frame, int fd, struct err *e)
+{
     struct pool *p = x->pool;
-    CLEANUP_BUF struct buf b = BUF_INIT(8u + (size_t)wire_ceiling(WIRE_JOB));
-    int rc = wire_put_job(&b, job);
-    if (rc)
-        return err_set(e, rc, rc == ERR_LIMIT ? "54000" : NULL,
-                       rc == ERR_LIMIT ? "the statement and its parameters are too long for an engine"
-                                       : "out of memory");
+    int rc = 0;
     engine__job_clear(x);
     x->arena = arena_new(JOB_ARENA);
     if (!x->arena)
@@ -254,36 +266,38 @@ int engine_start(struct engine *x, const struct wire_job *job, struct err *e)
     pthread_mutex_unlock(&p->mu);
     if (rc)
         return rc;
-    x->planned = x->has_columns = x->reusable = x->liar = false;
+    x->planned = x->has_columns = x->reusable = x->liar = x->plan_only = false;
+    x->rows = x->bytes = 0;
+    pthread_mutex_lock(&x->send_mu);
+    x->job = job;
+    x->job_live = true;
+    x->cancel_sent = false;
+    rc = link__send(x, frame, fd);
+    pthread_mutex_unlock(&x->send_mu);
+    return begun(x, rc, e);
+}
+
+int engine_start(struct engine *x, const struct wire_job *job, struct err *e)
+{
+    ASSERT(x->magic == ENGINE_MAGIC);
+    CLEANUP_BUF struct buf b = BUF_INIT(8u + (size_t)wire_ceiling(WIRE_JOB));
+    int rc = wire_put_job(&b, job);
+    if (rc)
+        return err_set(e, rc, rc == ERR_LIMIT ? "54000" : NULL,
+                       rc == ERR_LIMIT ? "the statement and its parameters are too long for an engine"
+                                       : "out of memory");
+    rc = engine__begin(x, job->job, &b, -1, e);
+    if (rc)
+        return rc;
     x->plan_only = job->plan_only;
     x->row_limit = job->row_limit;
     x->max_rows = job->max_rows;
     x->max_bytes = job->max_bytes;
     x->inline_max = job->inline_max;
-    x->rows = x->bytes = 0;
-    pthread_mutex_lock(&x->send_mu);
-    x->job = job->job;
-    x->job_live = true;
-    x->cancel_sent = false;
-    rc = link__send(x, &b, -1);
-    pthread_mutex_unlock(&x->send_mu);
     for (uint32_t i = 0; i < WIRE_SLOTS && rc == 0 && !job->plan_only; i++)
         if (!x->slots[i].given)
             rc = give(x, i, e);
-    x->last_frame_ns = sys_mono_ns();
-    if (rc == 0)
-        return 0;
-    if (ours(rc))
-        return give_up(x, rc);
-    /* The child is gone or does not read: engine_next tells, in the same words as later on. */
-    if (rc == ERR_TIMEOUT) {
-        struct engine_event ev;
-        (void)hung(x, &ev);
-        if (e)
-            *e = ev.failed.error;
-        return ERR_ENGINE;
-    }
-    return 0;
+    return begun(x, rc, e);
 }
 
 /* ---- frames ---- */
@@ -426,6 +440,7 @@ static int on_frame(struct engine *x, enum wire_type t, const uint8_t *p, uint32
     case WIRE_MEMFD:
     case WIRE_CANCEL:
     case WIRE_QUIT:
+    case WIRE_RENDER:
     case WIRE_READY:
         break;
     }

@@ -71,7 +71,7 @@ int pool__key_copy(const struct engine_key *k, struct arena **ret_arena, struct 
 bool pool__key_equal(const struct engine_key *a, const struct engine_key *b)
 {
     if (a->workspace != b->workspace || a->epoch != b->epoch || a->write != b->write ||
-        a->ndatasets != b->ndatasets)
+        a->render != b->render || a->ndatasets != b->ndatasets)
         return false;
     if (strcmp(a->catalog_path ? a->catalog_path : "", b->catalog_path ? b->catalog_path : ""))
         return false;
@@ -239,7 +239,7 @@ int64_t pool__alive(const struct pool *p)
 {
     int64_t n = 0;
     for (const struct engine *x = p->all; x; x = x->next)
-        n += !x->dead;
+        n += !x->dead && !(x->key && x->key->render);
     return n;
 }
 
@@ -321,7 +321,7 @@ int pool_acquire(struct pool *p, const struct engine_key *key, struct engine **r
         w->epoch = key->epoch;
         drop_older(p, key->workspace, key->epoch, false);
     }
-    struct engine *x = key->write ? NULL : take_idle(p, key);
+    struct engine *x = key->write || key->render ? NULL : take_idle(p, key);
     pthread_mutex_unlock(&p->mu);
     if (!x)
         return pool__bring_up(p, key, false, ret, e);

@@ -29,6 +29,7 @@ struct engine_key {
     int64_t workspace;
     uint64_t epoch;           /* grants version: datasets, sources, catalog generation */
     bool write;               /* catalog writer; never kept warm */
+    bool render;              /* no SQL: one engine_render; never kept warm, has a memory wall of its own */
     const char *catalog_path; /* "" = none yet */
     uint32_t ndatasets;
     const struct wire_dataset *datasets;
@@ -110,5 +111,15 @@ void engine_liar(struct engine *x, const char *text);
 /* Any thread, any time, idempotent: interrupt now, SIGKILL after engine.grace. Wakes engine_next. With
  * kill_now no grace. */
 void engine_cancel(struct engine *x, bool kill_now);
+
+/* ---- rendering: instead of a job, once, in a process acquired with key.render ---- */
+
+/* Makes the file that the process shall fill (*ret_out: read and write, the caller's; the process may open it
+ * by name in its private folder) and sends the order with the segment's descriptor (-1: a small result comes
+ * inside `m`). m->job is set here. Then engine_next as for a job: BEAT, and an end. */
+int engine_render(struct engine *x, struct wire_render *m, int segment_fd, int *ret_out,
+                  struct err *e) MUST_USE;
+/* Kills it and waits until it is reaped: from then on nobody else can write to the file. ERR_TIMEOUT. */
+int engine_end(struct engine *x, struct err *e) MUST_USE;
 
 #endif

@@ -5,6 +5,7 @@
  *   start.c    bringing one process up: SETUP to READY, the self-test
  *   spawner.c  two threads: "spawner" (spawn, reap, kill deadlines, blank spare) and "chores" (wipe folders, pre-warm)
  *   engine.c   one job, from the acquiring thread
+ *   render.c   one rendering, likewise
  *   link.c     frames over the socket
  *   slot.c     the memfds that batches travel in
  *   rundir.c   private folders
@@ -182,7 +183,7 @@ struct engine *pool__new(struct pool *p, enum pool_state state);
 /* (mu) True when one process more keeps to max_processes: those idle make room, and their end is waited for,
  * up to a second. Lets go of the lock meanwhile. */
 bool pool__room(struct pool *p);
-/* (mu) Processes that live (or are being started). */
+/* (mu) Processes that live (or are being started), but render processes. */
 int64_t pool__alive(const struct pool *p);
 /* (mu) Takes it out of the list and frees everything but folder and descriptors. */
 void pool__free(struct engine *x);
@@ -194,6 +195,11 @@ bool engine__await_death(struct engine *x, int64_t deadline_ns);
 void engine__death_text(struct engine *x, char *out, size_t n);
 /* Frees what a job left: batch, memfds, frames, arena. Acquiring thread. */
 void engine__job_clear(struct engine *x);
+
+/* ---- engine.c ---- */
+/* (acquiring thread) Begins a job whose first frame is `frame`, sent with descriptor `fd` (-1 none). 0, or
+ * ERR_CANCELED, ERR_ENGINE, ERR_NOMEM. */
+int engine__begin(struct engine *x, uint64_t job, const struct buf *frame, int fd, struct err *e) MUST_USE;
 
 /* ---- start.c ---- */
 /* Spawns (or takes the spare), sets up, waits for READY. On success the engine is BUSY and the caller's. */

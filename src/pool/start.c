@@ -49,12 +49,13 @@ static int send_setup(struct engine *x, const struct engine_key *key, bool selft
         .catalog_write = key->write,
         .ndatasets = key->ndatasets,
         .datasets = key->datasets,
-        .memory_wall = (uint64_t)config.engine_memory,
-        .spill_max = (uint64_t)config.engine_spill,
+        .memory_wall = (uint64_t)(key->render ? config.render_memory : config.engine_memory),
+        .spill_max = (uint64_t)(key->render ? config.render_max_file : config.engine_spill),
         .batch_max = slot__size(),
-        .threads = (uint32_t)config.engine_threads,
+        .threads = (uint32_t)(key->render ? config.render_threads : config.engine_threads),
         .landlock_abi_max = (int32_t)config.engine_landlock_abi_max,
         .selftest = selftest,
+        .render = key->render,
     };
     CLEANUP_BUF struct buf b = BUF_INIT(8u + wire_ceiling(WIRE_SETUP));
     int rc = wire_put_setup(&b, &m);
@@ -134,9 +135,10 @@ static int obtain(struct pool *p, const struct engine_key *key, bool spare, stru
         return err_set(e, rc, NULL, "out of memory");
     pthread_mutex_lock(&p->mu);
     struct engine *x = spare && !p->closing ? take_blank(p) : NULL;
-    bool room = x || pool__room(p);
+    bool room = x || key->render || pool__room(p);
     struct pool_workspace *w = pool__workspace(p, key->workspace);
-    int64_t most = config.engine_slots + config.engine_plan_slots + CONF(engine_idle_max) + 32;
+    int64_t most =
+        config.engine_slots + config.engine_plan_slots + CONF(engine_idle_max) + config.render_slots + 32;
     if (p->closing) {
         rc = err_set(e, ERR_UNAVAILABLE, "57P01", "the engine pool is closing");
     } else if (!w) {

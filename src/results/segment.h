@@ -54,6 +54,9 @@ struct segment;
  * ERR_GONE when absent. */
 int segment_open(int dir_fd, const char *name, const struct qid *id, uint32_t ordinal,
                  const struct segment_facts *facts, struct segment **ret, struct err *e) MUST_USE;
+/* The same of an open descriptor, which it takes (also when it fails). For a render process, which has no path. */
+int segment_open_fd(int fd, const struct qid *id, uint32_t ordinal, const struct segment_facts *facts,
+                    struct segment **ret, struct err *e) MUST_USE;
 /* A reader over what the writer has appended so far and will append (early rows): same interface; row and
  * batch counts grow. Stays valid after the writer is gone (own descriptor). */
 int segment_view(struct segment_writer *w, struct segment **ret, struct err *e) MUST_USE;
@@ -82,6 +85,9 @@ int segment_read(struct segment *s, uint64_t off, void *p, size_t n, struct err 
 /* Verifies [off, off+n) and returns the descriptor (owned by the segment) for sendfile, or -1 for an inline
  * segment. */
 int segment_sendfile(struct segment *s, uint64_t off, uint64_t n, int *ret_fd, struct err *e) MUST_USE;
+
+/* The descriptor of a sealed file (owned by the segment, read only), -1 for an inline one. */
+int segment_fd(const struct segment *s);
 
 /* Scratch memory of one worker thread for windows; grows to the largest window and shrinks at the next one
  * that needs much less. */

@@ -196,6 +196,12 @@ int segment_open(int dir_fd, const char *name, const struct qid *id, uint32_t or
             return segment__corrupt(e, "it is not a file");
         return segment__read_error(e, errno);
     }
+    return segment_open_fd(fd, id, ordinal, facts, ret, e);
+}
+
+int segment_open_fd(int fd, const struct qid *id, uint32_t ordinal, const struct segment_facts *facts,
+                    struct segment **ret, struct err *e)
+{
     struct stat st;
     int rc = 0;
     if (fstat(fd, &st) < 0)

@@ -270,3 +270,8 @@ int segment__record(struct segment *s, uint64_t i, uint8_t *p, struct err *e)
         return segment__corrupt(e, "its index does not match its checksum");
     return 0;
 }
+
+int segment_fd(const struct segment *s)
+{
+    return s->fd;
+}

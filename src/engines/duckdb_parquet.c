@@ -1,0 +1,257 @@
+/*
+ * duckdb_parquet: a stored result as a Parquet file, by the engine library's own writer over our batches.
+ *
+ * The instance holds nothing but the stream and runs one statement of ours: COPY (SELECT ...) TO 'out'. The
+ * stream is read by several threads, rows keep their order. The engine's own types come back where the stored
+ * layout is wider (TINYINT, the unsigned ones), so that a reader finds what the query had. Names that repeat
+ * get a suffix (_1, _2, ...), an empty one becomes "_": a Parquet reader finds columns by name. Render thread.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "engines/arrow_abi.h"
+#include "engines/duckdb_int.h"
+#include "engines/render.h"
+
+#define SQL_MAX    (64u << 20)
+#define NAME_TRIES 100000u
+
+/* ---- types ---- */
+
+static const char *narrow_type(enum sqltype t)
+{
+    switch (t) {
+    case SQLT_TINYINT:
+        return "TINYINT";
+    case SQLT_UTINYINT:
+        return "UTINYINT";
+    case SQLT_USMALLINT:
+        return "USMALLINT";
+    case SQLT_UINTEGER:
+        return "UINTEGER";
+    case SQLT_UBIGINT:
+        return "UBIGINT";
+    default:
+        return NULL;
+    }
+}
+
+static bool needs_cast(const struct column *c)
+{
+    if (narrow_type(c->sql))
+        return true;
+    for (uint32_t i = 0; i < c->nchildren; i++)
+        if (needs_cast(&c->children[i]))
+            return true;
+    return false;
+}
+
+/* Fields of a row without a name cannot be written down: such a column stays as it lies. */
+static bool can_name(const struct column *c)
+{
+    for (uint32_t i = 0; i < c->nchildren; i++) {
+        const struct column *k = &c->children[i];
+        if ((c->phys == PHYS_STRUCT && !(k->name && k->name[0])) || !can_name(k))
+            return false;
+    }
+    return true;
+}
+
+static const char *leaf_type(const struct column *c)
+{
+    static const char *const names[PHYS_END] = {
+        [PHYS_BOOL] = "BOOLEAN",        [PHYS_INT16] = "SMALLINT",
+        [PHYS_INT32] = "INTEGER",       [PHYS_INT64] = "BIGINT",
+        [PHYS_FLOAT32] = "FLOAT",       [PHYS_FLOAT64] = "DOUBLE",
+        [PHYS_UTF8] = "VARCHAR",        [PHYS_BINARY] = "BLOB",
+        [PHYS_DATE] = "DATE",           [PHYS_TIME] = "TIME",
+        [PHYS_TIMESTAMP] = "TIMESTAMP", [PHYS_TIMESTAMPTZ] = "TIMESTAMP WITH TIME ZONE",
+        [PHYS_INTERVAL] = "VARCHAR",
+    };
+    const char *narrow = narrow_type(c->sql);
+    return narrow ? narrow : names[c->phys];
+}
+
+static void put_type(struct buf *b, const struct column *c)
+{
+    switch (c->phys) {
+    case PHYS_DECIMAL:
+        if (narrow_type(c->sql))
+            (void)buf_str_add(b, narrow_type(c->sql));
+        else
+            (void)buf_printf(b, "DECIMAL(%u,%u)", c->precision, c->scale);
+        return;
+    case PHYS_LIST:
+        put_type(b, &c->children[0]);
+        (void)buf_str_add(b, "[]");
+        return;
+    case PHYS_STRUCT:
+        (void)buf_str_add(b, "STRUCT(");
+        for (uint32_t i = 0; i < c->nchildren; i++) {
+            (void)buf_str_add(b, i ? ", " : "");
+            duck__quote(b, '"', c->children[i].name);
+            (void)buf_char(b, ' ');
+            put_type(b, &c->children[i]);
+        }
+        (void)buf_char(b, ')');
+        return;
+    case PHYS_MAP:
+        (void)buf_str_add(b, "MAP(");
+        put_type(b, &c->children[0].children[0]);
+        (void)buf_str_add(b, ", ");
+        put_type(b, &c->children[0].children[1]);
+        (void)buf_char(b, ')');
+        return;
+    default:
+        (void)buf_str_add(b, leaf_type(c));
+        return;
+    }
+}
+
+/* ---- names ---- */
+
+struct names {
+    char **list;
+    uint32_t n;
+};
+
+static bool taken(const struct names *k, const char *name)
+{
+    for (uint32_t i = 0; i < k->n; i++)
+        if (strcasecmp(k->list[i], name) == 0)
+            return true;
+    return false;
+}
+
+static int put_name(struct names *k, const struct column *c, struct buf *b)
+{
+    const char *name = c->name && c->name[0] ? c->name : "_";
+    char *unique = strdup(name);
+    for (unsigned i = 1; unique && taken(k, unique) && i < NAME_TRIES; i++) {
+        free(unique);
+        if (asprintf(&unique, "%s_%u", name, i) < 0)
+            unique = NULL;
+    }
+    if (!unique)
+        return ERR_NOMEM;
+    k->list[k->n++] = unique;
+    duck__quote(b, '"', unique);
+    return 0;
+}
+
+static int put_columns(const struct schema *s, struct buf *b)
+{
+    struct names k = {calloc(s->ncolumns, sizeof(char *)), 0};
+    int rc = k.list ? 0 : ERR_NOMEM;
+    for (uint32_t i = 0; !rc && i < s->ncolumns; i++) {
+        const struct column *c = &s->columns[i];
+        (void)buf_str_add(b, i ? ", " : "");
+        if (needs_cast(c) && can_name(c)) {
+            (void)buf_printf(b, "CAST(c%u AS ", i);
+            put_type(b, c);
+            (void)buf_str_add(b, ") AS ");
+        } else {
+            (void)buf_printf(b, "c%u AS ", i);
+        }
+        rc = put_name(&k, c, b);
+    }
+    for (uint32_t i = 0; i < k.n; i++)
+        free(k.list[i]);
+    free(k.list);
+    return rc;
+}
+
+/* ---- the statement ---- */
+
+static int statement(const struct render_job *j, uint64_t skip, struct buf *b)
+{
+    const struct wire_render *o = &j->order;
+    uint64_t all = segment_rows(j->segment), rows = j->end - j->first;
+    (void)buf_str_add(b, "COPY (SELECT ");
+    int rc = put_columns(segment_schema(j->segment), b);
+    (void)buf_str_add(b, " FROM result");
+    if (rows < all)
+        (void)buf_printf(b, " LIMIT %" PRIu64 " OFFSET %" PRIu64, rows, skip);
+    (void)buf_str_add(b, ") TO '" WIRE_RENDER_OUT "' (FORMAT parquet, USE_TMP_FILE false, COMPRESSION ");
+    duck__quote(b, '\'',
+                strcmp(o->codec, "none") == 0  ? "uncompressed"
+                : strcmp(o->codec, "lz4") == 0 ? "lz4_raw"
+                                               : o->codec);
+    (void)buf_printf(b, ", PARQUET_VERSION 'v%u'%s)", o->version == 2 ? 2 : 1,
+                     o->plain ? ", DICTIONARY_SIZE_LIMIT 0" : "");
+    return rc || buf_failed(b) ? ERR_NOMEM : 0;
+}
+
+static int open_instance(const struct wire_setup *s, duckdb_database *ret, struct err *e)
+{
+    duckdb_config config;
+    char memory[32], threads[16], *message = NULL;
+    if (duckdb_create_config(&config) != DuckDBSuccess)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    snprintf(memory, sizeof memory, "%" PRIu64 "KiB", s->memory_wall / 10 * 7 / 1024);
+    snprintf(threads, sizeof threads, "%u", s->threads ? s->threads : 1);
+    const char *const settings[][2] = {{"threads", threads},
+                                       {"memory_limit", memory},
+                                       {"temp_directory", ""},
+                                       {"autoinstall_known_extensions", "false"},
+                                       {"autoload_known_extensions", "false"},
+                                       {"preserve_insertion_order", "true"}};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        ok &= duckdb_set_config(config, settings[i][0], settings[i][1]) == DuckDBSuccess;
+    ok = ok && duckdb_open_ext(NULL, ret, config, &message) == DuckDBSuccess;
+    if (!ok)
+        err_set(e, ERR_ENGINE, "XX000", "%s", message ? message : "the engine's settings were not accepted");
+    duckdb_free(message);
+    duckdb_destroy_config(&config);
+    return ok ? 0 : ERR_ENGINE;
+}
+
+/* The library's words, unless our own part of the stream failed or a limit was met. */
+static int failed(const struct render_job *j, const struct ArrowArrayStream *stream, duckdb_result *r,
+                  struct err *e)
+{
+    const struct err *inner = render_arrow_error(stream);
+    const char *text = duckdb_result_error(r);
+    duckdb_error_type type = duckdb_result_error_type(r);
+    if (inner->code) {
+        *e = *inner;
+        return inner->code;
+    }
+    if (type == DUCKDB_ERROR_OUT_OF_MEMORY ||
+        (text && (strstr(text, "failed to allocate") || strstr(text, "bad_alloc"))))
+        return err_set(e, ERR_NOMEM, "53200",
+                       "rendering needs more memory than render.memory allows (%" PRIu64 " bytes)",
+                       j->setup->memory_wall);
+    if (text && strstr(text, "File too large"))
+        return err_set(e, ERR_LIMIT, "54000", "too large");
+    err_set(e, ERR_ENGINE, "XX000", "%s", text ? text : "the file could not be made");
+    duck__scrub(NULL, e->text);
+    return ERR_ENGINE;
+}
+
+int render_parquet(struct render_job *j, struct err *e)
+{
+    duckdb_database db = NULL;
+    duckdb_connection c = NULL;
+    duckdb_result r;
+    struct ArrowArrayStream stream;
+    uint64_t skip;
+    memset(&r, 0, sizeof r);
+    CLEANUP_BUF struct buf sql = BUF_INIT(SQL_MAX);
+    int rc = render_arrow(j, &stream, &skip, e);
+    if (!rc && statement(j, skip, &sql))
+        rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+    if (!rc)
+        rc = open_instance(j->setup, &db, e);
+    if (!rc && duckdb_connect(db, &c) != DuckDBSuccess)
+        rc = err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
+    if (!rc && duckdb_arrow_scan(c, "result", (duckdb_arrow_stream)&stream) != DuckDBSuccess)
+        rc = err_set(e, ERR_ENGINE, "XX000", "the engine does not take the result's columns");
+    if (!rc && duckdb_query(c, buf_str(&sql), &r) != DuckDBSuccess)
+        rc = failed(j, &stream, &r, e);
+    return rc; /* the process ends: nothing is given back */
+}
