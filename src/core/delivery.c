@@ -13,10 +13,12 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/render.h"
 #include "core/service_int.h"
 #include "results/bucket.h"
 
-#define CHUNK (256u * 1024u)
+#define CHUNK   (256u * 1024u)
+#define WAIT_NS 100000000
 
 struct delivery_node {
     struct query *q;
@@ -54,7 +56,9 @@ static int text_rows(enum text_profile p, const struct window *w, struct buf *ou
 }
 
 struct file_job {
+    struct delivery *d;
     struct query *q;
+    const struct result *res;
     struct segment *seg;
     const struct delivery_plan *plan;
     struct encode_state state;
@@ -99,14 +103,43 @@ static int write_rows(struct delivery *d, struct file_job *j, struct segment_scr
     return rc ? rc : put(j, &b, e);
 }
 
+static int put_piece(void *arg, const void *p, size_t n, struct err *e)
+{
+    struct file_job *j = arg;
+    if (j->d->stop || canceled(j->q))
+        return ERR_CANCELED;
+    j->bytes += n;
+    return bucket_write(j->upload, p, n, e);
+}
+
+/* A file that a render process makes. This thread waits for it; a cancel or a stop ends that. */
+static int write_rendering(struct delivery *d, struct file_job *j, struct err *e)
+{
+    struct rendering *r;
+    int rc = render_start_result(d->service, j->q, j->res, j->plan->render, &r, e);
+    if (rc)
+        return rc;
+    do
+        rc = d->stop || canceled(j->q) ? ERR_CANCELED : rendering_wait(r, sys_mono_ns() + WAIT_NS, e);
+    while (rc == ERR_WOULDBLOCK);
+    if (!rc)
+        rc = rendering_write(r, put_piece, j, e);
+    rendering_close(r);
+    return rc;
+}
+
 static int put_file(struct delivery *d, struct file_job *j, const char *url, struct err *e)
 {
     int rc = bucket_begin(url, j->plan->key, &j->upload, e);
     if (rc)
         return rc;
-    struct segment_scratch *x = segment_scratch_new();
-    rc = x ? write_rows(d, j, x, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
-    segment_scratch_free(x);
+    if (j->plan->render && !j->text) {
+        rc = write_rendering(d, j, e);
+    } else {
+        struct segment_scratch *x = segment_scratch_new();
+        rc = x ? write_rows(d, j, x, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
+        segment_scratch_free(x);
+    }
     if (rc) {
         bucket_abort(j->upload);
         return rc;
@@ -152,7 +185,8 @@ static int write_files(struct delivery *d, struct query *q, const struct result 
                        const struct delivery_plan *plan, struct err *e)
 {
     struct service *s = d->service;
-    struct file_job j = {.q = q, .plan = plan, .text = plan->text_lines && q->rec.kind == WIRE_KIND_TEXT};
+    struct file_job j = {
+        .d = d, .q = q, .res = res, .plan = plan, .text = plan->text_lines && q->rec.kind == WIRE_KIND_TEXT};
     const char *url = NULL;
     int rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, e);
     if (!rc)

@@ -162,31 +162,35 @@ static int copy_spec(struct rendering *r, const struct render_spec *in, struct e
     return r->key ? 0 : full(e);
 }
 
-/* What the query must be for this; fills rows. */
-static int check_query(struct rendering *r, struct err *e)
+/* Which result it is of. */
+static int find_result(struct query *q, uint32_t ordinal, const struct result **ret, struct err *e)
 {
-    struct query *q = r->q;
+    const struct result *res = NULL;
     pthread_mutex_lock(&q->lock);
     bool finished = q->shown == QUERY_FINISHED, gone = q->rec.gone_ms != 0;
-    const struct result *res = NULL;
-    if (finished && !gone && r->ordinal == UINT32_MAX)
+    if (finished && !gone && ordinal == UINT32_MAX)
         res = query_shown_result(q);
     for (uint32_t i = 0; finished && !gone && i < q->rec.nresults; i++)
-        if (q->rec.results[i].ordinal == r->ordinal)
+        if (q->rec.results[i].ordinal == ordinal)
             res = &q->rec.results[i];
-    const struct schema *schema = res ? res->schema : NULL;
-    uint64_t rows = res ? res->rows : 0;
-    if (res)
-        r->ordinal = res->ordinal;
     pthread_mutex_unlock(&q->lock);
     if (gone)
         return err_set(e, ERR_GONE, "02000", "the result was deleted or has expired");
-    if (!schema)
-        return err_set(e, ERR_CONFLICT, "55000",
-                       finished ? "the query has no rows to read" : "the query has not ended yet");
-    uint64_t left = rows > r->spec.from ? rows - r->spec.from : 0;
+    if (!finished)
+        return err_set(e, ERR_CONFLICT, "55000", "the query has not ended yet");
+    *ret = res;
+    return 0;
+}
+
+static int take_result(struct rendering *r, const struct result *res, struct err *e)
+{
+    if (!res || !res->schema)
+        return err_set(e, ERR_CONFLICT, "55000", "the query has no rows to read");
+    r->result = res;
+    r->ordinal = res->ordinal;
+    uint64_t left = res->rows > r->spec.from ? res->rows - r->spec.from : 0;
     r->rows = left < r->spec.limit ? left : r->spec.limit;
-    return check_limits(r, schema, e);
+    return check_limits(r, res->schema, e);
 }
 
 static struct rendering *find_equal(const struct render *n, const struct rendering *like)
@@ -221,6 +225,14 @@ static int enqueue(struct render *n, struct rendering *r, struct err *e)
 int render_start(struct service *s, struct query *q, uint32_t ordinal, const struct render_spec *spec,
                  struct rendering **ret, struct err *e)
 {
+    const struct result *res = NULL;
+    int rc = find_result(q, ordinal, &res, e);
+    return rc ? rc : render_start_result(s, q, res, spec, ret, e);
+}
+
+int render_start_result(struct service *s, struct query *q, const struct result *res,
+                        const struct render_spec *spec, struct rendering **ret, struct err *e)
+{
     struct render *n = s->render;
     struct rendering *r = calloc(1, sizeof *r);
     if (!r)
@@ -228,13 +240,12 @@ int render_start(struct service *s, struct query *q, uint32_t ordinal, const str
     r->render = n;
     r->q = query_ref(q);
     r->id = *query_id(q);
-    r->ordinal = ordinal;
     r->fd = -1;
     atomic_store(&r->permille, -1);
     r->arena = arena_new(SPEC_ARENA);
     int rc = r->arena ? copy_spec(r, spec, e) : full(e);
     if (!rc)
-        rc = check_query(r, e);
+        rc = take_result(r, res, e);
     if (rc) {
         destroy(r);
         return rc;
@@ -377,13 +388,7 @@ bool render__engine(struct rendering *r, struct engine *x)
 
 int render__segment(struct rendering *r, struct segment **ret, struct err *e)
 {
-    struct rows *rows;
-    int rc = rows_open(r->render->service, r->q, r->ordinal, &rows, e);
-    if (rc)
-        return rc;
-    *ret = segment_ref(rows_segment(rows));
-    rows_close(rows);
-    return 0;
+    return service__open_result(r->render->service, r->q, r->result, ret, e);
 }
 
 /* The end of one: told to all who wait. */

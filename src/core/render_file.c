@@ -82,20 +82,9 @@ static int listen(struct rendering *r, struct engine *x, struct err *e)
     }
 }
 
-static const struct result *find_result(struct rendering *r)
+static void describe(const struct rendering *r, const struct buf *schema, struct wire_render *m)
 {
-    const struct result *found = NULL;
-    pthread_mutex_lock(&r->q->lock);
-    for (uint32_t i = 0; i < r->q->rec.nresults; i++)
-        if (r->q->rec.results[i].ordinal == r->ordinal)
-            found = &r->q->rec.results[i];
-    pthread_mutex_unlock(&r->q->lock);
-    return found;
-}
-
-static void describe(const struct rendering *r, const struct result *res, struct buf *schema,
-                     struct wire_render *m)
-{
+    const struct result *res = r->result;
     const struct render_spec *s = &r->spec;
     *m = (struct wire_render){.format = s->file,
                               .header = s->options.header,
@@ -152,15 +141,13 @@ static int examine(struct rendering *r, int fd, struct err *e)
 
 static int make(struct rendering *r, struct engine *x, struct segment *segment, int *ret_fd, struct err *e)
 {
-    const struct result *res = find_result(r);
+    const struct result *res = r->result;
     CLEANUP_BUF struct buf schema = BUF_INIT(SCHEMA_MAX);
-    if (!res)
-        return err_set(e, ERR_GONE, "02000", "the result was deleted or has expired");
     int rc = res->is_inline ? schema_write(res->schema, &schema) : 0;
     if (rc)
         return err_set(e, rc, NULL, "out of memory");
     struct wire_render m;
-    describe(r, res, &schema, &m);
+    describe(r, &schema, &m);
     rc = engine_render(x, &m, segment_fd(segment), ret_fd, e);
     if (!rc)
         rc = listen(r, x, e);

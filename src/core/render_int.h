@@ -25,6 +25,7 @@ struct rendering {
     struct arena *arena; /* spec's texts, key, marks' owner is malloc */
     struct query *q;     /* a reference */
     struct qid id;
+    const struct result *result; /* in the query's arena */
     uint32_t ordinal;
     struct render_spec spec;
     const char *key; /* options as text: equal ones are one rendering */

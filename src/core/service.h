@@ -12,6 +12,7 @@
 #include "encoders/encoder.h"
 
 struct service;
+struct render_spec;
 struct registry;
 struct workspaces;
 struct sources;
@@ -27,6 +28,7 @@ struct delivery_plan {
     const char *metadata_key; /* NULL none */
     const struct encoder *encoder;
     struct encode_options options;
+    const struct render_spec *render; /* a file (xlsx, parquet: core/render.h) instead of the encoder's; NULL */
     bool text_lines; /* EXPLAIN and the like are delivered as their lines, whatever the encoder */
     bool owned;      /* the file goes when the result is deleted or expires; else it is the customer's */
 };

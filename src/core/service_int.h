@@ -102,6 +102,11 @@ void service__end_again(struct query *q, int tries);
 /* Likewise the deletion of its result. */
 void service__gone_again(struct query *q, int tries);
 
+/* ---- service_rows.c ---- */
+/* Opens a stored result, or one kept in the registry. (worker) */
+int service__open_result(struct service *s, const struct query *q, const struct result *res,
+                         struct segment **ret, struct err *e) MUST_USE;
+
 /* ---- service_params.c ---- */
 int params_encode(const struct wire_param *p, uint32_t n, struct arena *a, const uint8_t **ret,
                   uint32_t *ret_len, struct err *e) MUST_USE;
@@ -168,6 +173,12 @@ void service__buckets_close(struct service *s);
 
 /* ---- render.c ---- */
 int render_open(struct service *s, const char *data_dir, struct render **ret, struct err *e) MUST_USE;
+struct rendering;
+struct render_spec;
+/* render_start of a result that is sealed while its query is still being delivered. res stays in the query's
+ * arena. */
+int render_start_result(struct service *s, struct query *q, const struct result *res,
+                        const struct render_spec *spec, struct rendering **ret, struct err *e) MUST_USE;
 /* Ends what is under way and joins the workers; render_close frees the rest when nobody holds any. */
 void render_stop(struct render *n);
 void render_close(struct render *n);

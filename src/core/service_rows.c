@@ -70,8 +70,8 @@ static void remember_open(struct service *s, struct query *q)
     query_unref(old);
 }
 
-static int open_stored(struct service *s, struct query *q, const struct result *res, struct segment **ret,
-                       struct err *e)
+int service__open_result(struct service *s, const struct query *q, const struct result *res,
+                         struct segment **ret, struct err *e)
 {
     if (res->is_inline)
         return segment_inline(&q->rec.id, res->ordinal, res->schema, res->index, res->index_len, res->body,
@@ -140,7 +140,7 @@ int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows 
     if (!res || !res->schema)
         return err_set(e, ERR_CONFLICT, "55000", "the query has no rows to read");
     if (!seg) {
-        int rc = open_stored(s, q, res, &seg, e);
+        int rc = service__open_result(s, q, res, &seg, e);
         if (rc)
             return rc;
         pthread_mutex_lock(&q->lock);
