@@ -31,6 +31,7 @@
 #define BODY_AT(index_len) (((uint64_t)(index_len) + 63) & ~UINT64_C(63))
 
 #define HEAVY_NS 20000000
+#define SOON_NS  1000000 /* below the main thread's first look at a job, which sends what waits */
 
 struct run {
     struct duck *d;
@@ -295,7 +296,11 @@ static int send_planned(struct run *x, int64_t plan_ns)
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
     if (wire_put_planned(&b, &m) < 0)
         return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has too many columns");
-    port_send(x->port, &b);
+    /* A read that was planned at once often ends at once. */
+    if (x->plan.st.writes || plan_ns > SOON_NS)
+        port_send(x->port, &b);
+    else
+        port_send_soon(x->port, &b);
     return 0;
 }
 
@@ -366,7 +371,8 @@ static int read_count(struct run *x)
  * dataset's name or a reader function in the text. Over-approximate where a name is only mentioned. */
 static bool reads_something(const struct run *x)
 {
-    static const char *const words[] = {"from", "table", "pivot", "unpivot", "show", "describe", "desc", "summarize", "explain"};
+    static const char *const words[] = {"from",     "table", "pivot",     "unpivot", "show",
+                                        "describe", "desc",  "summarize", "explain"};
     bool may = memmem(x->job->sql, x->job->sql_len, "read_", 5) != NULL;
     for (size_t i = 0; i < sizeof words / sizeof *words && !may; i++)
         may = duck__policy_mentions(x->job->sql, x->job->sql_len, words[i]);

@@ -3,9 +3,11 @@
  * time, ends with it.
  *
  * Life: SETUP is read while the process is empty; the sandbox closes; only then the engine is opened and
- * threads exist; READY; jobs. Main thread: frames, heartbeats (every 250 ms while a job runs, whatever the
- * job thread does), interrupts. Job thread: statements (duckdb_run.c). The daemon's end of the socket
- * closing, a frame out of turn or one that does not decode ends the process.
+ * threads exist; READY; jobs. Job thread: reads frames while it has no job, runs statements (duckdb_run.c).
+ * Main thread: sleeps until a job has lasted WATCH_NS; from then to the job's end it reads the frames, sends
+ * heartbeats (every 250 ms, whatever the job thread does) and interrupts. So a job that is over at once
+ * costs one wake. The daemon's end of the socket closing, a frame out of turn or one that does not decode
+ * ends the process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +25,7 @@
 
 #define ARENA_CEILING  (1024ull << 20)
 #define CANCEL_TICK_MS 20
+#define WATCH_NS       2000000
 
 /* Leaks are the daemon's business of killing us; the leak checker would need ptrace, which the sandbox
  * denies. */
@@ -39,9 +42,9 @@ struct worker {
     pthread_mutex_t mu;
     pthread_cond_t cv;
     /* locked by mu */
-    bool busy, beat; /* beat: between JOB and the job's last frame */
-    struct wire_job job;
-    struct arena *arena;
+    bool running; /* between JOB and the job's last frame */
+    bool watched; /* the main thread reads the socket */
+    int64_t began_ms;
 };
 
 static struct worker worker;
@@ -56,30 +59,6 @@ static int64_t now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static void *job_thread(void *arg)
-{
-    struct worker *w = arg;
-    for (;;) {
-        pthread_mutex_lock(&w->mu);
-        while (!w->busy)
-            pthread_cond_wait(&w->cv, &w->mu);
-        struct wire_job job = w->job;
-        struct arena *a = w->arena;
-        pthread_mutex_unlock(&w->mu);
-        duck_run(w->duck, &job, a, &w->port);
-        pthread_mutex_lock(&w->mu);
-        w->beat = false;
-        pthread_mutex_unlock(&w->mu);
-        arena_free(a);
-        duck_between(w->duck);
-        pthread_mutex_lock(&w->mu);
-        w->busy = false;
-        pthread_cond_broadcast(&w->cv);
-        pthread_mutex_unlock(&w->mu);
-    }
-    return NULL;
 }
 
 static uint64_t resident(const struct worker *w)
@@ -103,31 +82,37 @@ static void send_beat(struct worker *w)
     port_send_beat(&w->port, &out);
 }
 
-static void take_job(struct worker *w, const uint8_t *p, uint32_t n)
+/* ---- frames ---- */
+
+static void run_job(struct worker *w, const uint8_t *p, uint32_t n)
 {
     struct arena *a = arena_new(ARENA_CEILING);
     struct wire_job job;
     if (!a || wire_get_job(p, n, a, &job) < 0)
         leave(2);
-    pthread_mutex_lock(&w->mu);
-    while (w->busy)
-        pthread_cond_wait(&w->cv, &w->mu); /* between two jobs only */
-    w->job = job;
-    w->arena = a;
     port_begin(&w->port, job.job);
-    w->busy = w->beat = true;
-    pthread_cond_broadcast(&w->cv);
+    pthread_mutex_lock(&w->mu);
+    w->running = true;
+    w->began_ms = now_ms();
     pthread_mutex_unlock(&w->mu);
+    port_timer(&w->port, WATCH_NS);
+    duck_run(w->duck, &job, a, &w->port);
+    pthread_mutex_lock(&w->mu);
+    w->running = false;
+    port_timer(&w->port, w->watched ? 1 : 0);
+    while (w->watched)
+        pthread_cond_wait(&w->cv, &w->mu);
+    pthread_mutex_unlock(&w->mu);
+    arena_free(a);
+    duck_between(w->duck);
 }
 
+/* What may come at any time. */
 static void take(struct worker *w, enum wire_type type, const uint8_t *p, uint32_t n)
 {
     uint64_t job = 0;
     uint32_t slot = 0;
     switch (type) {
-    case WIRE_JOB:
-        take_job(w, p, n);
-        return;
     case WIRE_MEMFD:
         if (wire_get_memfd(p, n, &job, &slot) < 0 || port_memfd(&w->port, slot) < 0)
             leave(2);
@@ -144,33 +129,72 @@ static void take(struct worker *w, enum wire_type type, const uint8_t *p, uint32
     }
 }
 
-static void serve(struct worker *w)
+static void *job_thread(void *arg)
 {
-    int64_t beat_at = 0;
+    struct worker *w = arg;
     for (;;) {
-        pthread_mutex_lock(&w->mu);
-        bool running = w->beat;
-        pthread_mutex_unlock(&w->mu);
-        bool cancel = running && port_canceled(&w->port);
-        if (cancel)
-            duck_interrupt(w->duck);
         enum wire_type type;
         const uint8_t *p;
         uint32_t n;
-        int64_t left = beat_at - now_ms();
-        int wait = !running ? -1 : cancel ? CANCEL_TICK_MS : left > 0 ? (int)left : 0;
-        int r = port_read(&w->port, wait, &type, &p, &n);
-        if (r == 0) {
-            if (type == WIRE_JOB)
-                beat_at = now_ms() + WIRE_BEAT_MS;
-            take(w, type, p, n);
-        } else if (r != ERR_WOULDBLOCK) {
+        int r = port_read(&w->port, -1, false, &type, &p, &n);
+        if (r < 0)
             leave(r == ERR_END ? 0 : 2);
-        }
-        if (running && now_ms() >= beat_at) {
-            send_beat(w);
-            beat_at = now_ms() + WIRE_BEAT_MS;
-        }
+        if (type == WIRE_JOB)
+            run_job(w, p, n);
+        else
+            take(w, type, p, n);
+    }
+    return NULL;
+}
+
+/* ---- watching a job that lasts ---- */
+
+/* Reads for at most one wait. */
+static void watch_once(struct worker *w, int64_t *beat_at)
+{
+    bool cancel = port_canceled(&w->port);
+    if (cancel)
+        duck_interrupt(w->duck);
+    enum wire_type type;
+    const uint8_t *p;
+    uint32_t n;
+    int64_t left = *beat_at - now_ms();
+    int wait = cancel ? CANCEL_TICK_MS : left > 0 ? (int)left : 0;
+    int r = port_read(&w->port, wait, true, &type, &p, &n);
+    if (r == 0 && type == WIRE_JOB) { /* this one's last frame is out: the next is for the job thread */
+        port_unread(&w->port);
+        port_timer_wait(&w->port);
+    } else if (r == 0)
+        take(w, type, p, n);
+    else if (r != ERR_WOULDBLOCK)
+        leave(r == ERR_END ? 0 : 2);
+    if (now_ms() >= *beat_at) {
+        send_beat(w);
+        *beat_at = now_ms() + WIRE_BEAT_MS;
+    }
+}
+
+static void watch(struct worker *w)
+{
+    pthread_mutex_lock(&w->mu);
+    w->watched = w->running;
+    int64_t beat_at = w->began_ms + WIRE_BEAT_MS;
+    while (w->running) {
+        pthread_mutex_unlock(&w->mu);
+        port_flush(&w->port);
+        watch_once(w, &beat_at);
+        pthread_mutex_lock(&w->mu);
+    }
+    w->watched = false;
+    pthread_cond_broadcast(&w->cv);
+    pthread_mutex_unlock(&w->mu);
+}
+
+static void serve(struct worker *w)
+{
+    for (;;) {
+        port_timer_wait(&w->port);
+        watch(w);
     }
 }
 
@@ -201,7 +225,7 @@ int main(void)
     uint32_t n;
     struct arena *a = arena_new(16u << 20);
     struct wire_setup setup;
-    if (!a || port_init(&w->port, WIRE_FD) < 0 || port_read(&w->port, -1, &type, &p, &n) < 0)
+    if (!a || port_init(&w->port, WIRE_FD) < 0 || port_read(&w->port, -1, false, &type, &p, &n) < 0)
         leave(0);
     if (type != WIRE_SETUP || wire_get_setup(p, n, a, &setup) < 0 || setup.version != WIRE_VERSION)
         leave(2);
@@ -213,6 +237,8 @@ int main(void)
         leave(1);
     }
     w->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (port_timer_open(&w->port) < 0)
+        leave(1);
     send_ready(&w->port, &level);
     if (setup.render)
         leave(render_serve(&setup, &w->port, w->statm));

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define RX_CEILING (64u * 1024u * 1024u + 256u * 1024u)
@@ -18,7 +19,8 @@
 
 int port_init(struct port *p, int fd)
 {
-    *p = (struct port){.fd = fd, .rx = BUF_INIT(RX_CEILING)};
+    *p = (struct port){.fd = fd, .rx = BUF_INIT(RX_CEILING), .held = BUF_INIT(RX_CEILING)};
+    p->timer = -1;
     if (pthread_mutex_init(&p->send_mu, NULL) || pthread_mutex_init(&p->mu, NULL) ||
         pthread_cond_init(&p->cv, NULL))
         return ERR_NOMEM;
@@ -64,8 +66,39 @@ static int receive(struct port *p, size_t want)
     return 0;
 }
 
-int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const uint8_t **ret_payload,
-              uint32_t *ret_len)
+int port_timer_open(struct port *p)
+{
+    p->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    return p->timer < 0 ? ERR_UNAVAILABLE : 0;
+}
+
+void port_timer(struct port *p, int64_t delay_ns)
+{
+    struct itimerspec t = {.it_value = {delay_ns / 1000000000, delay_ns % 1000000000}};
+    (void)timerfd_settime(p->timer, 0, &t, NULL);
+}
+
+static void timer_read(struct port *p)
+{
+    uint64_t n;
+    ssize_t got = read(p->timer, &n, sizeof n);
+    (void)got;
+}
+
+void port_timer_wait(struct port *p)
+{
+    struct pollfd pf = {p->timer, POLLIN, 0};
+    (void)poll(&pf, 1, -1);
+    timer_read(p);
+}
+
+void port_unread(struct port *p)
+{
+    p->used = 0;
+}
+
+int port_read(struct port *p, int timeout_ms, bool timed, enum wire_type *ret_type,
+              const uint8_t **ret_payload, uint32_t *ret_len)
 {
     if (p->used) {
         buf_drop(&p->rx, p->used);
@@ -87,10 +120,14 @@ int port_read(struct port *p, int timeout_ms, enum wire_type *ret_type, const ui
                 return 0;
             }
         }
-        struct pollfd pf = {p->fd, POLLIN, 0};
-        int r = poll(&pf, 1, timeout_ms);
+        struct pollfd pf[2] = {{p->fd, POLLIN, 0}, {p->timer, POLLIN, 0}};
+        int r = timeout_ms < 0 && !timed ? 1 : poll(pf, timed ? 2 : 1, timeout_ms);
         if (r < 0 && errno != EINTR)
             return ERR_END;
+        if (r > 0 && timed && pf[1].revents) {
+            timer_read(p);
+            return ERR_WOULDBLOCK;
+        }
         if (r <= 0)
             return ERR_WOULDBLOCK;
         r = receive(p, want - p->rx.len);
@@ -164,15 +201,17 @@ int port_slot(struct port *p, uint32_t *ret_slot, int *ret_fd)
             remove_memfd(p, i);
             r = 0;
         }
-        if (r)
+        if (r) {
+            port_timer(p, 1); /* somebody must read what the daemon sends */
             pthread_cond_wait(&p->cv, &p->mu);
+        }
     }
     pthread_mutex_unlock(&p->mu);
     return r;
 }
 
 /* send_mu held. */
-static void write_frames(struct port *p, const struct buf *frames)
+static void write_bytes(struct port *p, const struct buf *frames)
 {
     const char *at = frames->p;
     size_t left = frames->len;
@@ -185,6 +224,34 @@ static void write_frames(struct port *p, const struct buf *frames)
         at += n;
         left -= (size_t)n;
     }
+}
+
+/* send_mu held. */
+static void write_frames(struct port *p, const struct buf *frames)
+{
+    bool joined = p->held.len > 0 && buf_add(&p->held, frames->p, frames->len) == 0;
+    if (p->held.len > 0)
+        write_bytes(p, &p->held);
+    buf_reset(&p->held);
+    if (!joined)
+        write_bytes(p, frames);
+}
+
+void port_send_soon(struct port *p, const struct buf *frames)
+{
+    pthread_mutex_lock(&p->send_mu);
+    if (buf_add(&p->held, frames->p, frames->len) < 0)
+        write_frames(p, frames);
+    pthread_mutex_unlock(&p->send_mu);
+}
+
+void port_flush(struct port *p)
+{
+    pthread_mutex_lock(&p->send_mu);
+    if (p->held.len > 0)
+        write_bytes(p, &p->held);
+    buf_reset(&p->held);
+    pthread_mutex_unlock(&p->send_mu);
 }
 
 void port_send(struct port *p, const struct buf *frames)
