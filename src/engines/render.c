@@ -178,7 +178,7 @@ int render_serve(const struct wire_setup *setup, struct port *port, int statm)
         uint32_t n;
         int64_t left = beat_at - now_ms();
         bool beats = s->running && !s->over;
-        int r = port_read(port, !beats ? -1 : left > 0 ? (int)left : 0, &type, &p, &n);
+        int r = port_read(port, !beats ? -1 : left > 0 ? (int)left : 0, false, &type, &p, &n);
         if (r == 0) {
             r = take(s, type, p, n);
             if (r)
