@@ -335,7 +335,7 @@ void query_view(struct query *q, struct query_view *v)
     v->request = r->request;
     v->row_limit = r->row_limit;
     v->reuse = r->reuse;
-    v->max_reuse_age_min = r->max_reuse_age_min;
+    v->max_reuse_age_s = r->max_reuse_age_s;
     v->reused = r->reused;
     v->reused_created_ms = r->reused_created_ms;
     v->rows_scanned = r->rows_scanned;

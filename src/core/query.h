@@ -141,7 +141,7 @@ struct query_view {
     const char *default_source, *default_database, *timezone, *language, *bucket, *path, *request;
     int64_t row_limit;
     bool reuse;
-    int32_t max_reuse_age_min;
+    int32_t max_reuse_age_s;
     bool reused;
     int64_t reused_created_ms;
     int64_t created_ms, started_ms, ended_ms, expires_ms, gone_ms; /* 0 = not yet */

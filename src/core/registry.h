@@ -71,7 +71,7 @@ struct query_record {
         *request; /* NULL none */
     int64_t row_limit, run_timeout_ms;
     bool reuse, reused, read_only, exposed, scanned, stored, cut, writes;
-    int32_t max_reuse_age_min;
+    int32_t max_reuse_age_s;
     int64_t created_ms, started_ms, ended_ms, expires_ms, gone_ms, reused_created_ms;
     int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
     uint64_t rows_scanned, bytes_scanned;

@@ -158,7 +158,7 @@ int registry_put_query(struct registry *r, const struct query_record *q, struct 
     put_int(&b, q->scanned);
     put_int(&b, q->stored);
     put_int(&b, q->cut);
-    put_int(&b, q->max_reuse_age_min);
+    put_int(&b, q->max_reuse_age_s);
     put_int(&b, q->created_ms);
     put_int(&b, q->started_ms);
     put_int(&b, q->ended_ms);
@@ -508,7 +508,7 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     q->scanned = take_bool(&t);
     q->stored = take_bool(&t);
     q->cut = take_bool(&t);
-    q->max_reuse_age_min = (int32_t)take_int(&t);
+    q->max_reuse_age_s = (int32_t)take_int(&t);
     q->created_ms = take_int(&t);
     q->started_ms = take_int(&t);
     q->ended_ms = take_int(&t);

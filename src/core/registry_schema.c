@@ -41,7 +41,7 @@ const char *const registry__migrations[] = {
     "reuse INTEGER NOT NULL,"
     " reused INTEGER NOT NULL, read_only INTEGER NOT NULL, exposed INTEGER NOT NULL, scanned INTEGER NOT "
     "NULL, stored INTEGER NOT NULL,"
-    " cut INTEGER NOT NULL, max_reuse_age_min INTEGER NOT NULL, created_ms INTEGER NOT NULL, started_ms "
+    " cut INTEGER NOT NULL, max_reuse_age_s INTEGER NOT NULL, created_ms INTEGER NOT NULL, started_ms "
     "INTEGER NOT NULL,"
     " ended_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, gone_ms INTEGER NOT NULL, reused_created_ms "
     "INTEGER NOT NULL,"
@@ -91,7 +91,7 @@ const int registry__nmigrations = sizeof registry__migrations / sizeof registry_
     "q.default_source,"                                                                                      \
     " q.default_database, q.timezone, q.language, q.bucket, q.path, q.request, q.row_limit, "                \
     "q.run_timeout_ms, q.reuse, q.reused, q.read_only,"                                                      \
-    " q.exposed, q.scanned, q.stored, q.cut, q.max_reuse_age_min, q.created_ms, q.started_ms, q.ended_ms, "  \
+    " q.exposed, q.scanned, q.stored, q.cut, q.max_reuse_age_s, q.created_ms, q.started_ms, q.ended_ms, "  \
     "q.expires_ms, q.gone_ms,"                                                                               \
     " q.reused_created_ms, q.queued_ns, q.plan_ns, q.run_ns, q.elapsed_ns, q.rows_scanned, "                 \
     "q.bytes_scanned, q.runs, q.err_code, q.err_sqlstate,"                                                   \

@@ -178,7 +178,7 @@ bool reuse_submit(struct service *s, struct query *q)
     struct reuse *u = s->reuse;
     if (!q->rec.reuse || !q->rec.reuse_key)
         return false;
-    int64_t oldest = sys_wall_ms() - (int64_t)q->rec.max_reuse_age_min * 60000;
+    int64_t oldest = sys_wall_ms() - (int64_t)q->rec.max_reuse_age_s * 1000;
     struct qid source;
     bool hit = false, joined = false;
     pthread_mutex_lock(&u->lock);

@@ -81,9 +81,9 @@ struct submit {
     const char
         *request; /* the dialect's own memory, JSON text up to 16 KiB, given back in the view; NULL none */
     bool reuse;
-    int32_t max_reuse_age_min;
-    bool read_only; /* the dialect allows only queries: writes are refused with 0A000 */
-    bool plan_now;  /* compile at once, on a plan slot when no run slot is free (Data 360) */
+    int32_t max_reuse_age_s; /* age in seconds at which an earlier result is still good */
+    bool read_only;          /* the dialect allows only queries: writes are refused with 0A000 */
+    bool plan_now;           /* compile at once, on a plan slot when no run slot is free (Data 360) */
     bool hold; /* the caller waits for the end: acceptance may be held up to 2 ms to share a transaction */
     const char *idempotency_key; /* NULL none */
     int64_t

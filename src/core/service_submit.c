@@ -153,7 +153,7 @@ static int hash_body(struct query *q, const char *key, struct err *e)
     const char *const texts[] = {r->sql,      r->default_source, r->default_database, r->timezone,
                                  r->language, r->bucket,         r->request};
     const int64_t numbers[] = {r->dialect,        r->profile, r->row_limit,
-                               r->run_timeout_ms, r->reuse,   r->max_reuse_age_min};
+                               r->run_timeout_ms, r->reuse,   r->max_reuse_age_s};
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)128 << 20);
     buf_add(&b, numbers, sizeof numbers);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -195,7 +195,7 @@ static int fill_record(struct query *q, const struct identity *who, const struct
     r->row_limit = in->row_limit;
     r->run_timeout_ms = in->run_timeout_ms;
     r->reuse = in->reuse;
-    r->max_reuse_age_min = in->max_reuse_age_min;
+    r->max_reuse_age_s = in->max_reuse_age_s;
     r->read_only = in->read_only;
     q->shown = QUERY_QUEUED;
     q->submitted_ns = sys_mono_ns();

@@ -77,6 +77,11 @@ struct reply_rows {
     int (*suffix)(struct request *rq, uint64_t sent, struct buf *out);
 };
 
+/* A body made piece by piece, for lists: appends the next piece to out (about `soft` bytes in all are wanted),
+ * sets *ret_done with the last one. Worker; may block. An error is answered as one while nothing was sent, and
+ * cuts the connection afterwards. */
+typedef int (*reply_pull_fn)(struct request *rq, size_t soft, struct buf *out, bool *ret_done, struct err *e);
+
 struct reply {
     int status;               /* 0 = not set */
     const char *content_type; /* NULL: none (204) */
@@ -85,7 +90,8 @@ struct reply {
         const char *name, *value;
     } headers[16]; /* texts live in the request arena */
     uint32_t nheaders;
-    bool streaming; /* rows below are used */
+    bool streaming;     /* rows below are used, or pull */
+    reply_pull_fn pull; /* NULL: rows */
     struct reply_rows rows;
     /* For resumable downloads: total known length, or -1; http answers Range and If-Range itself when etag is
      * set and length known. `resumable`: it is not known now, but a Range would be answered all the same. */

@@ -133,7 +133,7 @@ static enum handled run_submit(struct request *rq) /* worker, unless the bucket 
     in.sql_len = run->sql_len;
     in.bucket = run->bucket;
     in.reuse = run->reuse;
-    in.max_reuse_age_min = run->max_reuse_age_min;
+    in.max_reuse_age_s = run->max_reuse_age_min * 60;
     in.idempotency_key = request_header(rq, "Idempotency-Key");
     int r = name_header(rq, "X-Data-Source", &in.default_source, &e);
     if (!r)

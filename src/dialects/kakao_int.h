@@ -23,8 +23,6 @@ const char *kakao__size(uint64_t bytes, char out[KAKAO_TEXT_MAX]);
 const char *kakao__duration(int64_t ns, char out[KAKAO_TEXT_MAX]);
 /* "2025/03/27", the KST date of an instant. */
 const char *kakao__folder(int64_t unix_ms, char out[KAKAO_TEXT_MAX]);
-/* Appends the Trino name of a column's type: "decimal(18,4)", "array(bigint)". */
-int kakao__type_name(const struct column *c, struct buf *out);
 const char *kakao__state(enum query_state s);
 /* EXPLAIN and SHOW CREATE give text. */
 bool kakao__is_text(const struct query_view *v);

@@ -6,6 +6,7 @@
  * milliseconds of whole seconds. Pages and lists are read on a worker.
  */
 #include "dialects/kakao_int.h"
+#include "dialects/trino.h"
 
 #include <string.h>
 #include <strings.h>
@@ -95,8 +96,7 @@ static void write_stats(struct json_write *w, const struct query_view *v)
     json_object_end(w);
 }
 
-/* Why it FAILED: Trino's code, name and type, and the message with Trino's "line L:C: " where the place is
- * known. */
+/* Why it FAILED: Trino's code, name, type and message. */
 static void write_query_error(struct json_write *w, struct arena *a, const struct query_view *v)
 {
     const struct trino_error *t = trino_error_of(v->error.sqlstate, v->ending);
@@ -105,11 +105,7 @@ static void write_query_error(struct json_write *w, struct arena *a, const struc
     json_ki64(w, "code", t->number);
     json_kstr(w, "name", t->name);
     json_kstr(w, "type", t->type);
-    const char *text = v->error.text;
-    if (v->error.line > 0 && strncmp(text, "line ", 5) != 0)
-        text = arena_printf(a, "line %d:%d: %s", v->error.line, v->error.column > 0 ? v->error.column : 1,
-                            v->error.text);
-    json_kstr(w, "message", text ? text : v->error.text);
+    json_kstr(w, "message", trino_message(a, v));
     json_object_end(w);
 }
 
@@ -132,7 +128,7 @@ static void write_reuse_config(struct json_write *w, const struct query_view *v)
     json_kbool(w, "reuse", v->reuse);
     if (v->reuse) { /* counted from the creation of the query that ran, not from its end */
         int64_t from = v->reused && v->reused_created_ms ? v->reused_created_ms : v->created_ms;
-        json_ki64(w, "expireAt", whole_second(from) + (int64_t)v->max_reuse_age_min * 60000);
+        json_ki64(w, "expireAt", whole_second(from) + (int64_t)v->max_reuse_age_s * 1000);
     }
     json_object_end(w);
 }
@@ -144,7 +140,7 @@ static int write_columns(struct json_write *w, const char *key, const struct sch
     json_array_begin(w);
     for (uint32_t i = 0; s && i < s->ncolumns; i++) {
         buf_reset(&type);
-        if (kakao__type_name(&s->columns[i], &type))
+        if (trino_type_name(&s->columns[i], &type))
             return ERR_LIMIT;
         json_object_begin(w);
         json_kstr(w, "name", s->columns[i].name);

@@ -484,10 +484,10 @@ static void start_stream(struct exchange *x, struct segment_scratch *scratch)
     struct err e;
     err_clear(&e);
     struct reply *r = &x->rq.reply;
-    x->rows_format = r->rows.encoder ? r->rows.encoder->name : NULL;
     if (r->rows.rows) {
+        x->rows_format = r->rows.encoder ? r->rows.encoder->name : NULL;
         x->rows_id = *rows_query_id(r->rows.rows);
-    } else {
+    } else if (r->rendering) {
         x->rows_format = rendering_suffix(r->rendering) + 1;
         x->rows_id = *query_id(rendering_query(r->rendering));
     }
@@ -633,7 +633,7 @@ static enum exchange_next turn(struct exchange *x, bool on_worker, struct segmen
         if (h == REPLY_READY) {
             if (rq->reply.streaming) {
                 struct rows *rows = rq->reply.rows.rows;
-                bool at_once = !rows || segment_inline_held(rows_segment(rows));
+                bool at_once = !rq->reply.pull && (!rows || segment_inline_held(rows_segment(rows)));
                 if (!on_worker && at_once && (scratch = io_scratch()) != NULL) {
                     start_stream(x, scratch); /* in memory: not worth a worker */
                     return EXCHANGE_SEND;

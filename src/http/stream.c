@@ -16,6 +16,8 @@ void stream_begin(struct stream *s, struct request *rq)
     s->rq = rq;
     s->rows = &rq->reply.rows;
     buf_init(&s->out, STREAM_ROW_MAX);
+    if (rq->reply.pull)
+        return;
     if (s->rows->raw) {
         s->next = s->rows->raw_off;
         s->end = s->rows->raw_off + s->rows->raw_len;
@@ -156,6 +158,18 @@ static void apply_skip(struct stream *s)
         s->off = s->out.len = 0;
 }
 
+static int pull_piece(struct stream *s, size_t soft, struct err *e)
+{
+    bool done = false;
+    size_t before = s->out.len;
+    int rc = s->rq->reply.pull(s->rq, soft, &s->out, &done, e);
+    if (done)
+        s->step = STREAM_DONE;
+    else if (!rc && s->out.len == before && !buf_failed(&s->out))
+        rc = err_set(e, ERR_INTERNAL, "XX000", "the reply made no progress");
+    return rc;
+}
+
 int stream_fill(struct stream *s, struct segment_scratch *x, size_t soft, struct err *e)
 {
     struct reply_rows *r = s->rows;
@@ -171,7 +185,10 @@ int stream_fill(struct stream *s, struct segment_scratch *x, size_t soft, struct
         case STREAM_PREFIX:
             rc = buf_add(&s->out, s->rq->reply.body.p, s->rq->reply.body.len);
             buf_free(&s->rq->reply.body);
-            s->step = STREAM_HEAD;
+            s->step = s->rq->reply.pull ? STREAM_PULL : STREAM_HEAD;
+            break;
+        case STREAM_PULL:
+            rc = pull_piece(s, soft, e);
             break;
         case STREAM_HEAD:
             if (r->head && !r->raw && r->encoder->head)

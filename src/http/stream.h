@@ -1,6 +1,6 @@
 /*
- * stream: a streamed reply, pulled piece by piece. Knows rows and encoders, nothing of sockets. docs/http.md,
- * "Streams".
+ * stream: a streamed reply, pulled piece by piece. Knows rows and encoders, and bodies that their handler makes
+ * (reply.pull); nothing of sockets. docs/http.md, "Streams".
  *
  * One thread at a time: the worker that fills, or the I/O thread that takes. Memory of a stream is one buffer
  * of STREAM_BUFFER (more only while a single row is larger; it shrinks afterwards). Windows are loaded into
@@ -14,7 +14,15 @@
 #define STREAM_BUFFER  65536u
 #define STREAM_ROW_MAX (1u << 30) /* a single encoded row beyond this ends the stream with an error */
 
-enum stream_step { STREAM_PREFIX, STREAM_HEAD, STREAM_ROWS, STREAM_TAIL, STREAM_SUFFIX, STREAM_DONE };
+enum stream_step {
+    STREAM_PREFIX,
+    STREAM_PULL,
+    STREAM_HEAD,
+    STREAM_ROWS,
+    STREAM_TAIL,
+    STREAM_SUFFIX,
+    STREAM_DONE
+};
 
 struct stream {
     struct request *rq;

@@ -45,7 +45,7 @@ static struct query_record full(const struct place *p)
     q.row_limit = INT64_MAX;
     q.run_timeout_ms = 77;
     q.reuse = q.read_only = true;
-    q.max_reuse_age_min = 60;
+    q.max_reuse_age_s = 60;
     return q;
 }
 
@@ -85,7 +85,7 @@ static void assert_same(const struct query_record *g, const struct query_record 
     assert_int_equal(g->scanned, w->scanned);
     assert_int_equal(g->stored, w->stored);
     assert_int_equal(g->cut, w->cut);
-    assert_int_equal(g->max_reuse_age_min, w->max_reuse_age_min);
+    assert_int_equal(g->max_reuse_age_s, w->max_reuse_age_s);
     assert_int_equal(g->created_ms, w->created_ms);
     assert_int_equal(g->started_ms, w->started_ms);
     assert_int_equal(g->ended_ms, w->ended_ms);

@@ -394,7 +394,7 @@ static void kakao_run(void **state)
     snprintf(want, sizeof want, "a/%s", kakao__folder(submitted.created_ms, folder));
     assert_string_equal(submitted_path, want);
     assert_string_equal(submitted_request, "{\"path\":\"a\"}");
-    assert_true(submitted.reuse && submitted.max_reuse_age_min == 5 && !submitted.default_source);
+    assert_true(submitted.reuse && submitted.max_reuse_age_s == 300 && !submitted.default_source);
     now.flags = QF_ACCEPTED;
     now.state = QUERY_RUNNING;
     assert_int_equal(step(rq.next, false), REPLY_READY);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "dialects/kakao_int.h"
+#include "dialects/trino.h"
 
 static void sizes(void **state)
 {
@@ -55,7 +56,7 @@ static const char *type(const struct column *c)
 {
     static char out[256];
     struct buf b = BUF_INIT(255);
-    assert_int_equal(kakao__type_name(c, &b), 0);
+    assert_int_equal(trino_type_name(c, &b), 0);
     memcpy(out, b.p, b.len);
     out[b.len] = '\0';
     buf_free(&b);
