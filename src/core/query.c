@@ -307,6 +307,14 @@ static void view_rows(struct query *q, struct query_view *v)
     v->progress = q->progress > 0.99 ? 0.99 : q->progress;
 }
 
+static uint64_t processed(const struct query *q, const struct query_view *v)
+{
+    if (q->rec.reused) /* a hit reads nothing */
+        return 0;
+    uint64_t out = q->live_rows > v->rows ? q->live_rows : v->rows;
+    return q->rec.rows_scanned > out ? q->rec.rows_scanned : out;
+}
+
 void query_view(struct query *q, struct query_view *v)
 {
     err_clear(&v->error);
@@ -340,6 +348,7 @@ void query_view(struct query *q, struct query_view *v)
     v->reused_created_ms = r->reused_created_ms;
     v->rows_scanned = r->rows_scanned;
     v->bytes_scanned = r->bytes_scanned;
+    v->peak_memory = r->peak_memory;
     v->scanned = r->scanned;
     v->runs = r->runs;
     v->note = r->note;
@@ -351,6 +360,7 @@ void query_view(struct query *q, struct query_view *v)
     v->cut = false;
     view_times(q, v);
     view_rows(q, v);
+    v->rows_processed = processed(q, v);
     if (r->error && (query_state_ended(v->state) || q->refused))
         v->error = *r->error;
     pthread_mutex_unlock(&q->lock);

@@ -148,6 +148,9 @@ struct query_view {
     int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
     double progress; /* 0..1 */
     uint64_t rows_scanned, bytes_scanned;
+    uint64_t rows_processed; /* rows_scanned, or the rows that came out where the engine cannot say what it reads;
+                              * never falls */
+    uint64_t peak_memory; /* bytes; 0 = it ended before the first heartbeat */
     bool scanned;
     uint32_t runs;
     uint32_t note; /* the dialect's own small number, see service_note(); 0 = none */

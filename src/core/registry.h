@@ -76,6 +76,7 @@ struct query_record {
     int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
     uint64_t rows_scanned, bytes_scanned;
     uint64_t file_bytes, file_replaced; /* of the delivered file */
+    uint64_t peak_memory; /* of its engine process, as the heartbeats told it; 0 = it ended before one */
     uint32_t runs, note;
     const uint8_t *reuse_key; /* 32 bytes, or NULL: the result must not be reused (not loaded) */
     const struct err *error;  /* NULL = none (records are many, errors are large) */
@@ -174,6 +175,7 @@ struct workspace_row {
     const char *name, *uuid;
     int64_t created_ms;
     uint64_t epoch;
+    bool stopped; /* its queries wait */
 };
 struct key_row {
     int64_t id;
@@ -209,8 +211,37 @@ int registry_each_dataset(struct registry *r, void (*fn)(void *arg, const struct
 int registry_each_limit(struct registry *r,
                         void (*fn)(void *arg, int64_t workspace, const char *key, int64_t value), void *arg,
                         struct err *e) MUST_USE;
+/* ---- saved SQL (registry_saved.c) ---- */
+struct saved_row {
+    struct qid id;
+    int64_t workspace, user;
+    const char *user_name;           /* joined in on load */
+    const char *title, *description; /* description NULL: none */
+    const char *sql;
+    size_t sql_len;
+    int64_t created_ms;
+    bool ran; /* `last` names its latest run */
+    struct qid last;
+};
+/* For apply functions. ERR_LIMIT when the workspace has `most` already. */
+int registry_put_saved(struct registry *r, const struct saved_row *s, int64_t most, struct err *e) MUST_USE;
+/* Remembers the latest run, if the registry has that query. */
+int registry_put_saved_ran(struct registry *r, const struct qid *id, const struct qid *query,
+                           struct err *e) MUST_USE;
+/* ERR_NOTFOUND. */
+int registry_get_saved(struct registry *r, const struct qid *id, struct arena *a, struct saved_row *ret,
+                       struct err *e) MUST_USE;
+/* Those of a workspace, newest first: `offset` are skipped of what comes after `after` (NULL: from the start),
+ * then fn for each until it says false; texts are valid during the call. *ret_end: there is no further one. */
+int registry_each_saved(struct registry *r, int64_t workspace, const struct saved_row *after, uint64_t offset,
+                        bool (*fn)(void *arg, const struct saved_row *s), void *arg, bool *ret_end,
+                        struct err *e) MUST_USE;
+/* When the newest query of the workspace came or ended; 0 = it has none. */
+int registry_newest(struct registry *r, int64_t workspace, int64_t *ret_ms, struct err *e) MUST_USE;
+
 /* Writers, for apply functions. The first two find or make. ERR_CONFLICT when the name exists, ERR_NOTFOUND. */
 int registry_put_workspace(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
+int registry_put_stopped(struct registry *r, int64_t workspace, bool stopped, struct err *e) MUST_USE;
 int registry_put_user(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
 int registry_put_key(struct registry *r, const struct key_row *k, int64_t *ret_id, struct err *e) MUST_USE;
 int registry_put_key_revoked(struct registry *r, const char *key_id, int64_t now_ms, struct err *e) MUST_USE;

@@ -64,6 +64,16 @@ int registry_put_workspace(struct registry *r, const char *name, int64_t *ret_id
     return rc;
 }
 
+int registry_put_stopped(struct registry *r, int64_t workspace, bool stopped, struct err *e)
+{
+    struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_WORKSPACE_STOP, e);
+    if (!st)
+        return failed(e);
+    sqlite3_bind_int64(st, 1, workspace);
+    sqlite3_bind_int(st, 2, stopped);
+    return registry__run(&r->writer, st, NULL, e);
+}
+
 int registry_put_user(struct registry *r, const char *name, int64_t *ret_id, struct err *e)
 {
     int64_t id = 0;
@@ -257,7 +267,8 @@ static int workspace_one(struct sqlite3_stmt *st, void *box, struct err *e)
                               .name = text(st, 1),
                               .uuid = text(st, 2),
                               .created_ms = sqlite3_column_int64(st, 3),
-                              .epoch = (uint64_t)sqlite3_column_int64(st, 4)};
+                              .epoch = (uint64_t)sqlite3_column_int64(st, 4),
+                              .stopped = sqlite3_column_int(st, 5) != 0};
     b->fn(b->arg, &w);
     return 0;
 }

@@ -175,6 +175,7 @@ int registry_put_query(struct registry *r, const struct query_record *q, struct 
     put_error(&b, q->error);
     b.at = 50; /* the error's columns may have been left unbound */
     put_blob(&b, q->reuse_key, 32);
+    put_int(&b, (int64_t)q->peak_memory);
     int rc = registry__run(&r->writer, b.st, NULL, e);
     if (!rc)
         rc = registry__count(r, q->workspace, q->user, q->state, 1, e);
@@ -354,6 +355,7 @@ int registry_put_end(struct registry *r, const struct query_record *q, struct er
     b.at = 29; /* the error's columns may have been left unbound */
     put_int(&b, (int64_t)q->file_bytes);
     put_int(&b, (int64_t)q->file_replaced);
+    put_int(&b, (int64_t)q->peak_memory);
     rc = registry__run(&r->writer, b.st, NULL, e);
     if (!rc)
         rc = count_move(r, &p, q->state, e);
@@ -529,6 +531,7 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     q->writes = take_bool(&t);
     q->file_bytes = (uint64_t)take_int(&t);
     q->file_replaced = (uint64_t)take_int(&t);
+    q->peak_memory = (uint64_t)take_int(&t);
     *ret_seq = take_int(&t);
     return t.failed ? no_memory(e) : 0;
 }

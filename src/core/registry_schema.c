@@ -15,7 +15,8 @@
 const char *const registry__migrations[] = {
     "CREATE TABLE workspace (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, uuid TEXT NOT NULL UNIQUE, "
     "created_ms INTEGER NOT NULL,"
-    " epoch INTEGER NOT NULL DEFAULT 1, written_seq INTEGER NOT NULL DEFAULT 0) STRICT;"
+    " epoch INTEGER NOT NULL DEFAULT 1, written_seq INTEGER NOT NULL DEFAULT 0,"
+    " stopped INTEGER NOT NULL DEFAULT 0) STRICT;"
     "CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ms INTEGER NOT NULL) "
     "STRICT;"
     "CREATE TABLE key (id INTEGER PRIMARY KEY, key_id TEXT NOT NULL UNIQUE, workspace INTEGER NOT NULL "
@@ -52,7 +53,7 @@ const char *const registry__migrations[] = {
     " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, "
     "err_column INTEGER,"
     " note INTEGER NOT NULL, reuse_key BLOB, writes INTEGER NOT NULL, file_bytes INTEGER NOT NULL, "
-    "file_replaced INTEGER NOT NULL) STRICT;"
+    "file_replaced INTEGER NOT NULL, peak_memory INTEGER NOT NULL) STRICT;"
     "CREATE INDEX query_newest ON query (workspace, created_ms);"
     "CREATE INDEX query_by_state ON query (workspace, state, created_ms);"
     "CREATE INDEX query_by_user ON query (workspace, user, created_ms);"
@@ -82,7 +83,16 @@ const char *const registry__migrations[] = {
     " name TEXT NOT NULL COLLATE NOCASE, label TEXT NOT NULL, kind INTEGER NOT NULL, scope INTEGER NOT NULL, "
     "description TEXT, instance TEXT, address TEXT,"
     " username TEXT, database TEXT, secret BLOB, created_ms INTEGER NOT NULL, UNIQUE (workspace, name)) "
-    "STRICT;",
+    "STRICT;"
+    "CREATE TABLE saved_sql (id BLOB NOT NULL UNIQUE, workspace INTEGER NOT NULL REFERENCES workspace, user "
+    "INTEGER NOT NULL REFERENCES user,"
+    " title TEXT NOT NULL, description TEXT, sql TEXT NOT NULL, created_ms INTEGER NOT NULL, last_query "
+    "BLOB) "
+    "STRICT;"
+    "CREATE INDEX saved_newest ON saved_sql (workspace, created_ms DESC, id DESC);"
+    "CREATE TABLE saved_count (workspace INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT;"
+    "CREATE TRIGGER saved_in AFTER INSERT ON saved_sql BEGIN"
+    " INSERT INTO saved_count VALUES (new.workspace, 1) ON CONFLICT DO UPDATE SET n = n + 1; END;",
 };
 const int registry__nmigrations = sizeof registry__migrations / sizeof registry__migrations[0];
 
@@ -91,11 +101,15 @@ const int registry__nmigrations = sizeof registry__migrations / sizeof registry_
     "q.default_source,"                                                                                      \
     " q.default_database, q.timezone, q.language, q.bucket, q.path, q.request, q.row_limit, "                \
     "q.run_timeout_ms, q.reuse, q.reused, q.read_only,"                                                      \
-    " q.exposed, q.scanned, q.stored, q.cut, q.max_reuse_age_s, q.created_ms, q.started_ms, q.ended_ms, "  \
+    " q.exposed, q.scanned, q.stored, q.cut, q.max_reuse_age_s, q.created_ms, q.started_ms, q.ended_ms, "    \
     "q.expires_ms, q.gone_ms,"                                                                               \
     " q.reused_created_ms, q.queued_ns, q.plan_ns, q.run_ns, q.elapsed_ns, q.rows_scanned, "                 \
     "q.bytes_scanned, q.runs, q.err_code, q.err_sqlstate,"                                                   \
     " q.err_text, q.err_hint, q.err_position, q.err_position_end, q.err_line, q.err_column"
+
+#define SAVED_COLUMNS                                                                                        \
+    "SELECT s.id, s.workspace, s.user, u.name, s.title, s.description, s.sql, s.created_ms, s.last_query"    \
+    " FROM saved_sql s JOIN user u ON u.id = s.user"
 
 const char *const registry__sql[REG_STMTS] = {
     [REG_BEGIN] = "BEGIN IMMEDIATE",
@@ -110,7 +124,7 @@ const char *const registry__sql[REG_STMTS] = {
         "(NULL,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?"
         "26,?27,"
         "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0,?50,0,0,"
-        "0)",
+        "0,?51)",
     [REG_QUERY_FIND] = "SELECT seq, workspace, user, state FROM query WHERE id = ?1",
     [REG_QUERY_RUNNING] =
         "UPDATE query SET state = 2, started_ms = ?2, runs = ?3, writes = ?4 WHERE seq = ?1",
@@ -123,7 +137,7 @@ const char *const registry__sql[REG_STMTS] = {
                       "elapsed_ns=?17, rows_scanned=?18, bytes_scanned=?19,"
                       " runs=?20, err_code=?21, err_sqlstate=?22, err_text=?23, err_hint=?24, "
                       "err_position=?25, err_position_end=?26, err_line=?27,"
-                      " err_column=?28, file_bytes=?29, file_replaced=?30 WHERE seq=?1",
+                      " err_column=?28, file_bytes=?29, file_replaced=?30, peak_memory=?31 WHERE seq=?1",
     [REG_QUERY_GONE] = "UPDATE query SET gone_ms = ?2 WHERE seq = ?1 AND gone_ms = 0",
     [REG_QUERY_GONE_INLINE] = "UPDATE result SET inline_index = NULL, inline_body = NULL WHERE query = ?1",
     [REG_QUERY_DELETE] = "DELETE FROM query WHERE seq = ?1",
@@ -135,7 +149,7 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
     [REG_QUERY_GET] =
         "SELECT " QUERY_COLUMNS
-        ", u.name, w.name, q.note, q.writes, q.file_bytes, q.file_replaced, q.seq FROM query q JOIN "
+        ", u.name, w.name, q.note, q.writes, q.file_bytes, q.file_replaced, q.peak_memory, q.seq FROM query q JOIN "
         "user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, "
                        "stream_len, nbatches, footer_crc, cut, inline_index,"
@@ -168,7 +182,18 @@ const char *const registry__sql[REG_STMTS] = {
         " ORDER BY created_ms, seq LIMIT ?6",
     [REG_WORKSPACE_FIND] = "SELECT id FROM workspace WHERE name = ?1",
     [REG_WORKSPACE_PUT] = "INSERT INTO workspace (name, uuid, created_ms) VALUES (?1, ?2, ?3)",
-    [REG_WORKSPACE_EACH] = "SELECT id, name, uuid, created_ms, epoch FROM workspace ORDER BY id",
+    [REG_WORKSPACE_EACH] = "SELECT id, name, uuid, created_ms, epoch, stopped FROM workspace ORDER BY id",
+    [REG_WORKSPACE_STOP] = "UPDATE workspace SET stopped = ?2 WHERE id = ?1",
+    [REG_NEWEST] = "SELECT max(created_ms, ended_ms) FROM query INDEXED BY query_newest WHERE workspace = ?1 "
+                   "ORDER BY created_ms DESC LIMIT 1",
+    [REG_SAVED_PUT] = "INSERT INTO saved_sql (id, workspace, user, title, description, sql, created_ms) "
+                      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [REG_SAVED_RAN] = "UPDATE saved_sql SET last_query = ?2 WHERE id = ?1 AND EXISTS (SELECT 1 FROM query "
+                      "WHERE query.id = ?2)",
+    [REG_SAVED_COUNT] = "SELECT n FROM saved_count WHERE workspace = ?1",
+    [REG_SAVED_GET] = SAVED_COLUMNS " WHERE s.id = ?1",
+    [REG_SAVED_EACH] = SAVED_COLUMNS " WHERE s.workspace = ?1 AND (s.created_ms, s.id) < (?2, ?3)"
+                                     " ORDER BY s.created_ms DESC, s.id DESC LIMIT ?4 OFFSET ?5",
     [REG_WORKSPACE_EPOCH] = "UPDATE workspace SET epoch = epoch + 1 WHERE id = ?1",
     [REG_LIMIT_PUT] = "INSERT INTO workspace_limit (workspace, key, value) VALUES (?1, ?2, ?3) ON CONFLICT "
                       "DO UPDATE SET value = ?3",

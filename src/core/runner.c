@@ -230,6 +230,8 @@ static void on_beat(struct run *r, const struct wire_beat *b)
         r->q->progress = p;
     if (b->rows_scanned > r->q->rec.rows_scanned)
         r->q->rec.rows_scanned = b->rows_scanned;
+    if (b->memory > r->q->rec.peak_memory)
+        r->q->rec.peak_memory = b->memory;
     pthread_mutex_unlock(&r->q->lock);
 }
 

@@ -64,6 +64,8 @@ static struct limits limits_of(struct scheduler *c, int64_t workspace)
                        limit_of(c, workspace, LIMIT_SLOTS, config.engine_slots_per_workspace)};
     if (l.slots == 0)
         l.slots = -1;
+    if (workspace_stopped(c->service->workspaces, workspace))
+        l.slots = 0;
     return l;
 }
 
@@ -100,7 +102,9 @@ static void *run_worker(void *arg)
         show_queued(c);
         metric_set(c->service->m_running, c->running);
         pthread_mutex_unlock(&c->lock);
+        power_used(c->service->power, workspace);
         runner_run(c->service, q);
+        power_used(c->service->power, workspace);
         pthread_mutex_lock(&c->lock);
         turns_done(c->turns, workspace);
         c->current[w->index] = NULL;
@@ -290,6 +294,14 @@ void scheduler_refresh(struct scheduler *c)
     if (c->idle > 0 && turns_ready(c->turns))
         pthread_cond_broadcast(&c->work);
     pthread_mutex_unlock(&c->lock);
+}
+
+bool scheduler_busy(struct scheduler *c, int64_t workspace)
+{
+    pthread_mutex_lock(&c->lock);
+    bool busy = turns_queued_of(c->turns, workspace) + turns_running_of(c->turns, workspace) > 0;
+    pthread_mutex_unlock(&c->lock);
+    return busy;
 }
 
 void scheduler_pause(struct scheduler *c, bool pause)

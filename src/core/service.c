@@ -327,6 +327,8 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     if (!rc)
         rc = catalog_open(&s->catalog, e);
     if (!rc)
+        rc = power_open(&s->power, e);
+    if (!rc)
         rc = scheduler_start(s, &s->scheduler, e);
     if (!rc)
         rc = render_open(s, o->data_dir, &s->render, e);
@@ -385,6 +387,7 @@ void service_close(struct service *s)
     service__table_clear(s);
     spool_close(s->spool);
     registry_on_full(s->registry, NULL, NULL); /* its writer has nothing of ours any more */
+    power_close(s->power);
     usage_free(s->usage);
     disk_close(s->disk);
     service__buckets_close(s);

@@ -162,6 +162,21 @@ int service_default_bucket(struct service *s, const struct identity *who, struct
 int service_bucket_url(struct service *s, const struct query_view *v, struct arena *a, const char **ret,
                        struct err *e) MUST_USE;
 
+/* ---- a workspace's engine: on or off, in use or at rest (power.c) ---- */
+struct engine_use {
+    bool on; /* off: its queries wait until somebody switches it on */
+    bool
+        awake; /* on, and used within the last idle_ms: later it has no process left, the next query wakes it */
+    int64_t last_used_ms; /* the workspace's creation before the first use */
+    int64_t idle_ms;      /* engine.idle */
+};
+/* (worker) */
+int service_engine(struct service *s, const struct identity *who, struct engine_use *ret,
+                   struct err *e) MUST_USE;
+/* (worker) Durable when it returns. On: what waits starts, and an engine at rest wakes. Off: nothing new starts
+ * and idle processes leave; what runs goes on. ERR_DENIED (reader). */
+int service_engine_switch(struct service *s, const struct identity *who, bool on, struct err *e) MUST_USE;
+
 /* ---- list ---- */
 enum list_sort {
     SORT_CREATED,
@@ -191,6 +206,13 @@ struct list {
     uint32_t n;
     uint64_t total;
 }; /* references held by the list */
+/* (worker) Only the ids of a list, in `a`; each is then taken by service_list_get, so that a long list is never
+ * in memory whole. */
+int service_list_ids(struct service *s, const struct identity *who, const struct list_filter *f,
+                     struct arena *a, struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total,
+                     struct err *e) MUST_USE;
+/* (worker) ERR_NOTFOUND: history retention took it meanwhile. */
+int service_list_get(struct service *s, const struct qid *id, struct query **ret, struct err *e) MUST_USE;
 /* (worker) */
 int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret,
                  struct err *e) MUST_USE;

@@ -30,6 +30,7 @@ struct reuse;
 struct catalog;
 struct bucket_memory;
 struct render;
+struct power;
 
 struct service {
     struct registry *registry;
@@ -43,6 +44,7 @@ struct service {
     struct reuse *reuse;
     struct catalog *catalog;
     struct render *render;
+    struct power *power;
     struct disk *disk;
     struct usage *usage;
     struct bucket_memory *buckets;
@@ -131,6 +133,8 @@ void scheduler_push_front(struct scheduler *c, struct query *q);
 void scheduler_leave(struct scheduler *c, struct query *q);
 /* Quotas and free space may have changed: looks again. Janitor, once a second. */
 void scheduler_refresh(struct scheduler *c);
+/* Does the workspace have queries that wait or run? */
+bool scheduler_busy(struct scheduler *c, int64_t workspace);
 void scheduler_pause(struct scheduler *c, bool pause);
 int scheduler_running(struct scheduler *c);
 
@@ -187,6 +191,12 @@ void render_close(struct render *n);
 void render_tick(struct render *n, bool disk_low);
 /* The result is gone: its renderings too (who reads one goes on). (any) */
 void render_forget(struct render *n, const struct qid *id);
+
+/* ---- power.c ---- */
+int power_open(struct power **ret, struct err *e) MUST_USE;
+void power_close(struct power *p);
+/* An engine of the workspace is used now. Never blocks. */
+void power_used(struct power *p, int64_t workspace);
 
 /* ---- recovery.c ---- */
 /* Removes files that no record names and no query needs; also while running. Returns how many went, or a

@@ -217,12 +217,9 @@ static void order_text(const struct list_filter *f, struct buf *out)
     buf_str_add(out, "created_ms DESC, id DESC");
 }
 
-int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret,
-                 struct err *e)
+int service_list_ids(struct service *s, const struct identity *who, const struct list_filter *f,
+                     struct arena *a, struct qid **ret_ids, size_t *ret_n, uint64_t *ret_total, struct err *e)
 {
-    struct arena *a = arena_new((size_t)64 << 20);
-    if (!a)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
     CLEANUP_BUF struct buf order = BUF_INIT(1024);
     order_text(f, &order);
     bool own = config.access_queries != 0 && who->role != ROLE_ADMIN;
@@ -237,18 +234,38 @@ int service_list(struct service *s, const struct identity *who, const struct lis
                                       .desc = f->norders == 0 || f->orders[0].desc,
                                       .order_sql = buf_str(&order),
                                       .user = own ? who->user : 0};
-    struct qid *ids = NULL;
-    size_t n = 0;
-    uint64_t total = 0;
-    int rc = registry_list(s->registry, &rf, a, &ids, &n, &total, e);
+    *ret_ids = NULL;
+    *ret_n = 0;
+    *ret_total = 0;
+    return registry_list(s->registry, &rf, a, ret_ids, ret_n, ret_total, e);
+}
+
+int service_list_get(struct service *s, const struct qid *id, struct query **ret, struct err *e)
+{
+    struct query *q = service__lookup(s, id);
+    if (!q)
+        return service__load(s, id, ret, e);
+    *ret = q;
+    return 0;
+}
+
+int service_list(struct service *s, const struct identity *who, const struct list_filter *f, struct list *ret,
+                 struct err *e)
+{
+    struct arena *a = arena_new((size_t)64 << 20);
+    if (!a)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    struct qid *ids;
+    size_t n;
+    uint64_t total;
+    int rc = service_list_ids(s, who, f, a, &ids, &n, &total, e);
     struct query **list = rc || n == 0 ? NULL : calloc(n, sizeof(struct query *));
     if (!rc && n > 0 && !list)
         rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     uint32_t filled = 0;
     for (size_t i = 0; i < n && !rc; i++) {
-        struct query *q = service__lookup(s, &ids[i]);
-        if (!q)
-            rc = service__load(s, &ids[i], &q, e);
+        struct query *q;
+        rc = service_list_get(s, &ids[i], &q, e);
         if (rc == ERR_NOTFOUND) { /* history retention took it between the two reads */
             rc = 0;
             continue;

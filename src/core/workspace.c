@@ -338,6 +338,24 @@ uint64_t workspace_epoch(struct workspaces *w, int64_t workspace)
     return epoch;
 }
 
+bool workspace_stopped(struct workspaces *w, int64_t workspace)
+{
+    pthread_rwlock_rdlock(&w->lock);
+    const struct workspace *x = by_id(w, workspace);
+    bool stopped = x && x->row.stopped;
+    pthread_rwlock_unlock(&w->lock);
+    return stopped;
+}
+
+int64_t workspace_created_ms(struct workspaces *w, int64_t workspace)
+{
+    pthread_rwlock_rdlock(&w->lock);
+    const struct workspace *x = by_id(w, workspace);
+    int64_t ms = x ? x->row.created_ms : 0;
+    pthread_rwlock_unlock(&w->lock);
+    return ms;
+}
+
 int64_t workspace_limit(struct workspaces *w, int64_t workspace, enum workspace_limit key)
 {
     pthread_rwlock_rdlock(&w->lock);
@@ -442,6 +460,7 @@ struct change {
     struct dataset_row dataset;
     int64_t workspace, value;
     enum workspace_limit limit;
+    bool stopped;
 };
 
 static int apply_bucket(struct registry *r, struct registry_write *w, struct err *e)
@@ -466,6 +485,12 @@ static int apply_limit(struct registry *r, struct registry_write *w, struct err 
     return registry_put_limit(r, c->workspace, limits[c->limit].name, c->value, e);
 }
 
+static int apply_stopped(struct registry *r, struct registry_write *w, struct err *e)
+{
+    const struct change *c = (const struct change *)(void *)w;
+    return registry_put_stopped(r, c->workspace, c->stopped, e);
+}
+
 static int find_workspace(struct workspaces *w, const char *name, int64_t *ret, struct err *e)
 {
     bool found = false;
@@ -488,6 +513,12 @@ static int commit(struct workspaces *w, struct change *c, struct err *e)
         rc = workspaces_reload(w, e);
     pthread_mutex_unlock(&w->admin);
     return rc;
+}
+
+int workspace_stop(struct workspaces *w, int64_t workspace, bool stopped, struct err *e)
+{
+    struct change c = {.w = {.apply = apply_stopped}, .workspace = workspace, .stopped = stopped};
+    return workspace_stopped(w, workspace) == stopped ? 0 : commit(w, &c, e);
 }
 
 static void json_time(struct json_write *j, const char *key, int64_t ms)

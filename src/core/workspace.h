@@ -25,6 +25,12 @@ int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, st
                          struct engine_key *ret, struct err *e) MUST_USE;
 /* Grants version of the workspace; 0 when there is no such workspace. */
 uint64_t workspace_epoch(struct workspaces *w, int64_t workspace);
+/* Does an order to stop hold the workspace's queries back? Never blocks. */
+bool workspace_stopped(struct workspaces *w, int64_t workspace);
+/* Sets it; durable on return. (worker) */
+int workspace_stop(struct workspaces *w, int64_t workspace, bool stopped, struct err *e) MUST_USE;
+/* 0 when there is no such workspace. */
+int64_t workspace_created_ms(struct workspaces *w, int64_t workspace);
 /* URL of a bucket, in `a`; name NULL = the default bucket; "" = the folder below DIR (made here) that is the
  * default while the administrator has named none. ERR_NOTFOUND; ERR_DENIED when read-only. */
 int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *name, struct arena *a,

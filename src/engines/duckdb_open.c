@@ -341,7 +341,7 @@ static int apply(struct session *s, struct err *e)
      * (the library's default). */
     (void)buf_str_add(&b, "SET search_path=");
     duck__quote(&b, '\'', p ? p : "");
-    (void)buf_str_add(&b, ";SET enable_progress_bar=true");
+    (void)buf_str_add(&b, ";SET enable_progress_bar=true;SET progress_bar_time=0;SET enable_progress_bar_print=false");
     if (duck__exec(s->conn, buf_str(&b), NULL) < 0)
         return err_set(e, ERR_INVALID, "3F000", "default catalog and schema \"%s\".\"%s\" do not exist",
                        s->catalog, s->schema);

@@ -106,6 +106,8 @@ enum auth_verdict auth_parse(enum credential kind, const struct auth_headers *h,
         return rest ? basic(ret, rest, 0) : AUTH_MALFORMED;
     case CREDENTIAL_CANNER:
         rest = after(a, "Token");
+        if (!rest)
+            rest = after(a, "Bearer"); /* its oldest clients */
         return rest ? token(ret, rest) : AUTH_MALFORMED;
     case CREDENTIAL_DATA360:
         rest = after(a, "Bearer");

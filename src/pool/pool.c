@@ -426,6 +426,15 @@ int pool_retire(struct pool *p, int64_t workspace, uint64_t epoch, int64_t deadl
     return 0;
 }
 
+void pool_drop_idle(struct pool *p, int64_t workspace)
+{
+    pthread_mutex_lock(&p->mu);
+    for (struct engine *x = p->all; x; x = x->next)
+        if (x->state == STATE_IDLE && x->key->workspace == workspace)
+            pool__discard(x, REASON_IDLE);
+    pthread_mutex_unlock(&p->mu);
+}
+
 void pool_tick(struct pool *p)
 {
     pthread_mutex_lock(&p->mu);

@@ -63,6 +63,8 @@ void engine_release(struct engine *x);
  * the catalog open (running ones too) or the deadline passes (ERR_TIMEOUT). */
 int pool_retire(struct pool *p, int64_t workspace, uint64_t epoch, int64_t deadline_ns,
                 struct err *e) MUST_USE;
+/* Drops all idle engines of the workspace. */
+void pool_drop_idle(struct pool *p, int64_t workspace);
 /* Drops idle engines past engine.idle; janitor. */
 void pool_tick(struct pool *p);
 int pool_idle(struct pool *p);

@@ -64,6 +64,28 @@ KYLIN = {"ok": ("000",), "denied": ("401",), "403": ("999",), "absent": ("000", 
 def kylin(right, object="query", **more):
     return case(right, object, more.pop("query", IN), reader=(400,), reader_absent=(400,), codes={**KYLIN, **more.pop("codes", {})}, **more)
 
+HERE = "?workspaceId={workspace}"
+# GraphQL says everything in a body, with 200: what it says is tested in tests/conformance/canner/test_graphql.py
+GRAPHQL = [case(right, "query" if right != "run" else None, body={"operationName": operation, "query": "", "variables": variables}, done=right != "end",
+                absent=(200,), denied=(200,), reader_absent=(200,), reader=(200,))
+           for right, operation, variables in (
+               ("look", "sqlQuery", {"where": {"id": "{id}"}}), ("look", "sqlResultPagination", {"where": {"id": "{id}"}}),
+               ("end", "deleteStatement", {"where": {"id": "{id}"}}),
+               ("run", "createSqlQuery", {"where": {"workspaceId": "{workspace}"}, "data": {"sql": "SELECT '{marker}'"}}))]
+CANNER = {
+    "service": [case("look", "service", absent=(404,))],
+    "switch_service": [case("run", "service", body={"state": True})],
+    "list_saved": [case("look", query=HERE)],
+    "get_saved": [case("look", "query", HERE), case("look", "saved", HERE)],
+    "save": [case("run", body={"workspaceId": "{workspace}", "title": "matrix", "sql": "SELECT '{marker}'"})],
+    "run_saved": [case("run", "saved", body={"workspaceId": "{workspace}"})],
+    "list": [case("look", query=HERE), case("look", query=HERE + "&limit=1000")],
+    "query": [case("look", "query", HERE)],
+    "result": [case("look", "query", HERE), case("look", "query", HERE + "&limit=1&offset=0")],
+    "submit": [case("run", body={"workspaceId": "{workspace}", "sql": "SELECT '{marker}'"})],
+    "cancel": [case("end", "query", body={"workspaceId": "{workspace}"}, done=False)],
+    "graphql": GRAPHQL,
+}
 
 FIXTURES = {
     "kylin.submit": [kylin("run", None, query="", body=SQL)],
@@ -97,6 +119,7 @@ FIXTURES = {
     "data360.metadata": [case("look", "query")],
     # "DELETE -> 204 always, except reader -> 403 on an existing query"; that a denied one has no effect is seen at the end
     "data360.delete": [case("end", "query", done=False, absent=(204,), denied=(204,), reader_absent=(204,))],
+    **{f"{base}.{name}": cases for base in ("canner", "canner_web") for name, cases in CANNER.items()},
     "neutral.download": [case("look", "query", f"?format={f}") for f in ("csv", "json", "arrow")],
     "neutral.healthz": [case("open")],
     "neutral.readyz": [case("open")],

@@ -136,7 +136,7 @@ static void credentials(void **state)
     assert_int_equal(parse(CREDENTIAL_CANNER, "token abc", NULL, NULL, &p), AUTH_PARSED);
     assert_false(p.has_secret);
     assert_string_equal(p.text, "abc");
-    assert_int_equal(parse(CREDENTIAL_CANNER, "Bearer abc", NULL, NULL, &p), AUTH_MALFORMED);
+    assert_int_equal(parse(CREDENTIAL_CANNER, "Bearer abc", NULL, NULL, &p), AUTH_PARSED);
     assert_int_equal(parse(CREDENTIAL_DATA360, "Bearer abc ", NULL, NULL, &p), AUTH_PARSED);
     assert_string_equal(p.text, "abc");
     assert_int_equal(parse(CREDENTIAL_DATA360, "Bearer a b", NULL, NULL, &p), AUTH_MALFORMED);

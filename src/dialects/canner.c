@@ -1,0 +1,171 @@
+/*
+ * canner: Canner Enterprise RESTful API V1, and the GraphQL operations of its Python client. Routes, errors and
+ * services; see canner_int.h for the other files and docs/canner.md for the wire.
+ *
+ * Both base paths of the product are served, `/api/v1` (cluster) and `/web/api/v1` (standalone). Every success is
+ * 200. Errors are {"code","message"}; an SQL error is not one of them: it shows in the query, whose status is
+ * FAILED. The workspaceId of a request must be the key's own workspace, anything else is 404. Handlers never block
+ * on an HTTP thread.
+ */
+#include "dialects/canner_int.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+
+#define SERVICE "SQL_ENGINE"
+
+/* ---- errors (specs/canner.md section 6) ---- */
+
+const char *canner__code(int status)
+{
+    switch (status) {
+    case 401:
+        return "UNAUTHENTICATED";
+    case 403:
+        return "GRAPHQL_ADMISSION_CONTROL_FORBIDDEN"; /* the word its clients know */
+    case 404:
+        return "NOT_FOUND";
+    case 405:
+        return "METHOD_NOT_ALLOWED";
+    case 409:
+        return "CONFLICT";
+    case 413:
+        return "PAYLOAD_TOO_LARGE";
+    case 415:
+        return "UNSUPPORTED_MEDIA_TYPE";
+    case 429:
+        return "TOO_MANY_REQUESTS";
+    case 503:
+        return "SERVICE_UNAVAILABLE";
+    default:
+        return status >= 500 ? "INTERNAL_SERVER_ERROR" : "BAD_USER_INPUT";
+    }
+}
+
+static void write_body(struct request *rq, int status, const char *code, const char *text)
+{
+    struct json_write w = reply_json(rq, status);
+    json_object_begin(&w);
+    json_kstr(&w, "code", code);
+    json_kstr(&w, "message", text);
+    json_object_end(&w);
+}
+
+static void write_error(struct request *rq, int status, const struct err *e)
+{
+    write_body(rq, status, canner__code(status),
+               e && e->text[0] ? e->text : "the request could not be answered");
+}
+
+enum handled canner__fail(struct request *rq, int status, const struct err *e)
+{
+    return reply_error(rq, status, e);
+}
+
+enum handled canner__refuse(struct request *rq, int status, const char *code, const char *text)
+{
+    buf_reset(&rq->reply.body);
+    write_body(rq, status, code, text);
+    return REPLY_READY;
+}
+
+enum handled canner__no_memory(struct request *rq)
+{
+    struct err e;
+    err_set(&e, ERR_NOMEM, "53200", "out of memory");
+    return canner__fail(rq, 503, &e);
+}
+
+int canner__workspace(struct request *rq, const char *in_body, struct err *e)
+{
+    const char *id = in_body ? in_body : request_query(rq, "workspaceId", 0);
+    if (!id || !*id)
+        return err_set(e, ERR_INVALID, "22023", "workspaceId is required");
+    if (strcasecmp(id, rq->who.workspace_uuid) != 0)
+        return err_set(e, ERR_NOTFOUND, "02000", "workspace not found");
+    return 0;
+}
+
+/* ---- services: the workspace's engine is the only one ---- */
+
+static enum handled answer_service(struct request *rq)
+{
+    struct err e;
+    struct engine_use use;
+    char time[40];
+    err_clear(&e);
+    int r = service_engine(rq->service, &rq->who, &use, &e);
+    if (r)
+        return canner__fail(rq, reply_status_of(r), &e);
+    struct json_write w = reply_json(rq, 200);
+    json_object_begin(&w);
+    json_kstr(&w, "id", rq->who.workspace_uuid);
+    json_kstr(&w, "service", SERVICE);
+    json_kstr(&w, "status", use.awake ? "RUNNING" : "STOPPED");
+    json_kstr(&w, "lastUsed", clock_iso_ms(use.last_used_ms, time, sizeof time));
+    json_ki64(&w, "maxIdleTime", use.idle_ms / 1000);
+    json_object_end(&w);
+    return REPLY_READY;
+}
+
+static bool service_known(struct request *rq)
+{
+    return rq->params[0].n == strlen(SERVICE) && memcmp(rq->params[0].p, SERVICE, rq->params[0].n) == 0;
+}
+
+static enum handled get_service(struct request *rq)
+{
+    if (!service_known(rq))
+        return canner__refuse(rq, 404, canner__code(404), "service not found; there is " SERVICE);
+    return rq->may_block ? answer_service(rq) : request_defer(rq, answer_service);
+}
+
+static enum handled put_service(struct request *rq)
+{
+    struct err e;
+    bool on = false;
+    err_clear(&e);
+    if (!service_known(rq))
+        return canner__refuse(rq, 404, canner__code(404), "service not found; there is " SERVICE);
+    int r = canner__read_state(rq->arena, rq->body, rq->body_len, &on, &e);
+    if (!r && !rq->may_block)
+        return request_defer(rq, put_service);
+    if (!r)
+        r = service_engine_switch(rq->service, &rq->who, on, &e);
+    return r ? canner__fail(rq, reply_status_of(r), &e) : answer_service(rq);
+}
+
+/* ---- the table ---- */
+
+#define ROUTES(base, name)                                                                                   \
+    {"GET", base "/api/v1/service/{service}", name ".service", get_service, ROLE_READER},                    \
+        {"PUT", base "/api/v1/service/{service}", name ".switch_service", put_service, ROLE_MEMBER},         \
+        {"GET", base "/api/v1/sqls", name ".list_saved", canner__list_saved, ROLE_READER},                   \
+        {"GET", base "/api/v1/sql/{id}", name ".get_saved", canner__get_saved, ROLE_READER},                 \
+        {"POST", base "/api/v1/sql", name ".save", canner__save, ROLE_MEMBER},                               \
+        {"POST", base "/api/v1/sql/{id}", name ".run_saved", canner__run_saved, ROLE_MEMBER},                \
+        {"GET", base "/api/v1/queries", name ".list", canner__list_queries, ROLE_READER},                    \
+        {"GET", base "/api/v1/query/{id}", name ".query", canner__get_query, ROLE_READER},                   \
+        {"GET", base "/api/v1/query/{id}/result", name ".result", canner__get_result, ROLE_READER},          \
+        {"POST", base "/api/v1/query", name ".submit", canner__submit_query, ROLE_MEMBER},                   \
+        {"PUT", base "/api/v1/query/{id}/cancel", name ".cancel", canner__cancel_query, ROLE_MEMBER},        \
+    {                                                                                                        \
+        "POST", base "/graphql", name ".graphql", canner__graphql, ROLE_READER                               \
+    }
+
+static const struct route routes[] = {
+    ROUTES("", "canner"),
+    ROUTES("/web", "canner_web"),
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+const struct dialect dialect_canner = {
+    .id = DIALECT_CANNER,
+    .name = "canner",
+    .credential = CREDENTIAL_CANNER,
+    .routes = routes,
+    .error = write_error,
+    .metadata = NULL,
+};
