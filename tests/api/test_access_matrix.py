@@ -33,7 +33,7 @@ DIALECTS = ("kakao", "jackdb", "canner", "data360", "kylin")
 #
 # right     open: nobody is asked; look: reader; run: member, no object; end: member, and the object's owner or an admin;
 #           own: the object's owner or an admin reads; admin: admins only
-# object    None; query: {id} is a query's; source: {name} is a data source's
+# object    None; query, saved: {id} is a query's, a saved SQL's; source: {name} is a data source's; service: {service} is one's
 # query     the query string; {id} there counts as the object
 # body      JSON of the request; words in braces are filled in per workspace
 # done      True: the object is a finished query; False: a queued one (what ends it needs one that lives)
@@ -176,6 +176,10 @@ class Place:
         d.kakao_wait(self.blocker, states=("RUNNING",))
         for whose, key in OWNERS.items():
             self.queued[whose] = self.submit(key)
+        self.saved = {}
+        for whose, key in OWNERS.items():
+            body = {"workspaceId": self.workspace(key), "title": whose, "sql": f"SELECT '{self.marker(key)}'"}
+            self.saved[whose] = d.http("POST", "/api/v1/sql", key=self.keys[key], dialect="canner", json=body).json()["id"]
 
     @staticmethod
     def marker(identity):
@@ -184,6 +188,9 @@ class Place:
     @staticmethod
     def bucket(identity):
         return "b2" if identity == STRANGER else "b1"
+
+    def workspace(self, identity):
+        return self.keys[STRANGER if identity == STRANGER else "admin"]["workspaceId"]
 
     def submit(self, identity):
         return self.d.kakao_run(f"SELECT '{self.marker(identity)}' AS s", key=self.keys[identity], bucket=self.bucket(identity))
@@ -220,7 +227,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place():
     from quern_client import Daemon
-    d = Daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_AUTH_MAX_FAILURES": "1000000", "QUERN_ENGINE_IDLE_MAX": "2", "QUERN_SERVER_DRAIN": "0"})
+    d = Daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_AUTH_MAX_FAILURES": "1000000", "QUERN_ENGINE_IDLE_MAX": "2", "QUERN_SERVER_DRAIN": "0",
+                    "QUERN_CANNER_HOLD": "0"})
     try:
         d.prepare(flights=False)
         yield Place(d)
@@ -245,20 +253,21 @@ def plain(answer):
     return answer.status_code, headers, text
 
 
-def fill(value, place, identity):
-    text = json.dumps(value)
+def fill(value, place, identity, object_id):
+    text = json.dumps(value).replace("{id}", object_id or "").replace("{workspace}", place.workspace(identity))
     text = text.replace("{project}", "w2" if identity == STRANGER else "w1")
     return text.replace("{bucket}", place.bucket(identity)).replace("{marker}", place.marker(identity))
 
 
 def ask(place, method, pattern, c, identity, dialect, object_id):
-    path = pattern.replace("{id}", object_id or "x").replace("{name}", object_id or "x").replace("{chunk}", "0")
+    path = pattern.replace("{id}", object_id or "x").replace("{name}", object_id or "x").replace("{service}", object_id or "x").replace("{chunk}", "0")
     path += (c["query"] if c else "").replace("{id}", object_id or "").replace("{project}", "w2" if identity == STRANGER else "w1")
+    path = path.replace("{workspace}", place.workspace(identity))
     assert "{" not in path, f"{pattern}: a path parameter without a fixture"
     headers = {**(c["headers"] if c else {}), **place.credential(identity, dialect)}
     data = None
     if c and c["body"] is not None:
-        data = fill(c["body"], place, identity)
+        data = fill(c["body"], place, identity, object_id)
         headers["Content-Type"] = "application/json"
     elif method in ("POST", "PUT", "PATCH"):
         data = ""
@@ -323,12 +332,12 @@ def matrix_of_case(place, route, c, dialect, wrong):
         for identity in NOBODY + SOMEBODY + (STRANGER,):
             cell(identity, "no object", None, None, False)
         return cells
-    if c["object"] == "source":
+    if c["object"] in ("source", "service"):
         for identity in NOBODY + SOMEBODY + (STRANGER,):
-            cell(identity, "the catalog", "data_catalog", None, False)
-            cell(identity, "an unknown source", "no_such_source", None, True)
+            cell(identity, "what all have", "data_catalog" if c["object"] == "source" else "SQL_ENGINE", None, False)
+            cell(identity, "an unknown one", "nothing_of_that_name", None, True)
         return cells
-    objects = place.done if c["done"] else place.queued
+    objects = place.saved if c["object"] == "saved" else place.done if c["done"] else place.queued
     for identity in NOBODY + SOMEBODY + (STRANGER,):
         in_w2 = identity == STRANGER
         seen = {}
@@ -343,8 +352,8 @@ def matrix_of_case(place, route, c, dialect, wrong):
         # in both spellings and states: what one may not see is what does not exist
         hidden = [n for n in objects if (in_w2 != (n == "foreign")) or identity in NOBODY]
         for name in hidden:
-            for state in (place.done, place.queued):
-                for spelling, object_id in place.spellings(state[name]).items():
+            for state in (place.saved,) if c["object"] == "saved" else (place.done, place.queued):
+                for spelling, object_id in ({"uuid": state[name]} if c["object"] == "saved" else place.spellings(state[name])).items():
                     answer = ask(place, method, pattern, c, identity, dialect, object_id)
                     cells += 1
                     if plain(answer) != plain(seen["unknown " + spelling]):
