@@ -24,6 +24,8 @@ RELEASE = os.path.join(ROOT, os.environ.get("QUERN_BUILD_RELEASE") or "build")
 FLIGHTS = os.path.join(CACHE, "data", "flights-3m.parquet")
 NODE_MODULES = os.path.join(CACHE, "node_modules")
 PATIENCE = 120  # seconds after which a wait counts as hung
+# Runs until it is ended, obeys an interrupt, and costs no processor time. Tests that need an engine that works keep a join of their own.
+BLOCK = "SELECT count(sleep_ms(1000000000)) AS slept"
 SANITIZER = re.compile(r"ERROR: \w*Sanitizer|WARNING: \w*Sanitizer|SUMMARY: \w*Sanitizer|runtime error:")
 
 

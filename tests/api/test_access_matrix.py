@@ -18,9 +18,8 @@ import subprocess
 
 import pytest
 
-from quern_client import BUILD, wait_until
+from quern_client import BLOCK, BUILD, wait_until
 
-BLOCK = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 UNKNOWN = {"kakao": "20240101-000000-aaaaaaaaaa", "uuid": "65920080-7d5b-4c1e-9a54-0d9f1be3a111"}
 NOBODY = ("none", "malformed", "wrong", "revoked")

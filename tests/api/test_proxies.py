@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from quern_client import StartFailed, wait_until
+from quern_client import BLOCK, StartFailed, wait_until
 
 LIST = "/v1/data-query/query"
 WRONG = {"Credential-ID": "aaaaaaaaaaaa", "Credential-Secret": "b" * 43}
@@ -52,7 +52,7 @@ def test_headers_of_others_name_nobody(limited):
 
 def test_requests_of_one_client_behind_a_proxy(make_daemon):
     daemon = make_daemon(env={"QUERN_HTTP_PER_PEER": "2", "QUERN_HTTP_TRUSTED_PROXIES": "127.0.0.1"})
-    slow = daemon.kakao_run("SELECT count(*) FROM range(100000000) a, range(1000000) b")
+    slow = daemon.kakao_run(BLOCK)
     bearer = daemon.key["headers"]["data360"]["Authorization"]
 
     def park(client):
@@ -143,7 +143,7 @@ def test_ready_says_what_it_is(q):
 
 def test_ready_while_draining(make_daemon):
     daemon = make_daemon(env={"QUERN_SERVER_DRAIN": "60s"})
-    slow = daemon.kakao_run("SELECT count(*) FROM range(100000000) a, range(1000000) b")
+    slow = daemon.kakao_run(BLOCK)
     daemon.kakao_wait(slow, states=("RUNNING",))
     ended = threading.Thread(target=daemon.stop)
     ended.start()

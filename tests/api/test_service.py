@@ -9,10 +9,9 @@ import threading
 
 import pytest
 
-from quern_client import BUILD, StartFailed, wait_until
+from quern_client import BLOCK, BUILD, StartFailed, wait_until
 
-LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
-SECONDS = "SELECT count(*) FROM range(30000) a, range(30000) b WHERE a.range + b.range = -1"
+SECONDS = "SELECT count(sleep_ms(3000)) AS slept"
 
 
 def test_restart_keeps_everything(make_daemon):
@@ -71,7 +70,7 @@ def test_sigterm_drains(make_daemon):
     """While something runs: new work is refused with a reason, what is queued stays for the next start, reads go on."""
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_SERVER_DRAIN": "1000s"})
     done = d.kakao_query("SELECT 3 AS three")["queryInfo"]["queryId"]
-    running = d.kakao_run(LONG)
+    running = d.kakao_run(BLOCK)
     d.kakao_wait(running, states=("RUNNING",))
     queued = d.kakao_run("SELECT 9 AS nine")
     d.note_children()
@@ -104,7 +103,7 @@ def test_sigterm_lets_end_what_runs(make_daemon):
 
 def test_second_sigterm_ends_the_wait(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_SERVER_DRAIN": "1000s"})
-    running = d.kakao_run(LONG)
+    running = d.kakao_run(BLOCK)
     d.kakao_wait(running, states=("RUNNING",))
     d.process.send_signal(signal.SIGTERM)
     wait_until("draining", lambda: draining(d))
@@ -118,7 +117,7 @@ def test_a_download_survives_the_drain(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_SERVER_DRAIN": "1000s"})
     big = d.d360_status_of(d.d360_submit("SELECT range AS n, repeat('x', 500) AS pad FROM range(100000)", mode="ASYNC"))["queryId"]
     assert d.d360_wait(big).status_code == 200
-    running = d.kakao_run(LONG)
+    running = d.kakao_run(BLOCK)
     d.kakao_wait(running, states=("RUNNING",))
     other = d.download(big, "csv", stream=True)
     head = other.raw.read(1000)

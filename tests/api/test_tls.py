@@ -11,7 +11,7 @@ import time
 import pytest
 import requests
 
-from quern_client import Daemon, StartFailed, wait_until
+from quern_client import BLOCK, Daemon, StartFailed, wait_until
 
 
 def certificate(folder, name, days=30, begin=None):
@@ -79,7 +79,7 @@ def test_queries_and_downloads(tls):
 def test_a_parked_poll_ends_by_its_query_and_by_its_client(tls):
     qid = tls.d360_status_of(tls.d360_submit("SELECT count(*) FROM range(300000000) t(a) WHERE a % 7 = 1", mode="ASYNC"))["queryId"]
     assert tls.d360_wait(qid).json()["completionStatus"] in ("FINISHED", "RESULTS_PRODUCED")
-    slow = tls.kakao_run("SELECT count(*) FROM range(100000000) a, range(1000000) b")
+    slow = tls.kakao_run(BLOCK)
     context = ssl.create_default_context(cafile=tls.both)
     connection = context.wrap_socket(socket.create_connection(("127.0.0.1", tls.port)), server_hostname="127.0.0.1")
     bearer = tls.key["headers"]["data360"]["Authorization"]

@@ -2,7 +2,7 @@
 answers exactly as what does not exist."""
 import pytest
 
-from quern_client import wait_until
+from quern_client import BLOCK, wait_until
 
 UNKNOWN = {"kakao": "20240101-000000-aaaaaaaaaa", "data360": "3f1c0a52-7d5b-4c1e-9a54-0d9f1be3a111"}
 
@@ -11,7 +11,7 @@ UNKNOWN = {"kakao": "20240101-000000-aaaaaaaaaa", "data360": "3f1c0a52-7d5b-4c1e
 def theirs(q):
     """A finished and a running query of w1, by their ids."""
     done = q.kakao_query("SELECT 'secret of w1' AS s")["queryInfo"]["queryId"]
-    running = q.kakao_run("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1")
+    running = q.kakao_run(BLOCK)
     yield done, running
     q.kakao_abort(running)
 
@@ -75,7 +75,7 @@ def test_roles(q):
     qid = q.kakao_query("SELECT 11 AS v", key=q.member)["queryInfo"]["queryId"]
     for key in (q.key, q.member, q.member2, q.reader):
         assert q.kakao_get(qid, key=key)["queryData"] == [["11"]], "every key may read its workspace's results"
-    long = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
+    long = BLOCK
     running = q.kakao_run(long, key=q.member)
     assert q.kakao_abort(running, key=q.reader).status_code == 403
     assert q.kakao_abort(running, key=q.member2).status_code == 403

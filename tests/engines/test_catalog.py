@@ -12,7 +12,7 @@ import pytest
 from quern_client import descendants, wait_until
 
 # Endless as far as a test is concerned; obeys an interrupt. Reads a table of the catalog.
-LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b, {} c WHERE a.range + b.range = -1"
+LONG = "SELECT count(sleep_ms(1000000000)) FROM (SELECT 1) a LEFT JOIN {} b ON true"
 LOCK_WORDS = re.compile(r"lock|Conflict|read-only|wal|/tmp|/work|\.duckdb", re.IGNORECASE)
 
 

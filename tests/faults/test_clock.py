@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-from quern_client import Daemon, wait_until
+from quern_client import BLOCK, Daemon, wait_until
 
-BLOCK = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 YEAR = 365 * 86400 * 1000
 HOUR = 3600 * 1000
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -9,11 +9,10 @@ import time
 import pytest
 import requests
 
-from quern_client import StartFailed, wait_until
+from quern_client import BLOCK, StartFailed, wait_until
 
 SIZE = 48  # MiB
 ENV = {"QUERN_ENGINE_SLOTS": "1", "QUERN_SPOOL_MIN_FREE": "4MiB", "QUERN_SPOOL_RESERVE": "2MiB", "QUERN_LOG_LEVEL": "info", "QUERN_SERVER_DRAIN": "2s"}
-BLOCK = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 BIG = "SELECT range AS n, rpad('', 200, 'x') AS pad FROM range(1000000)"
 
 
@@ -122,7 +121,7 @@ def test_not_one_byte_left(small):
     d.works()
     with open(os.path.join(d.data, "registry.db-wal"), "rb"):
         pass
-    running = d.kakao_run(BLOCK + " AND 'here' = 'here'")
+    running = d.kakao_run(BLOCK + " WHERE 'here' = 'here'")
     d.kakao_wait(running, states=("RUNNING",))
     path = fill(d)
     wait_until("not ready", lambda: ready(d).status_code == 503, limit=5)
@@ -130,7 +129,7 @@ def test_not_one_byte_left(small):
     assert d.kakao_abort(running).status_code == 200
     assert d.kakao_wait(running, limit=20)["queryInfo"]["state"] == "ABORTED"
     # every record that follows is made in the reserve: the log of the registry grows until it is used up
-    assert recorded(d, BLOCK + " AND 'here' = 'here'")[0] == 5
+    assert recorded(d, BLOCK + " WHERE 'here' = 'here'")[0] == 5
     for _ in range(3):
         refused(d)
     d.kill()

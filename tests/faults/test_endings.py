@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from quern_client import BUILD, ROOT, StartFailed, descendants, sanitized, wait_until
+from quern_client import BLOCK, BUILD, ROOT, StartFailed, descendants, sanitized, wait_until
 
-# Endless as far as a test is concerned; obeys an interrupt.
+# Works without end as far as a test is concerned; obeys an interrupt.
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 # One vector operation that no interrupt reaches for a long time: only SIGKILL ends it.
 DEAF = "SELECT len(list_sort(range(60000000), 'DESC'))"
@@ -188,7 +188,7 @@ def test_refused(d):
 
 
 def test_canceled_queued(d):
-    blocker = running(d, LONG)
+    blocker = running(d, BLOCK)
     waiting = d.kakao_run("SELECT 1")
     assert d.kakao_get(waiting)["queryInfo"]["state"] == "QUEUED"
     answer = d.kakao_abort(waiting)
@@ -232,7 +232,7 @@ def test_run_timeout(make_daemon, sql):
 def test_catalog_wait(make_daemon):
     d = make_daemon(env={"QUERN_CATALOG_WAIT": "700ms", "QUERN_ENGINE_SLOTS": "2"})
     assert d.kakao_query("CREATE TABLE t AS SELECT 1 AS a")["queryInfo"]["state"] == "FINISHED"
-    blocker = running(d, LONG + " + (SELECT count(*) FROM t)")
+    blocker = running(d, BLOCK + " FROM t")
     qid = d.kakao_run("INSERT INTO t VALUES (2)")
     in_both(d, qid, "catalog_wait")
     assert d.kakao_get(blocker)["queryInfo"]["state"] == "RUNNING"
@@ -329,7 +329,7 @@ def test_a_running_query_that_showed_nothing_runs_again(make_daemon):
 def test_delivery(d):
     """The bucket is gone when the result is to be delivered."""
     kept = d.bucket_dir + ".away"
-    blocker = running(d, LONG)
+    blocker = running(d, BLOCK)
     qid = d.kakao_run("SELECT 5 AS five")
     os.rename(d.bucket_dir, kept)
     with open(d.bucket_dir, "w") as f:

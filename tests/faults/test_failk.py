@@ -14,9 +14,8 @@ import time
 import pytest
 import requests
 
-from quern_client import Daemon, StartFailed, wait_until
+from quern_client import BLOCK, Daemon, StartFailed, wait_until
 
-BLOCK = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 ERRORS = {"open": ("EMFILE", "EIO"), "read": ("EINTR",), "write": ("EIO",), "fsync": ("ENOSPC",), "rename": ("ENOSPC",), "unlink": ("ENOSPC",), "mkdir": ("EMFILE",),
           "spawn": ("EMFILE",), "sqlite": ("ENOSPC",), "memfd": ("ENOSPC",), "mmap": ("EMFILE",)}
 ENV = {"QUERN_ENGINE_SLOTS": "2", "QUERN_SERVER_DRAIN": "1s", "QUERN_LOG_LEVEL": "warn"}

@@ -7,9 +7,8 @@ import threading
 import pytest
 import requests
 
-from quern_client import PATIENCE, sanitized, wait_until
+from quern_client import BLOCK, PATIENCE, sanitized, wait_until
 
-BLOCK = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 MANY = 5000
 CLIENTS = 16
 

@@ -12,9 +12,8 @@ import time
 
 import pytest
 
-from quern_client import RELEASE, Daemon, sanitized, wait_until
+from quern_client import BLOCK, RELEASE, Daemon, sanitized, wait_until
 
-BLOCK = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 MB = 1 << 20
 SEED = int(os.environ.get("QUERN_SEED") or random.SystemRandom().randrange(1 << 30))
 
@@ -392,13 +391,13 @@ def test_a_thousand_pollers_leave_at_once(make_daemon):
 
 PARKED = 10000
 PARKED_MEMORY = 100 * MB
-memory_of_parked = {}
 
 
 @pytest.mark.timeout(600)
 def test_ten_thousand_parked_polls(release_daemon):
     """10,000 polls wait on one query; its end wakes each of them, once, and the daemon has hardly grown. Those on another query sleep on."""
-    parked_polls(release_daemon)
+    grown, parked = parked_polls(release_daemon)
+    assert grown < PARKED_MEMORY * parked / PARKED, f"anonymous memory grew by {grown / 1e6:.1f} MB with {parked} parked polls"
 
 
 def parked_polls(d):
@@ -440,7 +439,6 @@ def parked_polls(d):
         wait_until("all polls to be parked", all_parked, limit=300, pause=0.1)
         grown = anonymous(d) - before
         print(f"{parked} parked polls: RssAnon +{grown / 1e6:.1f} MB")
-        memory_of_parked.update(parked=parked, grown=grown)
         assert d.http("GET", "/v1/data-query/query?size=1").status_code == 200
         blocked = d.kakao_run(BLOCK)  # so that `other` ends, and this one runs and lasts
         assert d.kakao_abort(running).status_code == 200
@@ -470,14 +468,6 @@ def parked_polls(d):
         return grown, parked
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_memory_of_parked_polls():
-    """What the test before measured."""
-    if not memory_of_parked:
-        pytest.skip("nothing was measured")
-    grown, parked = memory_of_parked["grown"], memory_of_parked["parked"]
-    assert grown < PARKED_MEMORY * parked / PARKED, f"anonymous memory grew by {grown / 1e6:.1f} MB with {parked} parked polls"
 
 
 def test_only_those_who_asked_are_woken(make_daemon):

@@ -5,8 +5,9 @@ import time
 import pyarrow as pa
 import pytest
 
+from quern_client import BLOCK
+
 ARROW = {"Accept": "application/vnd.apache.arrow.stream"}
-SLOW = "select sum(a.range * b.range) as s from range(10000000) a, range(10000000) b"
 BIG = 700000
 
 
@@ -32,7 +33,7 @@ def test_status(q, big):
 
 
 def test_status_waits_only_for_news(q):
-    qid = q.d360_status_of(q.d360_submit(SLOW, mode="ASYNC"))["queryId"]
+    qid = q.d360_status_of(q.d360_submit(BLOCK, mode="ASYNC"))["queryId"]
     start = time.monotonic()
     assert q.d360_get(f"{qid}?waitTimeMs=0").json()["completionStatus"] == "RUNNING"
     assert q.d360_get(f"{qid}?waitTimeMs=1500").json()["completionStatus"] == "RUNNING"
@@ -138,7 +139,7 @@ def test_delete(q):
 
 
 def test_delete_of_a_running_query(q):
-    qid = q.d360_status_of(q.d360_submit(SLOW, mode="ASYNC"))["queryId"]
+    qid = q.d360_status_of(q.d360_submit(BLOCK, mode="ASYNC"))["queryId"]
     assert q.http("DELETE", f"/api/v3/query/{qid}", dialect="data360").status_code == 204
     answer = q.d360_wait(qid)
     assert answer.status_code == 408 and answer.json()["error"] == "57014" and answer.json()["message"] == "canceled by user"

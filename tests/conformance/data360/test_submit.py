@@ -5,8 +5,9 @@ import json
 import pyarrow as pa
 import pytest
 
+from quern_client import BLOCK
+
 ARROW = "application/vnd.apache.arrow.stream"
-SLOW = "select sum(a.range * b.range) as s from range(10000000) a, range(10000000) b"
 
 
 def test_adaptive_inline(q):
@@ -174,16 +175,16 @@ def test_arrow_inline(q):
 
 def test_pending_bodies(q):
     fast = {"X-hyperdb-adaptive-timeout": "50ms"}
-    answer = q.d360_submit(SLOW, headers=fast)
+    answer = q.d360_submit(BLOCK, headers=fast)
     assert answer.json()["data"] is None and answer.json()["returnedRows"] == 0
-    assert answer.json()["metadata"]["columns"][0]["name"] == "s"
+    assert answer.json()["metadata"]["columns"][0]["name"] == "slept"
     status = q.d360_status_of(answer)
     assert status["completionStatus"] == "RUNNING" and status["progress"] < 1
     q.http("DELETE", "/api/v3/query/" + status["queryId"], dialect="data360")
-    answer = q.d360_submit(SLOW, headers=dict(fast, Accept=ARROW))
+    answer = q.d360_submit(BLOCK, headers=dict(fast, Accept=ARROW))
     assert answer.content == b"" and q.d360_status_of(answer)["chunkCount"] == 0
     q.http("DELETE", "/api/v3/query/" + q.d360_status_of(answer)["queryId"], dialect="data360")
-    answer = q.d360_submit(SLOW, mode="ASYNC", headers={"Accept": ARROW})
+    answer = q.d360_submit(BLOCK, mode="ASYNC", headers={"Accept": ARROW})
     assert pa.ipc.open_stream(io.BytesIO(answer.content)).read_all().num_rows == 0
     q.http("DELETE", "/api/v3/query/" + q.d360_status_of(answer)["queryId"], dialect="data360")
 

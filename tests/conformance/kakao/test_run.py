@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from quern_client import BLOCK
+
 RUN = "/v1/data-query/query"
 OK = {"query": "select 1", "resultConfig": {"bucketName": "b1", "path": "results"}}
 ID = re.compile(r"^\d{8}-\d{6}-[A-Za-z0-9]{10}$")
@@ -86,7 +88,7 @@ def test_result_files(q):
 
 
 def test_abort(q):
-    qid = q.kakao_run("select sum(a.range * b.range) from range(10000000) a, range(10000000) b")
+    qid = q.kakao_run(BLOCK)
     assert q.kakao_abort(qid, key=q.reader).status_code == 403
     assert q.kakao_abort(qid, key=q.member).status_code == 403
     assert q.kakao_abort(qid, key=q.other).status_code == 404
@@ -99,7 +101,7 @@ def test_abort(q):
 
 
 def test_abort_by_the_short_uri(q):
-    qid = q.kakao_run("select sum(a.range * b.range) from range(10000000) a, range(10000000) b")
+    qid = q.kakao_run(BLOCK)
     assert q.http("PUT", f"{RUN}/{qid}").status_code == 200
 
 
