@@ -282,7 +282,7 @@ def test_engine_crashed_leaves_neighbours_alone(make_daemon):
 
 
 def test_engine_hung(make_daemon):
-    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_SILENCE": "2s"})
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_SILENCE": "6s"})
     qid = running(d, LONG)
     pid = busy_engine(d)
     os.kill(pid, signal.SIGSTOP)
