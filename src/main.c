@@ -20,6 +20,7 @@
 #include "base/machine.h"
 #include "base/metrics.h"
 #include "base/sys.h"
+#include "base/zone.h"
 #include "core/admin.h"
 #include "core/audit.h"
 #include "core/registry.h"
@@ -411,5 +412,9 @@ int main(int argc, char **argv)
         return 1;
     }
     log_init((enum log_level)config.log_level, config.log_format != 0);
-    return serve(&o);
+    if (zones_load() == 0)
+        log_line(LOG_WARN, "main", "no time zone data (package tzdata): queries can ask for UTC only");
+    rc = serve(&o);
+    zones_free();
+    return rc;
 }

@@ -131,7 +131,7 @@ static enum handled complete(struct request *rq)
         rows_close(rows);
         return out_of_memory(rq);
     }
-    struct d360_range range = {0};
+    struct d360_range range = {.zone = zone_find(v.timezone)};
     if (st->in.has_range) {
         range.n = segment_rows(seg);
         if (st->in.range_rows && (uint64_t)st->in.range_rows < range.n)

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/utf8.h"
+#include "base/zone.h"
 
 static bool given(json_value v)
 {
@@ -98,10 +99,11 @@ static int read_settings(json_value settings, struct d360_submit *out, struct er
         if (!s)
             return wrong(known[i].key, "a string", v, e);
         if (known[i].what == 0) {
-            if (!zone_form(s, n))
+            const struct zone *z = zone_form(s, n) ? zone_find(s) : NULL;
+            if (!z)
                 return err_set(e, ERR_INVALID, "22023", "invalid value for setting %s: \"%.*s\"",
                                known[i].key, (int)utf8_cut(s, n, n > 64 ? 64 : n), s);
-            out->timezone = s;
+            out->timezone = zone_name(z);
         } else if (known[i].what == 1) {
             if (n > 64)
                 return err_set(e, ERR_INVALID, "22023", "invalid value for setting %s", known[i].key);

@@ -113,6 +113,7 @@ bool data360__ended_badly(struct request *rq, const struct query_view *v, enum h
  * batches [batch, batch + nbatches), which are those rows. */
 struct d360_range {
     uint64_t first, n, byte_limit;
+    const struct zone *zone; /* the query's; NULL: UTC */
     bool raw;
     uint64_t batch, nbatches;
 };

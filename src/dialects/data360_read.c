@@ -180,7 +180,7 @@ enum handled data360__send(struct request *rq, enum d360_format f, const struct 
         struct json_write w = reply_json(rq, 200);
         begin_json(&w, s, omit_schema);
         out.encoder = encoder_find("rows");
-        out.options = (struct encode_options){.profile = TEXT_DATA360};
+        out.options = (struct encode_options){.profile = TEXT_DATA360, .zone = range->zone};
         out.head = out.tail = true;
         out.suffix = returned_rows;
     }
@@ -299,7 +299,7 @@ enum handled data360__get_chunk(struct request *rq)
         return chunk_out_of_range(rq);
     }
     enum d360_layout layout = data360__layout(&v);
-    struct d360_range range = {.raw = true};
+    struct d360_range range = {.raw = true, .zone = zone_find(v.timezone)};
     if (v.batches == 0 || (layout == D360_EMPTY && chunk == 0))
         return data360__send_empty(rq, f, v.schema, omit, false);
     if (!rq->may_block && !rows_at_once(q))
@@ -377,8 +377,10 @@ enum handled data360__get_rows(struct request *rq)
     if (r)
         return service_error(rq, r, &e);
     uint64_t have = segment_rows(rows_segment(rows)), offset = (uint64_t)in.offset;
-    struct d360_range range = {
-        .first = offset, .n = have > offset ? have - offset : 0, .byte_limit = (uint64_t)in.bytes};
+    struct d360_range range = {.first = offset,
+                               .n = have > offset ? have - offset : 0,
+                               .byte_limit = (uint64_t)in.bytes,
+                               .zone = zone_find(v.timezone)};
     if (range.n > (uint64_t)in.limit)
         range.n = (uint64_t)in.limit;
     return data360__send(rq, f, v.schema, omit, rows, &range);

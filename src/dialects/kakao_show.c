@@ -244,7 +244,7 @@ static enum handled write_page(struct request *rq, const struct query_view *v, s
     struct reply_rows *out = &rq->reply.rows;
     out->rows = rows;
     out->encoder = encoder_find("rows");
-    out->options = (struct encode_options){.profile = TEXT_KAKAO};
+    out->options = (struct encode_options){.profile = TEXT_KAKAO, .zone = zone_find(v->timezone)};
     out->from = from;
     out->limit = st->total - from < KAKAO_PAGE_ROWS ? st->total - from : KAKAO_PAGE_ROWS;
     out->head = out->tail = true;

@@ -331,6 +331,7 @@ static enum handled download(struct request *rq)
     }
     if (v.gone_ms)
         return refuse(rq, 410, ERR_GONE, "02000", "the result was deleted or has expired");
+    d->spec.options.zone = zone_find(v.timezone);
     return send_result(rq, q, v.bytes, d);
 }
 

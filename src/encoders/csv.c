@@ -17,7 +17,7 @@
 #endif
 
 struct csv {
-    const struct text_rule *rule;
+    struct text_rule rule;
     const char *sep;
     size_t sep_len;
     bool quote_all, kylin;
@@ -30,7 +30,8 @@ struct csv {
 static void csv_open(struct csv *k, const struct encode_options *o)
 {
     memset(k, 0, sizeof *k);
-    k->rule = &value__text_rules[o->profile];
+    k->rule = value__text_rules[o->profile];
+    k->rule.place = o->zone;
     k->sep = o->separator && *o->separator ? o->separator : ",";
     k->sep_len = strlen(k->sep);
     k->quote_all = o->quote_all;
@@ -150,7 +151,7 @@ static inline char *put_field(const struct csv *k, struct sink *s, char *p, cons
 static char *put_other(const struct csv *k, struct sink *s, char *p, const struct cell *c, uint64_t row)
 {
     size_t from = s->b->len = (size_t)(p - s->b->p);
-    s->rc = value__text(k->rule, c->c, row, s->b);
+    s->rc = value__text(&k->rule, c->c, row, s->b);
     if (!s->rc)
         s->rc = quote_tail(k, s->b, from);
     return s->rc ? NULL : sink_room(s, NULL, CELL_SLACK);
@@ -204,7 +205,7 @@ static int prepare(const struct csv *k, const struct window *w, struct arena *a,
     bool odd = k->sep[0] == ' ' || strchr("+-.:", k->sep[0]) || (k->sep[0] >= '0' && k->sep[0] <= '9') ||
                ((k->sep[0] | 32) >= 'a' && (k->sep[0] | 32) <= 'z');
     for (uint32_t i = 0; i < n; i++) {
-        cell_prepare(&cs[i], k->rule, false, &w->columns[i]);
+        cell_prepare(&cs[i], &k->rule, false, &w->columns[i]);
         if (cs[i].kind == CELL_FIXED && k->quote_all)
             cs[i].kind = CELL_QUOTED;
         if (cs[i].kind == CELL_FIXED && odd)

@@ -17,13 +17,14 @@ enum charset { CHARSET_UTF8, CHARSET_GBK, CHARSETS };
 
 struct encode_options {
     enum text_profile profile;
-    enum charset charset;  /* csv, json, ndjson, rows, strings; arrow has none */
-    bool header;           /* csv: a line with the column names */
-    const char *separator; /* csv: any text without NUL, of any length; "" means "," */
-    bool quote_all;        /* csv: Kakao's files: every non-NULL value in double quotes, the names too */
-    bool header_bare;      /* csv: column names are never quoted (kylin.header_quoting = never) */
-    bool stream_end;       /* arrow: end-of-stream marker at the end (neutral download only) */
-    bool no_schema;        /* arrow: no schema message (Data 360 omitSchema) */
+    const struct zone *zone; /* timestamps with time zone are shown in it; NULL: UTC */
+    enum charset charset;    /* csv, json, ndjson, rows, strings; arrow has none */
+    bool header;             /* csv: a line with the column names */
+    const char *separator;   /* csv: any text without NUL, of any length; "" means "," */
+    bool quote_all;          /* csv: Kakao's files: every non-NULL value in double quotes, the names too */
+    bool header_bare;        /* csv: column names are never quoted (kylin.header_quoting = never) */
+    bool stream_end;         /* arrow: end-of-stream marker at the end (neutral download only) */
+    bool no_schema;          /* arrow: no schema message (Data 360 omitSchema) */
 };
 
 struct encode_state { /* kept by the caller, zeroed at the start of a stream */

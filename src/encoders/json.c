@@ -309,7 +309,9 @@ static int json_encode(enum shape shape, const struct encode_options *o, struct 
                        const struct window *w, uint64_t from, uint64_t to, size_t soft, struct buf *out,
                        uint64_t *ret_next, struct err *e)
 {
-    const struct text_rule *rule = &value__json_rules[o->profile];
+    struct text_rule with_zone = value__json_rules[o->profile];
+    with_zone.place = o->zone;
+    const struct text_rule *rule = &with_zone;
     struct arena *a = arena_new((size_t)1 << 30);
     struct cell *ks = NULL;
     int rc = a ? prepare(w, rule, shape, a, &ks) : ERR_NOMEM;

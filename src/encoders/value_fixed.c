@@ -279,6 +279,43 @@ static char *write_time(struct value_writer *w, uint64_t row, char *p)
     return put_time(p, us, w->rule->time);
 }
 
+/* Local seconds of a UTC instant; *ret_offset: seconds east. */
+static int64_t to_local(struct value_writer *w, int64_t us, int32_t *ret_offset)
+{
+    int64_t s = floor_div(us, 1000000);
+    if (s < w->span.from || s >= w->span.to)
+        zone_at(w->rule->place, s, &w->span);
+    *ret_offset = w->span.offset;
+    int64_t local;
+    /* at the very ends of time the clock of UTC is shown */
+    if (__builtin_add_overflow(us, (int64_t)w->span.offset * 1000000, &local) || local == INT64_MAX)
+        *ret_offset = 0, local = us;
+    return local;
+}
+
+/* " Asia/Seoul", "+09:00", "+0900" or nothing, as the rule writes UTC; seconds only where the zone has them. */
+static char *put_zone(const struct text_rule *rule, int32_t offset, char *p)
+{
+    if (!rule->zone[0])
+        return p;
+    if (rule->zone[0] == ' ') {
+        *p++ = ' ';
+        return text(p, zone_name(rule->place));
+    }
+    bool colon = rule->zone[3] == ':' || rule->zone[0] == 'Z';
+    *p++ = offset < 0 ? '-' : '+';
+    unsigned s = (unsigned)(offset < 0 ? -offset : offset);
+    p = digits_2(p, s / 3600);
+    if (colon)
+        *p++ = ':';
+    p = digits_2(p, s / 60 % 60);
+    if (s % 60 == 0)
+        return p;
+    if (colon)
+        *p++ = ':';
+    return digits_2(p, s % 60);
+}
+
 static char *write_stamp(struct value_writer *w, uint64_t row, char *p)
 {
     int64_t us = LOAD(int64_t, w, row);
@@ -286,12 +323,18 @@ static char *write_stamp(struct value_writer *w, uint64_t row, char *p)
         return text(p, "infinity");
     if (us == -INT64_MAX)
         return text(p, "-infinity");
+    bool zoned = w->c->column->phys == PHYS_TIMESTAMPTZ, local = zoned && w->rule->place;
+    int32_t offset = 0;
+    if (local)
+        us = to_local(w, us, &offset);
     int64_t days = floor_div(us, DAY_US);
     uint64_t rest = (uint64_t)us - (uint64_t)days * (uint64_t)DAY_US;
     p = put_day(w, days, p);
     *p++ = w->rule->date_time_gap;
     p = put_time(p, (int64_t)rest, w->rule->stamp);
-    if (w->c->column->phys == PHYS_TIMESTAMPTZ || w->rule->zone_always)
+    if (local)
+        p = put_zone(w->rule, offset, p);
+    else if (zoned || w->rule->zone_always)
         p = text(p, w->rule->zone);
     return w->before_christ ? text(p, " BC") : p;
 }
@@ -389,12 +432,12 @@ bool value__fixed(const struct text_rule *rule, bool json, const struct window_c
         uint16_t room;
         bool quoted;
     } by_type[PHYS_END] = {
-        [PHYS_BOOL] = {write_bool, 8, false},         [PHYS_INT16] = {write_i16, 8, false},
-        [PHYS_INT32] = {write_i32, 12, false},        [PHYS_INT64] = {write_i64, 24, false},
-        [PHYS_FLOAT32] = {write_f32, 40, false},      [PHYS_FLOAT64] = {write_f64, 40, false},
-        [PHYS_DECIMAL] = {write_decimal, 48, false},  [PHYS_DATE] = {write_date, 40, true},
-        [PHYS_TIME] = {write_time, 24, true},         [PHYS_TIMESTAMP] = {write_stamp, 72, true},
-        [PHYS_TIMESTAMPTZ] = {write_stamp, 72, true}, [PHYS_INTERVAL] = {write_interval, 128, true},
+        [PHYS_BOOL] = {write_bool, 8, false},          [PHYS_INT16] = {write_i16, 8, false},
+        [PHYS_INT32] = {write_i32, 12, false},         [PHYS_INT64] = {write_i64, 24, false},
+        [PHYS_FLOAT32] = {write_f32, 40, false},       [PHYS_FLOAT64] = {write_f64, 40, false},
+        [PHYS_DECIMAL] = {write_decimal, 48, false},   [PHYS_DATE] = {write_date, 40, true},
+        [PHYS_TIME] = {write_time, 24, true},          [PHYS_TIMESTAMP] = {write_stamp, 72, true},
+        [PHYS_TIMESTAMPTZ] = {write_stamp, 128, true}, [PHYS_INTERVAL] = {write_interval, 128, true},
     };
     if (!by_type[c->column->phys].write)
         return false;
@@ -403,7 +446,8 @@ bool value__fixed(const struct text_rule *rule, bool json, const struct window_c
                                  .rule = rule,
                                  .room = by_type[c->column->phys].room,
                                  .quoted = by_type[c->column->phys].quoted,
-                                 .json = json};
+                                 .json = json,
+                                 .span = {1, 0, 0}};
     if (rule->real == REAL_DIGITS && ret->room == 40)
         ret->room = VALUE_FIXED_MAX;
     if (c->column->phys == PHYS_DECIMAL && rule->decimal_string)

@@ -27,7 +27,7 @@ struct text_rule {
     enum years years;
     char date_time_gap; /* between date and time of day */
     enum fraction stamp, time;
-    const char *zone; /* behind the time of a TIMESTAMPTZ */
+    const char *zone; /* behind the time of a TIMESTAMPTZ in UTC: "", a name behind a blank, or an offset */
     bool zone_always; /* behind that of a TIMESTAMP too */
     enum real real;
     enum bytes_text bytes;
@@ -36,7 +36,8 @@ struct text_rule {
     /* inside JSON only */
     bool all_strings; /* every value is a string that holds its bare text */
     bool decimal_string, row_array, embed_json;
-    bool omit_null; /* in the objects of rows, not in arrays */
+    bool omit_null;           /* in the objects of rows, not in arrays */
+    const struct zone *place; /* where a TIMESTAMPTZ is shown; NULL: UTC. Set in a copy of the rule */
 };
 
 /* rules for bare text and for JSON */
@@ -57,6 +58,7 @@ struct value_writer {
     uint8_t day_len;
     int64_t day;
     char day_text[24];
+    struct zone_span span; /* of the last instant; from > to: none yet */
 };
 
 /* Prepares the writer for a fixed-width column. False for UTF8, BINARY, LIST, STRUCT, MAP. */

@@ -5,6 +5,7 @@
 #ifndef QUERN_ENCODERS_VALUE_TEXT_H
 #define QUERN_ENCODERS_VALUE_TEXT_H
 
+#include "base/zone.h"
 #include "encoders/batch.h"
 
 /* Who reads the text. NEUTRAL is the neutral download (CSV, JSON, NDJSON). */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/zone.h"
 #include "dialects/data360_int.h"
 
 static struct arena *arena;
@@ -17,6 +18,7 @@ static struct err e;
 static int setup(void **state)
 {
     (void)state;
+    zones_load();
     arena = arena_new(64u << 20);
     return arena ? 0 : -1;
 }
@@ -24,6 +26,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
+    zones_free();
     arena_free(arena);
     return 0;
 }
