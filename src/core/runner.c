@@ -277,7 +277,9 @@ static void on_done(struct run *r, const struct wire_done *d)
         return;
     pthread_mutex_lock(&q->lock);
     struct result *res = arena_alloc(q->arena, sizeof *res);
-    q->rec.rows_scanned = d->rows_scanned > q->rec.rows_scanned ? d->rows_scanned : q->rec.rows_scanned;
+    /* counted at the end, the progress' estimates go */
+    if (d->bytes_scanned || d->rows_scanned > q->rec.rows_scanned)
+        q->rec.rows_scanned = d->rows_scanned;
     q->rec.bytes_scanned = d->bytes_scanned;
     q->rec.scanned = d->scanned;
     q->rec.cut = d->cut;

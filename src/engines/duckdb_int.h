@@ -8,6 +8,7 @@
  *   duckdb_rows.c    vectors -> batch body (measure, then fill)
  *   duckdb_text.c    values that travel as text
  *   duckdb_run.c     one job from begin to end
+ *   duckdb_scan.c    rows and bytes that a run read
  *   duckdb_error.c   the engine's errors as ours
  *   compat*.c        SQL of the Trino family, semantics profiles (compat.h)
  *
@@ -40,10 +41,11 @@ struct session {
 struct duck {
     const struct wire_setup *setup;
     duckdb_database db;
-    struct session next; /* conn NULL: none made */
-    bool attached;       /* the catalog's file is open */
-    bool broken;         /* the instance may be invalid */
-    bool heavy;          /* job thread: the last job took long enough to be worth a malloc_trim */
+    struct session next;         /* conn NULL: none made */
+    bool attached;               /* the catalog's file is open */
+    bool broken;                 /* the instance may be invalid */
+    bool heavy;                  /* job thread: the last job took long enough to be worth a malloc_trim */
+    struct dataset_facts *facts; /* one a data set, duckdb_scan.c; NULL none yet */
     pthread_mutex_t mu;
     duckdb_connection current; /* of the running job, for interrupt and progress */
 };
@@ -60,6 +62,15 @@ int duck__close_catalog(struct duck *d, struct err *e) MUST_USE;
 /* Every dataset's view is still ours, on this connection's transaction. */
 int duck__datasets_intact(struct duck *d, duckdb_connection c, struct err *e) MUST_USE;
 const char *duck__view_marker(void);
+/* Appends where a data set's files are, as the engine's reader is told. */
+void duck__dataset_place(struct buf *b, const struct wire_dataset *d);
+
+/* ---- duckdb_scan.c ---- */
+/* What the next statement of the session scans is counted. */
+int duck__profile_on(duckdb_connection c) MUST_USE;
+/* After the last row was fetched: what it scanned; zeros when the library kept no profile. */
+void duck__scanned(struct duck *d, duckdb_connection c, uint64_t *rows, uint64_t *bytes);
+void duck__facts_free(struct duck *d);
 
 /* ---- duckdb_error.c ---- */
 /* Fills *e from the engine's message (JSON or plain); sql gives positions (NULL: none). Returns e->code;

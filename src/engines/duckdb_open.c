@@ -61,20 +61,24 @@ int duck__exec(duckdb_connection c, const char *sql, struct err *e)
     return rc;
 }
 
-/* Where a dataset's files are, as the engine's reader wants them: '<path>' with its wildcards taken
- * literally. */
+void duck__dataset_place(struct buf *b, const struct wire_dataset *d)
+{
+    bool csv = strcmp(d->format, "csv") == 0, json = strcmp(d->format, "json") == 0;
+    for (const char *p = d->path; *p; p++) { /* wildcards are taken literally */
+        if (strchr("*?[", *p))
+            (void)buf_printf(b, "[%c]", *p);
+        else
+            (void)buf_char(b, *p);
+    }
+    if (d->folder)
+        (void)buf_str_add(b, csv ? "/**/*.csv*" : json ? "/**/*.json*" : "/**/*.parquet");
+}
+
 static void reader_call(struct buf *b, const struct wire_dataset *d)
 {
     bool csv = strcmp(d->format, "csv") == 0, json = strcmp(d->format, "json") == 0;
     CLEANUP_BUF struct buf path = BUF_INIT(64 * 1024);
-    for (const char *p = d->path; *p; p++) {
-        if (strchr("*?[", *p))
-            (void)buf_printf(&path, "[%c]", *p);
-        else
-            (void)buf_char(&path, *p);
-    }
-    if (d->folder)
-        (void)buf_str_add(&path, csv ? "/**/*.csv*" : json ? "/**/*.json*" : "/**/*.parquet");
+    duck__dataset_place(&path, d);
     const char *text = buf_str(&path);
     (void)buf_str_add(b, csv ? "read_csv(" : json ? "read_json(" : "read_parquet(");
     duck__quote(b, '\'', text ? text : "");
@@ -231,15 +235,16 @@ static int lock_down(struct duck *d, duckdb_connection c, struct err *e)
     CLEANUP_BUF struct buf b = BUF_INIT(1024 * 1024);
     allow_paths(&b, d->setup, false);
     allow_paths(&b, d->setup, true);
-    (void)buf_str_add(&b, "SET enable_external_access=false;"
-                          "SET allow_community_extensions=false;"
-                          "SET autoinstall_known_extensions=false;"
-                          "SET autoload_known_extensions=false;"
-                          "SET allow_persistent_secrets=false;"
-                          "SET "
-                          "allowed_configs=['TimeZone','integer_division','enable_progress_bar','enable_"
-                          "progress_bar_print','progress_bar_time'];"
-                          "SET lock_configuration=true;");
+    (void)buf_str_add(
+        &b, "SET enable_external_access=false;"
+            "SET allow_community_extensions=false;"
+            "SET autoinstall_known_extensions=false;"
+            "SET autoload_known_extensions=false;"
+            "SET allow_persistent_secrets=false;"
+            "SET "
+            "allowed_configs=['TimeZone','integer_division','enable_progress_bar','enable_"
+            "progress_bar_print','progress_bar_time','enable_profiling','custom_profiling_settings'];"
+            "SET lock_configuration=true;");
     return duck__exec(c, buf_str(&b), e);
 }
 
@@ -306,6 +311,7 @@ int duck_open(const struct wire_setup *setup, struct duck **ret, struct err *e)
         duck__scrub(d, e ? e->text : (char[1]){0});
         if (d->db)
             duckdb_close(&d->db);
+        duck__facts_free(d);
         free(d);
         return r;
     }

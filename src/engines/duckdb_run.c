@@ -44,7 +44,7 @@ struct run {
     struct rows rows;
     duckdb_pending_result pending;
     duckdb_result result;
-    bool has_result, in_transaction, sent_batch, cut, rewritten;
+    bool has_result, in_transaction, sent_batch, cut, rewritten, counts;
     struct wire_done done;
     uint64_t bytes; /* of batches sent */
     int64_t began, first_kept;
@@ -120,8 +120,8 @@ static int check_limits(struct run *x, uint64_t more)
     return 0;
 }
 
-/* rows_scanned is the highest the engine's progress showed (its own estimate; profiling counts some scans
- * twice and costs half as much again). */
+/* While it runs, rows_scanned is the highest that the engine's progress showed, its own estimate; at the end
+ * count_scanned says it exactly. */
 static void sample_progress(struct run *x)
 {
     duckdb_query_progress_type p = duckdb_query_progress(x->session.conn);
@@ -388,6 +388,16 @@ static bool reads_something(const struct run *x)
     return any || memmem(x->job->sql, x->job->sql_len, "read_", 5) != NULL;
 }
 
+static void count_scanned(struct run *x)
+{
+    uint64_t rows, bytes;
+    duck__scanned(x->d, x->session.conn, &rows, &bytes);
+    if (rows || bytes) {
+        x->done.rows_scanned = rows;
+        x->done.bytes_scanned = bytes;
+    }
+}
+
 static int run_statement(struct run *x)
 {
     bool rows = x->plan.st.kind != WIRE_KIND_UPDATE && x->plan.st.kind != WIRE_KIND_DDL;
@@ -408,6 +418,8 @@ static int run_statement(struct run *x)
         r = duck__rows_init(&x->rows, x->arena, x->plan.out.schema, x->plan.out.nodes, &x->e);
     if (!r)
         r = rows ? stream(x) : read_count(x);
+    if (!r && x->counts) /* before the COMMIT, which the library takes for the last statement */
+        count_scanned(x);
     if (!r && x->plan.st.writes)
         r = end_write(x);
     return r;
@@ -450,8 +462,11 @@ static int go(struct run *x)
     if (r < 0 || !run)
         return r;
     x->done.scanned = reads_something(x);
-    r = run_statement(x);
-    return r;
+    /* Counting costs the session a moment, so only where there is something to count; and EXPLAIN ANALYZE has a
+     * profile of its own. */
+    x->counts =
+        x->done.scanned && x->plan.st.kind != WIRE_KIND_TEXT && duck__profile_on(x->session.conn) == 0;
+    return run_statement(x);
 }
 
 static void tear_down(struct run *x)
