@@ -16,6 +16,7 @@
 
 #include "engines/compat_int.h"
 #include "engines/duckdb_int.h"
+#include "engines/links.h"
 
 #define MARKER  "quern dataset"
 #define NOWHERE "quern_nowhere"
@@ -64,12 +65,7 @@ int duck__exec(duckdb_connection c, const char *sql, struct err *e)
 void duck__dataset_place(struct buf *b, const struct wire_dataset *d)
 {
     bool csv = strcmp(d->format, "csv") == 0, json = strcmp(d->format, "json") == 0;
-    for (const char *p = d->path; *p; p++) { /* wildcards are taken literally */
-        if (strchr("*?[", *p))
-            (void)buf_printf(b, "[%c]", *p);
-        else
-            (void)buf_char(b, *p);
-    }
+    links_name(b, d);
     if (d->folder)
         (void)buf_str_add(b, csv ? "/**/*.csv*" : json ? "/**/*.json*" : "/**/*.parquet");
 }
@@ -223,7 +219,10 @@ static void allow_paths(struct buf *b, const struct wire_setup *s, bool folders)
         if (s->datasets[i].folder != folders)
             continue;
         (void)buf_str_add(b, any ? "," : folders ? "SET allowed_directories=[" : "SET allowed_paths=[");
-        duck__quote(b, '\'', s->datasets[i].path);
+        CLEANUP_BUF struct buf link = BUF_INIT(1024);
+        links_name(&link, &s->datasets[i]);
+        const char *name = buf_str(&link);
+        duck__quote(b, '\'', name ? name : "");
         any = true;
     }
     if (any)

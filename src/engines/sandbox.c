@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "engines/links.h"
 #include "engines/sandbox_int.h"
 
 #define OPEN_FILES 256
@@ -136,6 +137,9 @@ int sandbox_enter(const struct wire_setup *setup, struct sandbox_level *ret, str
         return err_set(e, ERR_INTERNAL, "XX000", "sandbox step private folder failed");
     if (chdir(setup->private_dir) < 0)
         return step(e, "private folder");
+    r = links_make(setup, e);
+    if (r < 0)
+        return r;
     r = close_descriptors(e);
     if (r < 0)
         return r;

@@ -203,7 +203,6 @@ def test_hostile(place, template):
     assert trap.hits == 0, f"{sql} opened a connection"
 
 
-@pytest.mark.xfail(reason="the text of a data set's view names its file", strict=False)
 @pytest.mark.parametrize("sql", ["SELECT view_definition FROM information_schema.views", "SELECT definition FROM pg_catalog.pg_views"])
 def test_catalog_tables_do_not_tell_paths(place, sql):
     daemon = place[0]
