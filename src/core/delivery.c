@@ -206,6 +206,7 @@ static int write_files(struct delivery *d, struct query *q, const struct result 
         pthread_mutex_lock(&q->lock);
         q->rec.stored = true;
         q->rec.file_bytes = j.bytes;
+        q->rec.file_replaced = j.state.unmapped;
         pthread_mutex_unlock(&q->lock);
     }
     segment_unref(j.seg);

@@ -47,9 +47,15 @@ int kylin__file_of(const struct query_view *v, struct arena *a, struct kylin_fil
     return 0;
 }
 
+bool kylin__has_file(const struct query_view *v)
+{
+    return v->dialect == DIALECT_KYLIN && v->stored;
+}
+
 const struct encoder *kylin__encoder(const struct kylin_file *f, struct encode_options *ret)
 {
     *ret = (struct encode_options){.profile = TEXT_KYLIN,
+                                   .charset = f->gbk ? CHARSET_GBK : CHARSET_UTF8,
                                    .header = f->header,
                                    .separator = f->separator,
                                    .header_bare = config.kylin_header_quoting == 1};

@@ -71,6 +71,8 @@ const char *kylin__file_text(const struct kylin_file *f, struct arena *a);
 /* Of a query of any dialect: its own options, or the defaults. */
 int kylin__file_of(const struct query_view *v, struct arena *a, struct kylin_file *ret,
                    struct err *e) MUST_USE;
+/* It delivered the file that its own options ask for. */
+bool kylin__has_file(const struct query_view *v);
 /* Encoder and options of a file. */
 const struct encoder *kylin__encoder(const struct kylin_file *f, struct encode_options *ret);
 /* "{project}/async_query_result", the folder of a workspace's results in the bucket. */

@@ -168,40 +168,21 @@ enum handled kylin__metadata(struct request *rq)
 
 /* ---- size ---- */
 
-/* Bytes of all rows in this format, by making them. */
-static int made_length(struct request *rq, struct query *q, const struct kylin_file *f, uint64_t *ret,
-                       struct err *e)
+/* The file as a rendering: of another dialect's query, which delivered no such file, or for a range of it.
+ * True: rq->rendering is ready. */
+static bool render(struct request *rq, struct query *q, const struct kylin_file *f, handler_fn self,
+                   enum handled *bad)
 {
-    struct encode_options o;
-    struct encode_state st = {0};
-    const struct encoder *enc = kylin__encoder(f, &o);
-    CLEANUP_BUF struct buf b = BUF_INIT((size_t)1 << 30);
-    struct rows *rows;
-    int rc = rows_open(rq->service, q, UINT32_MAX, &rows, e);
-    if (rc)
-        return rc;
-    struct segment *seg = rows_segment(rows);
-    struct segment_scratch *x = segment_scratch_new();
-    uint64_t total = 0, row = 0, n = segment_rows(seg);
-    rc = x ? enc->head(&o, segment_schema(seg), &b, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
-    while (!rc && row < n) {
-        struct window w;
-        uint64_t next = 0;
-        rc = segment_window(seg, row, 65536, (size_t)256 * 1024, x, &w, e);
-        if (!rc)
-            rc = enc->rows(&o, &st, &w, 0, w.rows, SIZE_MAX, &b, &next, e);
-        row += next;
-        total += b.len;
-        buf_reset(&b);
-    }
-    if (!rc)
-        rc = enc->tail(&o, &st, segment_schema(seg), &b, e);
-    total += b.len;
-    segment_scratch_free(x);
-    rows_close(rows);
-    if (!rc)
-        *ret = total;
-    return rc;
+    struct render_spec spec = {.limit = UINT64_MAX};
+    struct err e;
+    err_clear(&e);
+    spec.encoder = kylin__encoder(f, &spec.options);
+    int rc = request_render(rq, q, &spec, self, 0, &e);
+    if (rc == 0)
+        *bad = REPLY_PARK;
+    else if (rc < 0)
+        *bad = kylin__fail_with(rq, reply_status_of(rc), &e);
+    return rc > 0;
 }
 
 static enum handled size_of(struct request *rq, handler_fn self)
@@ -219,17 +200,16 @@ static enum handled size_of(struct request *rq, handler_fn self)
     if (!there || v.state != QUERY_FINISHED)
         return kylin__fail(rq, KYLIN_NO_RESULT, NULL);
     uint64_t bytes = v.file_bytes;
-    if (v.dialect != DIALECT_KYLIN || !v.stored) { /* another dialect's: there is no such file to look at */
-        if (!rq->may_block)
-            return request_defer(rq, self);
+    if (!kylin__has_file(&v) && v.schema) {
         struct kylin_file f;
         struct err e;
         err_clear(&e);
         int rc = kylin__file_of(&v, rq->arena, &f, &e);
-        if (!rc && v.schema)
-            rc = made_length(rq, q, &f, &bytes, &e);
         if (rc)
             return kylin__fail_with(rq, reply_status_of(rc), &e);
+        if (!render(rq, q, &f, self, &bad))
+            return bad;
+        bytes = rendering_size(rq->rendering);
     }
     struct json_write w = kylin__begin(rq, false, "000");
     json_u64(&w, bytes);
@@ -276,18 +256,47 @@ static bool read_header(struct request *rq, bool *ret, enum handled *bad)
 static int64_t body_length(const struct query_view *v, const struct kylin_file *own,
                            const struct kylin_file *f)
 {
-    if (v->dialect != DIALECT_KYLIN || !v->stored || !v->schema)
-        return -1;
     if (own->header == f->header || f->format != KYLIN_CSV)
         return (int64_t)v->file_bytes;
     struct kylin_file with = *f;
     struct encode_options o;
+    struct encode_state st = {0};
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)64 << 20);
     with.header = true;
     const struct encoder *enc = kylin__encoder(&with, &o);
-    if (enc->head(&o, v->schema, &b, NULL))
+    if (encode_head(enc, &o, &st, v->schema, &b, NULL))
         return -1;
     return (int64_t)v->file_bytes + (f->header ? (int64_t)b.len : -(int64_t)b.len);
+}
+
+/* The whole, with its length known from the delivery: no need to measure it before the first byte leaves. */
+static int send_rows(struct request *rq, struct query *q, const struct query_view *v,
+                     const struct kylin_file *own, const struct kylin_file *f, struct err *e)
+{
+    struct reply *reply = &rq->reply;
+    int rc = rows_open(rq->service, q, UINT32_MAX, &reply->rows.rows, e);
+    if (rc)
+        return rc;
+    reply->rows.encoder = kylin__encoder(f, &reply->rows.options);
+    reply->rows.limit = UINT64_MAX;
+    reply->rows.head = reply->rows.tail = true;
+    reply->streaming = true;
+    reply->length = body_length(v, own, f);
+    reply->status = 200;
+    return 0;
+}
+
+static void file_headers(struct request *rq, const struct query_view *v, const struct kylin_file *f)
+{
+    char id[ID_TEXT_MAX];
+    const char *word = kylin__format_name(f->format);
+    rq->reply.content_type =
+        arena_printf(rq->arena, "application/%s;charset=%s", f->format == KYLIN_XLSX ? "octet-stream" : word,
+                     f->gbk ? "gbk" : "utf-8");
+    rq->reply.etag =
+        arena_printf(rq->arena, "\"%s.kylin.%s%s\"", id_uuid(&v->id, id), word, f->header ? "-h" : "");
+    const char *name = arena_printf(rq->arena, "%s.%s", f->name, word);
+    reply_attachment(rq, name ? name : word);
 }
 
 static enum handled send_file(struct request *rq, struct query *q, const struct query_view *v)
@@ -295,7 +304,6 @@ static enum handled send_file(struct request *rq, struct query *q, const struct 
     struct kylin_file own, f;
     struct err e;
     enum handled bad;
-    char id[ID_TEXT_MAX];
     err_clear(&e);
     int rc = kylin__file_of(v, rq->arena, &own, &e);
     if (rc)
@@ -303,26 +311,22 @@ static enum handled send_file(struct request *rq, struct query *q, const struct 
     f = own;
     if (!read_header(rq, &f.header, &bad))
         return bad;
-    struct reply *reply = &rq->reply;
-    const char *word = kylin__format_name(f.format);
-    reply_json(rq, 200);
-    reply->content_type =
-        arena_printf(rq->arena, "application/%s;charset=%s", f.format == KYLIN_XLSX ? "octet-stream" : word,
-                     f.gbk ? "gbk" : "utf-8");
-    const char *name = arena_printf(rq->arena, "%s.%s", f.name, word);
-    reply_attachment(rq, name ? name : word);
-    if (!v->schema) /* a statement without rows, of another dialect */
-        return REPLY_READY;
-    rc = rows_open(rq->service, q, UINT32_MAX, &reply->rows.rows, &e);
+    if (!v->schema) { /* a statement without rows, of another dialect */
+        reply_json(rq, 200);
+    } else if (kylin__has_file(v) && !request_header(rq, "Range")) {
+        if (!rq->may_block)
+            return request_defer(rq, kylin__download);
+        rc = send_rows(rq, q, v, &own, &f, &e);
+    } else {
+        if (!render(rq, q, &f, kylin__download, &bad))
+            return bad;
+        if (!rq->may_block)
+            return request_defer(rq, kylin__download);
+        rc = reply_rendering(rq, q, &e);
+    }
     if (rc)
         return kylin__fail_with(rq, reply_status_of(rc), &e);
-    reply->rows.encoder = kylin__encoder(&f, &reply->rows.options);
-    reply->rows.limit = UINT64_MAX;
-    reply->rows.head = reply->rows.tail = true;
-    reply->streaming = true;
-    reply->length = body_length(v, &own, &f);
-    reply->etag =
-        arena_printf(rq->arena, "\"%s.kylin.%s%s\"", id_uuid(&v->id, id), word, f.header ? "-h" : "");
+    file_headers(rq, v, &f);
     return REPLY_READY;
 }
 
@@ -341,7 +345,7 @@ enum handled kylin__download(struct request *rq)
         return kylin__fail(rq, KYLIN_NOT_OWNER, NULL);
     if (!there || v.state != QUERY_FINISHED)
         return kylin__fail(rq, KYLIN_NO_RESULT, NULL);
-    return rq->may_block ? send_file(rq, q, &v) : request_defer(rq, kylin__download);
+    return send_file(rq, q, &v);
 }
 
 /* ---- path ---- */

@@ -419,6 +419,24 @@ def test_the_file_is_there_before_successful(q):
         assert os.path.exists(f"{path}/{qid}.csv")
 
 
+def test_gbk(q):
+    """Real GBK; what it does not have becomes "?", and the status says how many. JSON too."""
+    qid = q.kylin_query("select '中文' as \"列\", 'a,b' as b", encode="GBK", include_header=True)
+    answer = q.kylin_get(qid, "result_download")
+    assert answer.headers["Content-Type"] == "application/csv;charset=gbk"
+    assert answer.content == '列,b\n中文,"a,b"\n'.encode("gbk")
+    said(q.kylin_get(qid, "file_status"), "000", len(answer.content))
+    assert q.kylin_get(qid, "status").json()["data"]["info"] == "await fetching results"
+    plain = q.kylin_get(qid, "result_download", query="&include_header=false")
+    assert plain.content == '中文,"a,b"\n'.encode("gbk") and plain.headers["Content-Length"] == str(len(plain.content))
+    qid = q.kylin_query("select '한中😀' as a", encode="gbk", format="json")
+    answer = q.kylin_get(qid, "result_download")
+    assert answer.headers["Content-Type"] == "application/json;charset=gbk"
+    assert answer.content == '["{\\"a\\":\\"?中?\\"}"]'.encode("gbk")
+    info = q.kylin_get(qid, "status").json()["data"]["info"]
+    assert info == 'await fetching results (2 characters are not in GBK and became "?")'
+
+
 def test_types(q):
     sql = ("select true, 1::tinyint, 1::smallint, 1::integer, 1::bigint, 1::hugeint, 1::utinyint, 1::usmallint, 1::uinteger, 1::ubigint, 1::real, "
            "1::double, 1.5::decimal(18,4), 'x', 'x'::blob, date '2020-01-01', time '10:00:00', timestamp '2020-01-01', "
