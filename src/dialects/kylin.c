@@ -57,7 +57,7 @@ static enum handled submitted(struct request *rq)
     if (v.state == QUERY_FINISHED)
         return answer(rq, "000", id, "SUCCESSFUL", "query success");
     if (query_state_ended(v.state))
-        return answer(rq, "000", id, "FAILED", kylin__info(rq, &v));
+        return answer(rq, "000", id, "FAILED", kylin__info(rq, &v, true));
     return answer(rq, "000", id, "RUNNING",
                   kylin__shape(rq) == KYLIN_V2 ? "still running" : "query still running");
 }
@@ -183,6 +183,14 @@ static const struct route routes[] = {
     {"GET", ASYNC "/{id}/filestatus", "kylin.file_status_v2", kylin__file_status_v2, ROLE_READER},
     {"GET", ASYNC "/{id}/result_download", "kylin.download", kylin__download, ROLE_READER},
     {"GET", ASYNC "/{id}/result_path", "kylin.path", kylin__path, ROLE_READER},
+    {"POST", API "/query", "kylin.query", kylin__query, ROLE_READER},
+    {"GET", API "/user/authentication", "kylin.login", kylin__login, ROLE_READER},
+    {"POST", API "/user/authentication", "kylin.login_post", kylin__login, ROLE_READER},
+    {"GET", API "/projects", "kylin.projects", kylin__projects, ROLE_READER},
+    {"GET", API "/tables_and_columns", "kylin.columns", kylin__tables_and_columns, ROLE_READER},
+    {"GET", API "/query/tables_and_columns", "kylin.columns_v4", kylin__tables_and_columns, ROLE_READER},
+    {"GET", API "/tables", "kylin.tables", kylin__tables, ROLE_READER},
+    {"GET", API "/health", "kylin.health", kylin__health, ROLE_READER},
     {NULL, NULL, NULL, NULL, 0},
 };
 

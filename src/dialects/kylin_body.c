@@ -264,6 +264,19 @@ static int read_params(struct arena *a, json_value root, struct kylin_submit *ou
     return 0;
 }
 
+/* setMaxRows of the older JDBC driver; the newer one sends it as limit too. */
+static int read_max_rows(json_value root, struct kylin_submit *out, struct err *e)
+{
+    int64_t most = 0;
+    json_value toggles = json_get(root, "backdoorToggles");
+    if (json_kind(toggles) != JSON_OBJECT)
+        return 0;
+    int r = read_count(toggles, "ATTR_STATEMENT_MAX_ROWS", &most, e);
+    if (!r && most > 0 && (out->limit == 0 || most < out->limit))
+        out->limit = most;
+    return r;
+}
+
 /* ---- whole bodies ---- */
 
 static int read_tag(struct arena *a, json_value root, struct err *e)
@@ -293,6 +306,8 @@ int kylin__read_submit(struct arena *a, enum kylin_body kind, const char *body, 
         r = read_count(root, "limit", &out.limit, e);
     if (!r && kind == KYLIN_BODY_SYNC)
         r = read_params(a, root, &out, e);
+    if (!r && kind == KYLIN_BODY_SYNC)
+        r = read_max_rows(root, &out, e);
     if (!r && kind != KYLIN_BODY_SYNC)
         r = read_separator(a, root, &out, e);
     if (!r && kind != KYLIN_BODY_SYNC)

@@ -120,11 +120,11 @@ bool kylin__time(const char *s, int64_t *ret_ms);
 bool kylin__zone(const char *s, int64_t *ret_s);
 
 /* ---- kylin_types.c ---- */
-/* Kylin's name of a column's type: "DECIMAL(18,4)", "VARCHAR". `bare`: without the brackets. */
-void kylin__type_name(const struct column *c, bool bare, struct buf *out);
-/* java.sql.Types */
-int kylin__jdbc_type(const struct column *c);
-/* The same from the engine's own name of a type, as its catalog tells it ("DECIMAL(18,4)", "INTEGER[]"). */
+/* Kylin's name of a column's type: "DECIMAL(18,4)", "VARCHAR". */
+void kylin__type_name(const struct column *c, struct buf *out);
+
+/* What the drivers are told, from a type's name in the engine's catalog ("INTEGER[]") or in Kylin's words:
+ * TIME and BINARY are VARCHAR there. */
 void kylin__type_of_name(const char *engine_type, const char **ret_name, int *ret_jdbc, int *ret_size,
                          int *ret_digits);
 
@@ -138,9 +138,21 @@ enum handled kylin__path(struct request *rq);
 enum handled kylin__delete_many(struct request *rq);
 enum handled kylin__delete_one(struct request *rq);
 enum handled kylin__stop(struct request *rq);
+enum handled kylin__query(struct request *rq);
+enum handled kylin__login(struct request *rq);
+enum handled kylin__projects(struct request *rq);
+enum handled kylin__health(struct request *rq);
+enum handled kylin__tables_and_columns(struct request *rq);
+enum handled kylin__tables(struct request *rq);
+/* Submits a statement whose answer this request waits for; no file is made of it. The reference is the
+ * caller's. */
+int kylin__sync_submit(struct request *rq, const struct kylin_submit *in, const char *idempotency_key,
+                       struct query **ret, struct err *e) MUST_USE;
+/* page_offset (pageOffset) is 0 or absent: all that there is stands on the first page. */
+bool kylin__first_page(struct request *rq);
 /* Owner or admin (Kylin's own rule, on top of core's). */
 bool kylin__owns(struct request *rq, const struct query_view *v);
-/* Text of a failed or stopped query, without line ends. */
-const char *kylin__info(struct request *rq, const struct query_view *v);
+/* Text of a failed or stopped query; on one line as Kylin's status has it, its lines joined by nothing. */
+const char *kylin__info(struct request *rq, const struct query_view *v, bool one_line);
 
 #endif

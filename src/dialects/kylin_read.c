@@ -58,7 +58,7 @@ static bool says_unknown(struct request *rq, bool there)
     return is_v2(rq) && !there && !kylin__param(rq, "project");
 }
 
-const char *kylin__info(struct request *rq, const struct query_view *v)
+const char *kylin__info(struct request *rq, const struct query_view *v, bool one_line)
 {
     if (kylin__blank(v->sql, v->sql_len))
         return "SQL can’t be empty. Please check and try again.";
@@ -72,7 +72,7 @@ const char *kylin__info(struct request *rq, const struct query_view *v)
                      : arena_strdup(rq->arena, v->error.text);
     char *to = text;
     for (const char *p = text; p && *p; p++)
-        if (*p != '\n' && *p != '\r')
+        if (!one_line || (*p != '\n' && *p != '\r'))
             *to++ = *p;
     if (to)
         *to = '\0';
@@ -116,7 +116,7 @@ enum handled kylin__status(struct request *rq)
         info = "still running";
     } else if (there) {
         status = v.state == QUERY_FINISHED ? "SUCCESSFUL" : "FAILED";
-        info = v.state == QUERY_FINISHED ? success_info(rq, &v) : kylin__info(rq, &v);
+        info = v.state == QUERY_FINISHED ? success_info(rq, &v) : kylin__info(rq, &v, true);
     }
     struct json_write w = kylin__begin(rq, false, "000");
     json_object_begin(&w);
@@ -140,7 +140,7 @@ static void write_metadata(struct json_write *w, const struct schema *s)
     json_array_begin(w);
     for (uint32_t i = 0; i < n; i++) {
         CLEANUP_BUF struct buf b = BUF_INIT(256);
-        kylin__type_name(&s->columns[i], false, &b);
+        kylin__type_name(&s->columns[i], &b);
         json_str(w, buf_str(&b));
     }
     json_array_end(w);

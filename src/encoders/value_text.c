@@ -28,6 +28,8 @@ const struct text_rule value__text_rules[TEXT_PROFILES] = {
                      .interval_iso = false},
     [TEXT_JACKDB] = {YEARS_BC, 'T', FRACTION_3_CUT, FRACTION_6_TRIMMED, "Z", false, REAL_DIGITS, BYTES_HEX,
                      .interval_iso = false},
+    [TEXT_KYLIN_ROWS] = {YEARS_SIGNED, ' ', FRACTION_3_CUT, FRACTION_3_CUT, "", false, REAL_JAVA, BYTES_HEX,
+                         .interval_iso = false},
 };
 const struct text_rule value__json_rules[TEXT_PROFILES] = {
     [TEXT_NEUTRAL] = {YEARS_BC, ' ', FRACTION_3_OR_6, FRACTION_3_OR_6, "+00:00", false, REAL_POINT, BYTES_HEX,
@@ -42,6 +44,8 @@ const struct text_rule value__json_rules[TEXT_PROFILES] = {
                      BYTES_BASE64, .nested_json = true, .decimal_string = true, .row_array = true},
     [TEXT_JACKDB] = {YEARS_BC, 'T', FRACTION_3_CUT, FRACTION_6_TRIMMED, "Z", false, REAL_DIGITS, BYTES_HEX,
                      .all_strings = true},
+    [TEXT_KYLIN_ROWS] = {YEARS_SIGNED, ' ', FRACTION_3_CUT, FRACTION_3_CUT, "", false, REAL_JAVA, BYTES_HEX,
+                         .all_strings = true},
 };
 
 /* ---- bare text ---- */

@@ -16,6 +16,7 @@ enum text_profile {
     TEXT_KYLIN,
     TEXT_CANNER,
     TEXT_JACKDB,
+    TEXT_KYLIN_ROWS, /* the rows of its synchronous answers: every value a string */
     TEXT_PROFILES
 };
 
