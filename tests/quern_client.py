@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.parse
 
 import requests
 
@@ -377,6 +378,44 @@ class Daemon:
         done = self.kylin_wait(qid, key=more.get("key"), project=more.get("project", "w1"))
         assert done["status"] == "SUCCESSFUL", done
         return qid
+
+    # -- JackDB
+
+    def jackdb(self, method, path, key=None, form=None, **more):
+        """One request below /api/v2; form: arguments to send as JackDB's pages do."""
+        headers = {"Accept": "application/vnd.jackdb.v2+json", **(more.pop("headers", None) or {})}
+        if form is not None:
+            more["data"] = urllib.parse.urlencode(form)
+            headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        return self.http(method, "/api/v2" + path, key=key, dialect="jackdb", headers=headers, **more)
+
+    def jackdb_execute(self, command, key=None, source="data_catalog", check=True, headers=None, **arguments):
+        """The answer of the execute; its Query object when checked."""
+        answer = self.jackdb("POST", f"/data-source/{source}/execute", key=key, form={"command": command, **arguments}, headers=headers)
+        if not check:
+            return answer
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+        return answer.json()
+
+    def jackdb_get(self, path, key=None):
+        answer = self.jackdb("GET", "/query/" + path, key=key)
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def jackdb_wait(self, qid, key=None):
+        """Polls until the query is complete; its Query object."""
+        def probe():
+            query = self.jackdb_get(qid, key=key)
+            return query if query["success"] is not None else None
+
+        return wait_until(f"query {qid} to complete", probe)
+
+    def jackdb_query(self, command, key=None, **more):
+        return self.jackdb_wait(self.jackdb_execute(command, key=key, **more)["id"], key=key)
+
+    def jackdb_results(self, query, key=None):
+        """All results of a complete query."""
+        return [self.jackdb_get(f"{query['id']}/result/{i}", key=key) for i in range(query["numResults"])]
 
     # -- neutral
 

@@ -73,6 +73,7 @@ struct catalog_text {
     const char *default_source, *default_database;
     uint32_t ndatasets;
     const char *const *datasets;
+    bool script; /* it may hold several statements */
 };
 /* Over-approximate: in doubt it reads. */
 enum catalog_need catalog_need(const struct catalog_text *t);

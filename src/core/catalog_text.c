@@ -214,13 +214,48 @@ static bool reads_datasets_only(struct scan *s, const struct catalog_text *x)
     }
 }
 
+#define WRITES "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate"
+
+/* Without tokens: anywhere in the text. */
+static bool holds(const char *p, uint64_t n, const char *word)
+{
+    size_t len = strlen(word);
+    for (uint64_t i = 0; i + len <= n; i++)
+        if (strncasecmp(p + i, word, len) == 0)
+            return true;
+    return false;
+}
+
+/* Of a script: does it hold several statements, and a word that a statement which writes must have? */
+static bool several(const struct catalog_text *x, bool *ret_writes)
+{
+    static const char *const words[] = {WRITES};
+    struct scan s = {x->sql, x->sql_len, 0};
+    bool many = false, ended = false;
+    *ret_writes = false;
+    for (struct token t = next(&s); t.kind != END; t = next(&s)) {
+        if (t.kind == UNSURE) {
+            for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+                *ret_writes |= holds(s.p + s.at, s.n - s.at, words[i]);
+            return true;
+        }
+        many |= ended && !is_char(t, ';');
+        ended |= is_char(t, ';');
+        *ret_writes |= is_any(t, words, sizeof words / sizeof words[0]);
+    }
+    return many;
+}
+
 enum catalog_need catalog_need(const struct catalog_text *x)
 {
+    bool writes;
+    if (x->script && several(x, &writes))
+        return writes ? CATALOG_WRITE : CATALOG_READ;
     struct scan s = {x->sql, x->sql_len, 0};
     struct token t = next(&s);
     while (is_char(t, ';') || is_char(t, '('))
         t = next(&s);
-    if (IS_ANY(t, "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate"))
+    if (IS_ANY(t, WRITES))
         return CATALOG_WRITE;
     if (x->default_source && strcasecmp(x->default_source, "data_catalog") != 0)
         return CATALOG_READ;

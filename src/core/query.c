@@ -288,7 +288,8 @@ static void view_times(struct query *q, struct query_view *v)
 static void view_rows(struct query *q, struct query_view *v)
 {
     struct result *shown = query_shown_result(q);
-    v->schema = q->schema;
+    bool hidden = q->multi && !query_state_ended(v->state); /* which result is its last is not known yet */
+    v->schema = hidden ? NULL : q->schema;
     v->kind = q->rec.kind;
     v->nresults = q->rec.nresults;
     if (query_state_ended(v->state)) {
@@ -301,9 +302,9 @@ static void view_rows(struct query *q, struct query_view *v)
         v->progress = v->state == QUERY_FINISHED ? 1.0 : q->progress;
         return;
     }
-    v->rows = q->live_rows;
-    v->bytes = q->live_bytes;
-    v->batches = q->live_batches;
+    v->rows = hidden ? 0 : q->live_rows;
+    v->bytes = hidden ? 0 : q->live_bytes;
+    v->batches = hidden ? 0 : q->live_batches;
     v->progress = q->progress > 0.99 ? 0.99 : q->progress;
 }
 

@@ -100,7 +100,20 @@ struct result {
     uint32_t index_len; /* inline */
     const uint8_t *body;
     uint32_t body_len;
-    bool cut; /* row_limit cut it */
+    bool cut;                     /* row_limit cut it */
+    int64_t started_ms, ended_ms; /* of a script's statement; 0 = the query's own */
+    const struct err
+        *error; /* RESULT_ERROR; or reading its rows broke off, those before are there. NULL none */
+};
+/* Kind of a result that is an error (a script's); the others are enum wire_kind. */
+#define RESULT_ERROR 64
+
+/* How a script runs: several statements in one text, one after the other in one engine session, one result
+ * each, which stays readable whatever becomes of the next ones. */
+enum script_mode {
+    SCRIPT = 1,        /* one statement is allowed too: its end keeps rows that came before it */
+    SCRIPT_ATOMIC = 2, /* one transaction, undone at the first error */
+    SCRIPT_GO_ON = 4   /* an error does not keep the statements behind it from running */
 };
 
 /* Wake reasons a waiter can wait for; a query's flags only ever gain bits. ENDED brings all of them. */
@@ -156,7 +169,7 @@ struct query_view {
     uint32_t note; /* the dialect's own small number, see service_note(); 0 = none */
     uint8_t kind;  /* enum wire_kind, valid once QF_PLANNED */
     uint32_t nresults;
-    uint64_t rows, bytes, batches; /* readable now, of the chosen result */
+    uint64_t rows, bytes, batches; /* readable now, of the chosen result (of a script under way: none yet) */
     bool stored;                   /* delivered to the bucket */
     uint64_t file_bytes;           /* of the delivered file */
     uint64_t file_replaced;        /* characters of it that its charset does not have */

@@ -56,7 +56,14 @@ struct query {
     struct segment *
         segment; /* (L) open rows of the shown result, or NULL; the service's ring bounds how many are open */
     bool live_segment; /* (L) segment is a view of the writer */
-    bool exposing;     /* (L) `exposed` is durable */
+    /* Scripts (runner_script.c): */
+    bool
+        multi; /* (L) it has several statements, or none: nothing is shown as its one result before the end */
+    bool
+        keeps; /* (L) a run worker has it: whoever ends it decides how, the worker adds what came before and records it */
+    uint32_t statement;   /* (L) ordinal of the one under way */
+    int64_t statement_ms; /* (L) its start */
+    bool exposing;        /* (L) `exposed` is durable */
     /* The workspace's catalog (runner.c). A run worker's, or the catalog's while it waits there: */
     struct catalog_claim claim;
     uint8_t need, after; /* enum run_need */

@@ -7,7 +7,7 @@
  *   RUNNING, nothing handed out,    queued again; the engine only had read access, so that no effect can be doubled: `writes` is committed before
  *     no `writes`, fewer than         an engine gets a statement that it may write for
  *     recovery.max_runs
- *   RUNNING otherwise               FAILED "interrupted by restart"; the engine's own log makes a write whole or undone when the catalog is next opened
+ *   RUNNING otherwise               FAILED "interrupted by restart" (a script keeps the results of the statements that had ended); the engine's own log makes a write whole or undone when the catalog is next opened
  * Files that no manifest names are removed.
  */
 #include <stdlib.h>
@@ -29,9 +29,14 @@ static void requeue(struct service *s, struct query *q)
     bool was_running = q->rec.state == QUERY_RUNNING;
     if (was_running)
         query_move(q, QUERY_QUEUED);
+    uint32_t n = q->rec.nresults;
+    q->rec.nresults = 0; /* a script's: they will be made again */
     q->rec.started_ms = 0;
     q->shown = QUERY_QUEUED;
     pthread_mutex_unlock(&q->lock);
+    for (uint32_t i = 0; i < n; i++)
+        if (q->rec.results[i].sealed)
+            service__remove_file(s, q, q->rec.results[i].ordinal);
     if (was_running)
         service__write(q, service__apply_requeued, service__write_done, 0, 0, 0);
     scheduler_push(s->scheduler, q, false);
@@ -54,7 +59,10 @@ static void recover_one(struct service *s, struct query *q)
         requeue(s, q);
     } else {
         q->started_ns = sys_mono_ns();
-        service__end(q, END_RESTARTED, NULL, NULL, 0);
+        if (r->script)
+            service__end_script(q, END_RESTARTED, NULL, NULL, false);
+        else
+            service__end(q, END_RESTARTED, NULL, NULL, 0);
     }
 }
 

@@ -70,6 +70,8 @@ struct query_record {
     const char *default_source, *default_database, *timezone, *language, *bucket, *path,
         *request; /* NULL none */
     int64_t row_limit, run_timeout_ms;
+    int64_t keep_ms; /* result retention: 0 = result.retention, -1 = until it is deleted */
+    uint8_t script;  /* bits of enum script_mode; 0 = exactly one statement */
     bool reuse, reused, read_only, exposed, scanned, stored, cut, writes;
     int32_t max_reuse_age_s;
     int64_t created_ms, started_ms, ended_ms, expires_ms, gone_ms, reused_created_ms;
@@ -92,7 +94,11 @@ int registry_put_running(struct registry *r, const struct qid *id, int64_t start
                          bool writes, struct err *e) MUST_USE;
 int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
 int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, struct err *e) MUST_USE;
-int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
+int registry_put_requeued(struct registry *r, const struct qid *id,
+                          struct err *e) MUST_USE; /* drops results of the run before */
+/* One result of a running script, before its end. */
+int registry_put_result(struct registry *r, const struct qid *id, const struct result *x,
+                        struct err *e) MUST_USE;
 /* State, phase, ending, times, statistics, error, and all results with their manifests. */
 int registry_put_end(struct registry *r, const struct query_record *q, struct err *e) MUST_USE;
 int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms,

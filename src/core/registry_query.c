@@ -176,6 +176,8 @@ int registry_put_query(struct registry *r, const struct query_record *q, struct 
     b.at = 50; /* the error's columns may have been left unbound */
     put_blob(&b, q->reuse_key, 32);
     put_int(&b, (int64_t)q->peak_memory);
+    put_int(&b, q->script);
+    put_int(&b, q->keep_ms);
     int rc = registry__run(&r->writer, b.st, NULL, e);
     if (!rc)
         rc = registry__count(r, q->workspace, q->user, q->state, 1, e);
@@ -281,15 +283,6 @@ int registry_put_note(struct registry *r, const struct qid *id, uint32_t note, s
     return registry__run(&r->writer, st, NULL, e);
 }
 
-int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e)
-{
-    struct place p;
-    int rc = find_live(r, id, &p, e);
-    if (!rc)
-        rc = registry__run(&r->writer, on_row(r, REG_QUERY_REQUEUED, p.seq, e), NULL, e);
-    return rc ? rc : count_move(r, &p, QUERY_QUEUED, e);
-}
-
 static int drop_results(struct registry *r, int64_t seq, struct err *e)
 {
     return registry__run(&r->writer, on_row(r, REG_RESULT_DELETE, seq, e), NULL, e);
@@ -320,7 +313,29 @@ static int put_result(struct registry *r, const struct qid *id, int64_t seq, con
     put_blob(&b, x->is_inline ? x->index ? (const void *)x->index : "" : NULL, x->index_len);
     put_blob(&b, x->is_inline ? x->body ? (const void *)x->body : "" : NULL, x->body_len);
     put_blob(&b, id_equal(&x->origin, id) ? NULL : x->origin.b, sizeof x->origin.b);
+    put_int(&b, x->started_ms);
+    put_int(&b, x->ended_ms);
+    if (x->error)
+        put_error(&b, x->error); /* unbound columns are NULL */
     return registry__run(&r->writer, b.st, NULL, e);
+}
+
+int registry_put_requeued(struct registry *r, const struct qid *id, struct err *e)
+{
+    struct place p;
+    int rc = find_live(r, id, &p, e);
+    if (!rc)
+        rc = registry__run(&r->writer, on_row(r, REG_QUERY_REQUEUED, p.seq, e), NULL, e);
+    if (!rc)
+        rc = drop_results(r, p.seq, e);
+    return rc ? rc : count_move(r, &p, QUERY_QUEUED, e);
+}
+
+int registry_put_result(struct registry *r, const struct qid *id, const struct result *x, struct err *e)
+{
+    struct place p;
+    int rc = find_live(r, id, &p, e);
+    return rc ? rc : put_result(r, id, p.seq, x, e);
 }
 
 int registry_put_end(struct registry *r, const struct query_record *q, struct err *e)
@@ -533,6 +548,8 @@ static int take_query(struct sqlite3_stmt *st, struct arena *a, struct query_rec
     q->file_replaced = (uint64_t)take_int(&t);
     q->peak_memory = (uint64_t)take_int(&t);
     *ret_seq = take_int(&t);
+    q->script = (uint8_t)take_int(&t);
+    q->keep_ms = take_int(&t);
     return t.failed ? no_memory(e) : 0;
 }
 
@@ -564,6 +581,10 @@ static int take_result(struct sqlite3_stmt *st, const struct qid *id, struct are
         memcpy(x->origin.b, origin, sizeof x->origin.b);
     else
         x->origin = *id;
+    t.at++;
+    x->started_ms = take_int(&t);
+    x->ended_ms = take_int(&t);
+    x->error = take_error(&t);
     if (t.failed)
         return no_memory(e);
     if (sqlite3_column_type(st, at) == SQLITE_NULL)

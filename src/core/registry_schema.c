@@ -53,7 +53,8 @@ const char *const registry__migrations[] = {
     " err_text TEXT, err_hint TEXT, err_position INTEGER, err_position_end INTEGER, err_line INTEGER, "
     "err_column INTEGER,"
     " note INTEGER NOT NULL, reuse_key BLOB, writes INTEGER NOT NULL, file_bytes INTEGER NOT NULL, "
-    "file_replaced INTEGER NOT NULL, peak_memory INTEGER NOT NULL) STRICT;"
+    "file_replaced INTEGER NOT NULL, peak_memory INTEGER NOT NULL, script INTEGER NOT NULL, keep_ms INTEGER "
+    "NOT NULL) STRICT;"
     "CREATE INDEX query_newest ON query (workspace, created_ms);"
     "CREATE INDEX query_by_state ON query (workspace, state, created_ms);"
     "CREATE INDEX query_by_user ON query (workspace, user, created_ms);"
@@ -67,7 +68,11 @@ const char *const registry__migrations[] = {
     "INTEGER NOT NULL,"
     " file_size INTEGER NOT NULL, stream_len INTEGER NOT NULL, nbatches INTEGER NOT NULL, footer_crc INTEGER "
     "NOT NULL, cut INTEGER NOT NULL,"
-    " inline_index BLOB, inline_body BLOB, origin BLOB, PRIMARY KEY (query, ordinal)) STRICT, WITHOUT ROWID;"
+    " inline_index BLOB, inline_body BLOB, origin BLOB, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT "
+    "NULL,"
+    " err_code INTEGER, err_sqlstate TEXT, err_text TEXT, err_hint TEXT, err_position INTEGER, "
+    "err_position_end INTEGER, err_line INTEGER,"
+    " err_column INTEGER, PRIMARY KEY (query, ordinal)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE idempotency (workspace INTEGER NOT NULL, user INTEGER NOT NULL, key TEXT NOT NULL, body "
     "BLOB NOT NULL, query BLOB NOT NULL,"
     " created_ms INTEGER NOT NULL, PRIMARY KEY (workspace, user, key)) STRICT, WITHOUT ROWID;"
@@ -124,7 +129,7 @@ const char *const registry__sql[REG_STMTS] = {
         "(NULL,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?"
         "26,?27,"
         "?28,?29,?30,?31,?32,?33,?34,?35,?36,?37,?38,?39,?40,?41,?42,?43,?44,?45,?46,?47,?48,?49,0,?50,0,0,"
-        "0,?51)",
+        "0,?51,?52,?53)",
     [REG_QUERY_FIND] = "SELECT seq, workspace, user, state FROM query WHERE id = ?1",
     [REG_QUERY_RUNNING] =
         "UPDATE query SET state = 2, started_ms = ?2, runs = ?3, writes = ?4 WHERE seq = ?1",
@@ -143,17 +148,20 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_QUERY_DELETE] = "DELETE FROM query WHERE seq = ?1",
     [REG_QUERY_COUNT] =
         "INSERT INTO query_count VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET n = n + ?4",
-    [REG_RESULT_PUT] =
-        "INSERT OR REPLACE INTO result VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+    [REG_RESULT_PUT] = "INSERT OR REPLACE INTO result VALUES "
+                       "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,"
+                       "?19,?20,?21,?22,?23,?24,?25,?26)",
     [REG_RESULT_DELETE] = "DELETE FROM result WHERE query = ?1",
     [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
     [REG_QUERY_GET] =
         "SELECT " QUERY_COLUMNS
-        ", u.name, w.name, q.note, q.writes, q.file_bytes, q.file_replaced, q.peak_memory, q.seq FROM query q JOIN "
+        ", u.name, w.name, q.note, q.writes, q.file_bytes, q.file_replaced, q.peak_memory, q.seq, q.script, q.keep_ms FROM query q JOIN "
         "user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, "
                        "stream_len, nbatches, footer_crc, cut, inline_index,"
-                       " inline_body, origin FROM result WHERE query = ?1 ORDER BY ordinal",
+                       " inline_body, origin, started_ms, ended_ms, err_code, err_sqlstate, err_text, "
+                       "err_hint, err_position, err_position_end, err_line, err_column"
+                       " FROM result WHERE query = ?1 ORDER BY ordinal",
     [REG_UNFINISHED] = "SELECT q.id FROM workspace w CROSS JOIN query q INDEXED BY query_by_state ON "
                        "q.workspace = w.id AND q.state IN (1, 2) ORDER BY q.seq",
     [REG_EACH_SEALED] = "SELECT q.id, r.ordinal FROM result r JOIN query q ON q.seq = r.query WHERE "
@@ -174,8 +182,9 @@ const char *const registry__sql[REG_STMTS] = {
                              "user, key FROM idempotency WHERE created_ms < ?1 LIMIT ?2)",
     [REG_EXPIRED] = "SELECT id FROM query WHERE gone_ms = 0 AND expires_ms > 0 AND expires_ms <= ?1 LIMIT ?2",
     /* An id begins with the second of its creation, which is before the end. */
-    [REG_HISTORIC] =
-        "SELECT id FROM query WHERE id < ?3 AND ended_ms > 0 AND ended_ms < ?1 ORDER BY id LIMIT ?2",
+    [REG_HISTORIC] = "SELECT id FROM query WHERE id < ?3 AND ended_ms > 0 AND ended_ms < ?1 "
+                     /* what is kept until it is deleted stays */
+                     "AND (keep_ms <> -1 OR gone_ms > 0) ORDER BY id LIMIT ?2",
     [REG_DELIVERED] =
         "SELECT id, created_ms, seq FROM query WHERE workspace = ?1 AND (created_ms, seq) > (?2, ?3) "
         "AND dialect = ?4 AND gone_ms = 0 AND bucket IS NOT NULL AND max(created_ms, ended_ms) < ?5"

@@ -50,6 +50,7 @@ static bool begin(struct run *r)
         q->rec.started_ms = sys_wall_ms();
         q->rec.queued_ns = q->started_ns - q->submitted_ns;
         q->rec.runs++;
+        q->keeps = q->rec.script != 0;
     }
     int64_t at = q->rec.started_ms;
     uint32_t runs = q->rec.runs;
@@ -96,6 +97,7 @@ static bool back(struct run *r)
         q->rec.started_ms = 0;
         q->rec.queued_ns = 0;
         q->rec.runs--;
+        q->keeps = false;
     }
     query_signal_unlock(q, 0, ok);
     if (ok)
@@ -125,7 +127,7 @@ static int keep_schema(struct run *r, const struct wire_planned *p)
         q->rec.kind = p->kind;
     }
     q->rec.plan_ns = (int64_t)p->plan_ns;
-    query_signal_unlock(q, QF_PLANNED, true);
+    query_signal_unlock(q, q->multi ? 0 : QF_PLANNED, true);
     return 0;
 }
 
@@ -172,7 +174,7 @@ static bool first_batch(struct run *r)
     struct err e;
     err_clear(&e);
     struct segment *view = NULL;
-    int rc = spool_create(r->s->spool, &q->rec.id, 0, q->schema, &r->writer, &e);
+    int rc = spool_create(r->s->spool, &q->rec.id, r->ordinal, q->schema, &r->writer, &e);
     if (!rc)
         rc = segment_view(r->writer, &view, &e);
     if (rc) {
@@ -216,7 +218,7 @@ static void on_batch(struct run *r, const struct engine_batch *b)
             q->live_rows = r->rows;
             q->live_bytes = r->bytes;
             q->live_batches = r->batches;
-            query_signal_unlock(q, QF_ROWS, true);
+            query_signal_unlock(q, q->multi ? 0 : QF_ROWS, true);
         }
     }
     arena_free(a);
@@ -228,8 +230,8 @@ static void on_beat(struct run *r, const struct wire_beat *b)
     double p = (double)b->permille / 1000.0;
     if (b->permille >= 0 && p > r->q->progress)
         r->q->progress = p;
-    if (b->rows_scanned > r->q->rec.rows_scanned)
-        r->q->rec.rows_scanned = b->rows_scanned;
+    if (r->rows_before + b->rows_scanned > r->q->rec.rows_scanned)
+        r->q->rec.rows_scanned = r->rows_before + b->rows_scanned;
     if (b->memory > r->q->rec.peak_memory)
         r->q->rec.peak_memory = b->memory;
     pthread_mutex_unlock(&r->q->lock);
@@ -278,10 +280,10 @@ static void on_done(struct run *r, const struct wire_done *d)
     pthread_mutex_lock(&q->lock);
     struct result *res = arena_alloc(q->arena, sizeof *res);
     /* counted at the end, the progress' estimates go */
-    if (d->bytes_scanned || d->rows_scanned > q->rec.rows_scanned)
-        q->rec.rows_scanned = d->rows_scanned;
-    q->rec.bytes_scanned = d->bytes_scanned;
-    q->rec.scanned = d->scanned;
+    if (d->bytes_scanned || r->rows_before + d->rows_scanned > q->rec.rows_scanned)
+        q->rec.rows_scanned = r->rows_before + d->rows_scanned;
+    q->rec.bytes_scanned = r->bytes_before + d->bytes_scanned;
+    q->rec.scanned |= d->scanned;
     q->rec.cut = d->cut;
     pthread_mutex_unlock(&q->lock);
     if (!res) {
@@ -289,6 +291,7 @@ static void on_done(struct run *r, const struct wire_done *d)
         err_set(&r->err, ERR_NOMEM, "53200", "out of memory");
         return;
     }
+    res->ordinal = r->ordinal;
     res->kind = q->rec.kind;
     res->origin = q->rec.id;
     res->update_count = d->update_count;
@@ -306,6 +309,7 @@ static void on_done(struct run *r, const struct wire_done *d)
             return;
     }
     res->is_inline = r->writer == NULL;
+    r->inline_used += d->index_len + d->body_len;
     if (r->writer)
         res->bytes = r->bytes;
     r->result = res;
@@ -342,6 +346,9 @@ static void timed_out(struct run *r, int64_t now)
         r->ending = END_PLAN_TIMEOUT;
     } else {
         r->ending = END_RUN_TIMEOUT;
+        if (r->own_time)
+            err_set(&r->err, ERR_TIMEOUT, "57014",
+                    "canceled by query timeout: the run time limit that was asked for was reached");
         if (r->quota_time)
             err_set(&r->err, ERR_TIMEOUT, "57014",
                     "canceled by query timeout: the run time limit was reached (the workspace's quota "
@@ -349,13 +356,13 @@ static void timed_out(struct run *r, int64_t now)
     }
     r->canceling = true;
     if (!r->plan_only)
-        service__end(r->q, r->ending, r->ending == END_RUN_TIMEOUT && r->quota_time ? &r->err : NULL, NULL,
+        service__end(r->q, r->ending,
+                     r->ending == END_RUN_TIMEOUT && (r->quota_time || r->own_time) ? &r->err : NULL, NULL,
                      0); /* told at once; the engine follows */
     engine_cancel(r->engine, false);
 }
 
-/* True while the job goes on. */
-static bool step(struct run *r)
+bool runner__step(struct run *r)
 {
     struct engine_event ev;
     int64_t deadline = r->canceling                                       ? INT64_MAX
@@ -395,6 +402,10 @@ static bool step(struct run *r)
     case ENGINE_FAILED:
         on_failed(r, &ev.failed);
         return false;
+    case ENGINE_SCRIPT:
+        if (!r->ending)
+            runner__pieces(r, &ev.script);
+        return false;
     case ENGINE_CRASHED:
         if (!r->ending) {
             r->ending = END_ENGINE_CRASHED;
@@ -417,7 +428,17 @@ static bool step(struct run *r)
     return false;
 }
 
-static int start_job(struct run *r)
+/* Small results of a script are kept in the registry too, but not without end. */
+#define INLINE_ALL (1u << 20)
+
+static uint32_t inline_max(const struct run *r)
+{
+    uint32_t most = (uint32_t)config.result_inline_max,
+             left = r->inline_used < INLINE_ALL ? INLINE_ALL - r->inline_used : 0;
+    return most < left ? most : left;
+}
+
+int runner__start_job(struct run *r, const char *sql, uint32_t n, uint8_t step)
 {
     struct query_record *rec = &r->q->rec;
     struct wire_param *params;
@@ -429,8 +450,8 @@ static int start_job(struct run *r)
         .job = atomic_fetch_add(&job_ids, 1) + 1,
         .plan_only = r->plan_only,
         .profile = rec->profile,
-        .sql = rec->sql,
-        .sql_len = (uint32_t)rec->sql_len,
+        .sql = sql,
+        .sql_len = n,
         .default_catalog = rec->default_source ? rec->default_source : "",
         .default_schema = rec->default_database ? rec->default_database : "",
         .nparams = nparams,
@@ -438,9 +459,11 @@ static int start_job(struct run *r)
         .row_limit = rec->row_limit,
         .max_rows = (uint64_t)(r->quota_rows ? r->quota_rows : config.result_max_rows),
         .max_bytes = (uint64_t)config.result_max_bytes,
-        .inline_max = (uint32_t)config.result_inline_max,
+        .inline_max = inline_max(r),
         .timezone = rec->timezone ? rec->timezone : "",
         .allow_write = !rec->read_only,
+        .step = step,
+        .one_transaction = step == WIRE_STEP_NEXT && (rec->script & SCRIPT_ATOMIC),
     };
     return engine_start(r->engine, &job, &r->err);
 }
@@ -495,16 +518,21 @@ static void execute(struct run *r)
     r->quota_time = quota > 0 && quota < limit;
     if (r->quota_time)
         limit = quota;
+    r->own_time = !r->quota_time && r->q->rec.script && limit == r->q->rec.run_timeout_ms;
     r->quota_rows = rows > 0 && rows < config.result_max_rows ? rows : 0;
     r->run_deadline = now + limit * 1000000;
     r->plan_deadline = now + config.engine_plan_timeout * 1000000;
     if (take_engine(r) && (!r->write || record_write(r))) {
-        if (start_job(r)) {
+        const struct query_record *rec = &r->q->rec;
+        if (runner__start_job(r, rec->sql, (uint32_t)rec->sql_len,
+                              rec->script ? WIRE_STEP_SCRIPT : WIRE_STEP_ONLY)) {
             r->ending = END_ENGINE_CRASHED;
             engine_cancel(r->engine, true);
         }
-        while (step(r)) {
+        while (runner__step(r)) {
         }
+        if (r->split)
+            runner__script(r);
     }
     give_engine_back(r);
 }
@@ -554,20 +582,9 @@ static bool deliver(struct run *r)
     return true;
 }
 
-static bool seal(struct run *r)
+/* The sealed file takes the place of the view of what was written so far. */
+static void hide_live(struct run *r)
 {
-    struct err e;
-    err_clear(&e);
-    if (!r->writer)
-        return true;
-    if (spool_seal(r->s->spool, &r->q->rec.id, 0, r->writer, &r->result->facts, &e)) {
-        store_failed(r, &e);
-        return false;
-    }
-    r->result->sealed = true;
-    usage_add(r->s->usage, r->q->rec.workspace, (int64_t)r->result->facts.file_size - (int64_t)r->counted);
-    r->counted = 0;
-    observe_spool(r->q->rec.workspace, r->q->rec.workspace_name, usage_of(r->s->usage, r->q->rec.workspace));
     pthread_mutex_lock(&r->q->lock);
     struct segment *view = r->q->live_segment ? r->q->segment : NULL;
     if (view) {
@@ -576,17 +593,33 @@ static bool seal(struct run *r)
     }
     pthread_mutex_unlock(&r->q->lock);
     segment_unref(view);
+}
+
+bool runner__seal(struct run *r)
+{
+    struct err e;
+    err_clear(&e);
+    if (!r->writer)
+        return true;
+    if (spool_seal(r->s->spool, &r->q->rec.id, r->ordinal, r->writer, &r->result->facts, &e)) {
+        store_failed(r, &e);
+        return false;
+    }
+    r->result->sealed = true;
+    usage_add(r->s->usage, r->q->rec.workspace, (int64_t)r->result->facts.file_size - (int64_t)r->counted);
+    r->counted = 0;
+    observe_spool(r->q->rec.workspace, r->q->rec.workspace_name, usage_of(r->s->usage, r->q->rec.workspace));
     return true;
 }
 
-static void drop_rows(struct run *r)
+void runner__drop_rows(struct run *r)
 {
     if (!r->writer)
         return;
     if (r->result && r->result->sealed) {
-        service__remove_file(r->s, r->q, 0);
+        service__remove_file(r->s, r->q, r->ordinal);
     } else {
-        spool_abort(r->s->spool, &r->q->rec.id, 0);
+        spool_abort(r->s->spool, &r->q->rec.id, r->ordinal);
     }
     pthread_mutex_lock(&r->q->lock);
     struct segment *view = r->q->segment;
@@ -598,14 +631,19 @@ static void drop_rows(struct run *r)
 
 static void finish(struct run *r)
 {
+    if (r->q->rec.script) {
+        runner__finish_script(r);
+        return;
+    }
     /* Stopping: whatever happened to the engine, the record stays RUNNING and the next start decides
      * (design.md decision 1). */
     if (atomic_load(&r->s->stopping) && (r->ending || !r->result)) {
-        drop_rows(r);
+        runner__drop_rows(r);
         return;
     }
-    bool good = !r->ending && r->result && seal(r);
+    bool good = !r->ending && r->result && runner__seal(r);
     if (good) {
+        hide_live(r);
         if (deliver(r))
             return;
         if (service__end(r->q, END_FINISHED, NULL, r->result, 1))
@@ -616,7 +654,7 @@ static void finish(struct run *r)
         service__end(r->q, r->ending, &r->err, NULL, 0);
     }
     if (!good || query_state_ended(r->q->rec.state))
-        drop_rows(r);
+        runner__drop_rows(r);
 }
 
 static struct run *run_new(struct service *s, struct query *q)
@@ -683,7 +721,7 @@ static bool run_write(struct run *r)
     if (begun) {
         execute(r);
         runner__after_write(r);
-        if (r->q->rec.writes && r->ending != END_SQL_ERROR && r->ending != END_REFUSED)
+        if (r->q->rec.writes && (r->split || (r->ending != END_SQL_ERROR && r->ending != END_REFUSED)))
             reuse_written(r->s, r->q->rec.workspace);
     }
     runner__let_go(r);

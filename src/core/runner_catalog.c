@@ -45,7 +45,7 @@ static bool text_of(struct run *r, struct engine_key *key, struct catalog_text *
     if (!names)
         return false;
     *t = (struct catalog_text){rec->sql,       rec->sql_len, rec->default_source, rec->default_database,
-                               key->ndatasets, names};
+                               key->ndatasets, names,        rec->script != 0};
     return true;
 }
 

@@ -28,6 +28,7 @@ struct run {
     struct engine_key key;      /* of the engine; texts in `arena` */
     int64_t run_deadline, plan_deadline;
     bool quota_time;    /* the run deadline is the workspace's quota */
+    bool own_time;      /* it is the request's */
     int64_t quota_rows; /* the workspace's, when it is less than result.max_rows; 0 = it is not */
     uint64_t counted;   /* bytes that count as the workspace's stored ones (usage.h) */
     struct segment_writer *writer;
@@ -35,7 +36,31 @@ struct run {
     enum ending ending; /* END_NONE until decided here */
     struct err err;
     struct result *result; /* in the query's arena */
+    /* A script (runner_script.c): */
+    const struct wire_piece *pieces; /* in `arena` */
+    uint32_t npieces, ordinal;
+    bool split, complete;               /* it has none or several statements; all ran to their end */
+    uint32_t inline_used;               /* bytes of small results kept in the registry */
+    uint64_t rows_before, bytes_before; /* scanned by earlier statements */
+    enum ending first;                  /* of the first error that it went on after */
+    struct err first_err;
 };
+
+/* ---- runner.c, for runner_script.c ---- */
+int runner__start_job(struct run *r, const char *sql, uint32_t n, uint8_t step) MUST_USE;
+/* True while the job goes on. */
+bool runner__step(struct run *r);
+/* Seals the file of the result that r->result tells of; false when it cannot be stored. */
+bool runner__seal(struct run *r);
+void runner__drop_rows(struct run *r);
+
+/* ---- runner_script.c ---- */
+/* What the job said the text holds. */
+void runner__pieces(struct run *r, const struct wire_script *s);
+/* Runs them; r->engine stays the caller's. */
+void runner__script(struct run *r);
+/* The end of every run of a script, of one statement too. */
+void runner__finish_script(struct run *r);
 
 /* ---- runner_catalog.c ---- */
 /* What the statement needs, by its words. */

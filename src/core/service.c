@@ -43,7 +43,8 @@ int service__load(struct service *s, const struct qid *id, struct query **ret, s
     }
     q->shown = q->rec.state;
     struct result *shown = query_shown_result(q);
-    q->schema = shown ? shown->schema : NULL;
+    bool bad = q->shown == QUERY_FAILED || q->shown == QUERY_CANCELED;
+    q->schema = shown && !bad ? shown->schema : NULL;
     q->exposing = q->rec.exposed;
     q->flags = QF_ACCEPTED;
     if (query_state_ended(q->shown))

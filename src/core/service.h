@@ -28,7 +28,8 @@ struct delivery_plan {
     const char *metadata_key; /* NULL none */
     const struct encoder *encoder;
     struct encode_options options;
-    const struct render_spec *render; /* a file (xlsx, parquet: core/render.h) instead of the encoder's; NULL */
+    const struct render_spec
+        *render;     /* a file (xlsx, parquet: core/render.h) instead of the encoder's; NULL */
     bool text_lines; /* EXPLAIN and the like are delivered as their lines, whatever the encoder */
     bool owned;      /* the file goes when the result is deleted or expires; else it is the customer's */
 };
@@ -83,6 +84,8 @@ struct submit {
     bool reuse;
     int32_t max_reuse_age_s; /* age in seconds at which an earlier result is still good */
     bool read_only;          /* the dialect allows only queries: writes are refused with 0A000 */
+    uint8_t script;          /* bits of enum script_mode; 0 = exactly one statement */
+    int64_t keep_ms;         /* result retention: 0 = result.retention, -1 = until it is deleted */
     bool plan_now;           /* compile at once, on a plan slot when no run slot is free (Data 360) */
     bool hold; /* the caller waits for the end: acceptance may be held up to 2 ms to share a transaction */
     const char *idempotency_key; /* NULL none */
@@ -128,10 +131,28 @@ void service_sync(struct service *s);
  * depend on it (docs/data360.md). ERR_UNAVAILABLE when it cannot be recorded. */
 int service_note(struct service *s, struct query *q, uint32_t note, struct err *e) MUST_USE;
 
+/* ---- results, for the dialect that shows each of several (service_results.c) ---- */
+struct result_view {
+    uint32_t ordinal;
+    uint8_t kind;                 /* enum wire_kind, or RESULT_ERROR */
+    int64_t update_count;         /* -1 none */
+    uint64_t rows;                /* that can be read now */
+    const struct schema *schema;  /* NULL none; lives as long as the query */
+    bool more;                    /* rows are still coming */
+    bool cut;                     /* submit.row_limit cut it */
+    int64_t started_ms, ended_ms; /* ended 0: it goes on */
+    struct err error;             /* RESULT_ERROR, or what broke the rows off; code ERR_NONE when none */
+};
+/* (any) Results there are now: complete ones, and the one under way once it has rows. */
+uint32_t service_nresults(struct query *q);
+/* (any) False: there is none of this number, yet. */
+bool service_result(struct query *q, uint32_t ordinal, struct result_view *ret);
+
 /* ---- rows ---- */
 /* A pin on one result's rows; survives expiry and deletion until closed. */
 struct rows;
-/* (worker) Result `ordinal` (UINT32_MAX = the one that single-result dialects show). Works while the query
+/* (worker) Result `ordinal` (UINT32_MAX = the one that single-result dialects show; results that came before a
+ * bad end are there by their number). Works while the query
  * runs if rows are readable; then marks the query exposed durably first. ERR_GONE (deleted, expired),
  * ERR_CONFLICT (no rows yet, or ended without a result; use the view), ERR_CORRUPT, ERR_IO. */
 /* (any) rows_open for the shown result, and reading its rows, would not block now: a small result that is

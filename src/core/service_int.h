@@ -84,6 +84,11 @@ struct query *service__write_query(struct registry_write *w);
  * committed. Any thread. */
 bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
                   uint32_t nresults);
+/* Ends a script, by its run worker (or recovery), with the results that rec.results has: as somebody else ended it
+ * meanwhile, else as `ending` and e say. When that is no good end, `broken` (rows that came before; may be NULL)
+ * or a result of its own says why, unless the error is `told` by a result already. */
+void service__end_script(struct query *q, enum ending ending, const struct err *e, struct result *broken,
+                         bool told);
 /* Queues one of the small writes. */
 void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *),
                     void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns,

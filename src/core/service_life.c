@@ -157,8 +157,10 @@ static int apply_end(struct registry *r, struct registry_write *w, struct err *e
     pthread_mutex_lock(&q->lock);
     struct query_record rec = q->rec;
     pthread_mutex_unlock(&q->lock);
+    if (rec.script && rec.gone_ms)
+        rec.nresults = 0; /* deleted while it ran: nothing of it is kept */
     int rc = registry_put_end(r, &rec, e);
-    bool changed = rec.writes && rec.ending != END_SQL_ERROR && rec.ending != END_REFUSED;
+    bool changed = rec.writes && (rec.script || (rec.ending != END_SQL_ERROR && rec.ending != END_REFUSED));
     if (!rc && changed && config.reuse_invalidate_on_write == 0)
         rc = registry_put_unreusable(r, rec.workspace, e);
     return rc;
@@ -246,7 +248,7 @@ static void end_times(struct query *q)
     r->ended_ms = sys_wall_ms();
     if (r->ended_ms < r->created_ms)
         r->ended_ms = r->created_ms;
-    r->expires_ms = r->ended_ms + config.result_retention;
+    r->expires_ms = r->keep_ms < 0 ? 0 : r->ended_ms + (r->keep_ms ? r->keep_ms : config.result_retention);
     r->elapsed_ns = now - q->submitted_ns;
     if (!q->started_ns)
         r->queued_ns = r->elapsed_ns;
@@ -254,45 +256,112 @@ static void end_times(struct query *q)
         r->run_ns = now - q->started_ns;
 }
 
-bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
-                  uint32_t nresults)
+static const struct err *end_error(struct query *q, enum ending ending, const struct err *e)
 {
     const struct ending_row *row = &endings[ending];
-    pthread_mutex_lock(&q->lock);
-    if (!query_move(q, row->state)) {
-        pthread_mutex_unlock(&q->lock);
+    struct err *copy = arena_alloc(q->arena, sizeof *copy);
+    if (!copy)
+        return NULL;
+    if (e && (!row->text[0] || ending == END_RUN_TIMEOUT))
+        *copy = *e; /* a quota names itself */
+    else
+        err_set(copy, ERR_ENGINE, row->sqlstate, "%s", row->text);
+    if (row->sqlstate[0])
+        memcpy(copy->sqlstate, row->sqlstate, 6); /* what the table says, it says */
+    if (!copy->code)
+        copy->code = ERR_ENGINE;
+    return copy;
+}
+
+/* The move, with its ending, times and error. Lock held. */
+static bool end_move(struct query *q, enum ending ending, const struct err *e)
+{
+    if (!query_move(q, endings[ending].state))
         return false;
-    }
     q->rec.ending = (uint8_t)ending;
     q->rec.phase = PHASE_NONE;
     end_times(q);
-    if (row->state == QUERY_FINISHED) {
+    if (endings[ending].state != QUERY_FINISHED)
+        q->rec.error = end_error(q, ending, e);
+    return true;
+}
+
+static void end_record(struct query *q)
+{
+    service__write(q, apply_end, end_done, 0, 0, 0);
+    registry_hurry(q->service->registry);
+}
+
+bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
+                  uint32_t nresults)
+{
+    pthread_mutex_lock(&q->lock);
+    if (!end_move(q, ending, e)) {
+        pthread_mutex_unlock(&q->lock);
+        return false;
+    }
+    bool keeps = q->keeps; /* what its worker has becomes part of it */
+    if (q->rec.state == QUERY_FINISHED) {
         q->rec.results = results;
         q->rec.nresults = nresults;
-    } else {
+    } else if (!keeps) {
         q->left = q->rec.results; /* it was being delivered */
         q->nleft = q->rec.nresults;
         q->rec.results = NULL;
         q->rec.nresults = 0;
-        struct err *copy = arena_alloc(q->arena, sizeof *copy);
-        if (copy) {
-            if (e && (!row->text[0] || ending == END_RUN_TIMEOUT))
-                *copy = *e; /* a quota names itself */
-            else
-                err_set(copy, ERR_ENGINE, row->sqlstate, "%s", row->text);
-            if (row->sqlstate[0])
-                memcpy(copy->sqlstate, row->sqlstate, 6); /* what the table says, it says */
-            if (!copy->code)
-                copy->code = ERR_ENGINE;
-        }
-        q->rec.error = copy;
     }
     bool left = q->nleft > 0;
     pthread_mutex_unlock(&q->lock);
+    if (keeps)
+        return true;
     scheduler_leave(q->service->scheduler, q);
     if (left)
         janitor_remove(q->service->janitor, q);
-    service__write(q, apply_end, end_done, 0, 0, 0);
-    registry_hurry(q->service->registry);
+    end_record(q);
     return true;
+}
+
+/* The last result of a script that ended badly says why. Lock held. */
+static void add_why(struct query *q, struct result *broken)
+{
+    struct query_record *r = &q->rec;
+    struct result *all = r->error ? arena_alloc(q->arena, (r->nresults + 1) * sizeof *all) : NULL;
+    if (!all)
+        return;
+    if (r->nresults)
+        memcpy(all, r->results, r->nresults * sizeof *all);
+    struct result *x = &all[r->nresults];
+    *x = broken ? *broken : (struct result){.kind = RESULT_ERROR, .update_count = -1, .origin = r->id};
+    x->ordinal = r->nresults;
+    x->error = r->error;
+    x->started_ms = q->statement_ms ? q->statement_ms : r->started_ms ? r->started_ms : r->ended_ms;
+    x->ended_ms = r->ended_ms > x->started_ms ? r->ended_ms : x->started_ms;
+    r->results = all;
+    r->nresults++;
+}
+
+void service__end_script(struct query *q, enum ending ending, const struct err *e, struct result *broken,
+                         bool told)
+{
+    pthread_mutex_lock(&q->lock);
+    bool first = end_move(q, ending, e); /* else somebody was quicker, and left the rest to us */
+    if (q->rec.state != QUERY_FINISHED && (!told || !first))
+        add_why(q, broken);
+    q->keeps = false;
+    struct segment *view = q->live_segment ? q->segment : NULL;
+    if (view)
+        q->segment = NULL; /* later readers open the sealed file */
+    q->live_segment = false;
+    struct result *shown = query_shown_result(q);
+    q->schema = shown && q->rec.state == QUERY_FINISHED ? shown->schema : NULL;
+    if (shown && shown->kind != RESULT_ERROR)
+        q->rec.kind = shown->kind;
+    bool gone = q->rec.gone_ms != 0 || q->refused, refused = q->refused;
+    pthread_mutex_unlock(&q->lock);
+    segment_unref(view);
+    scheduler_leave(q->service->scheduler, q);
+    if (!refused)
+        end_record(q);
+    if (gone)
+        janitor_remove(q->service->janitor, q);
 }

@@ -85,8 +85,6 @@ int service__open_result(struct service *s, const struct query *q, const struct 
 
 static const struct result *choose(struct query *q, uint32_t ordinal)
 {
-    if (ordinal == UINT32_MAX)
-        return query_shown_result(q);
     for (uint32_t i = 0; i < q->rec.nresults; i++)
         if (q->rec.results[i].ordinal == ordinal)
             return &q->rec.results[i];
@@ -105,20 +103,23 @@ static int rows_new(struct query *q, struct segment *seg, bool complete, struct 
     return 0;
 }
 
-static int open_live(struct service *s, struct query *q, struct rows **ret, struct err *e)
+/* Of a query that runs: the result is complete (res), or its rows are still coming (seg), or there is none. */
+static int open_early(struct service *s, struct query *q, const struct result *res, struct segment *seg,
+                      struct rows **ret, struct err *e)
 {
+    if (res ? !res->schema : !seg)
+        return err_set(e, ERR_CONFLICT, "55000", "the query has no rows yet");
     pthread_mutex_lock(&q->lock);
-    struct segment *seg = q->live_segment ? segment_ref(q->segment) : NULL;
     bool exposed = q->exposing;
     pthread_mutex_unlock(&q->lock);
-    if (!seg)
-        return err_set(e, ERR_CONFLICT, "55000", "the query has no rows yet");
     int rc = exposed ? 0 : expose(s, q, e);
+    if (!rc && res)
+        rc = service__open_result(s, q, res, &seg, e);
     if (rc) {
         segment_unref(seg);
         return rc;
     }
-    return rows_new(q, seg, false, ret, e);
+    return rows_new(q, seg, res != NULL, ret, e);
 }
 
 int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows **ret, struct err *e)
@@ -126,17 +127,21 @@ int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows 
     pthread_mutex_lock(&q->lock);
     enum query_state state = q->shown;
     bool gone = q->rec.gone_ms != 0;
-    const struct result *res = state == QUERY_FINISHED ? choose(q, ordinal) : NULL;
-    struct segment *seg = res && res == query_shown_result(q) && q->segment && !q->live_segment
-                              ? segment_ref(q->segment)
-                              : NULL;
+    bool ended = query_state_ended(state), one = ordinal == UINT32_MAX;
+    const struct result *shown =
+        state == QUERY_FINISHED || (!ended && !q->multi) ? query_shown_result(q) : NULL;
+    const struct result *res = one ? shown : choose(q, ordinal);
+    bool held = ended && res && res == shown && q->segment && !q->live_segment;
+    bool live =
+        !ended && !res && q->live_segment && (one ? !q->multi : ordinal == (q->multi ? q->statement : 0));
+    struct segment *seg = held || live ? segment_ref(q->segment) : NULL;
     pthread_mutex_unlock(&q->lock);
     if (gone) {
         segment_unref(seg);
         return err_set(e, ERR_GONE, "02000", "the result was deleted or has expired");
     }
-    if (!query_state_ended(state))
-        return open_live(s, q, ret, e);
+    if (!ended)
+        return open_early(s, q, res, seg, ret, e);
     if (!res || !res->schema)
         return err_set(e, ERR_CONFLICT, "55000", "the query has no rows to read");
     if (!seg) {
@@ -144,7 +149,7 @@ int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows 
         if (rc)
             return rc;
         pthread_mutex_lock(&q->lock);
-        bool cache = res == query_shown_result(q) && !q->segment;
+        bool cache = res == shown && !q->segment;
         if (cache)
             q->segment = segment_ref(seg);
         pthread_mutex_unlock(&q->lock);

@@ -24,12 +24,13 @@ static int apply_insert(struct registry *r, struct registry_write *w, struct err
     struct query_record rec;
     pthread_mutex_lock(&q->lock);
     rec = q->rec;
+    bool keeps = q->keeps;
     pthread_mutex_unlock(&q->lock);
     rec.gone_ms = 0; /* written by its own write */
     if (rec.reuse_key && reuse_outdated(q->service, q))
         rec.reuse_key = NULL; /* it may have read what was there before a write that is recorded already */
     /* A query that has ended while its accept waited is written once, whole; the writes behind this one find nothing to do. */
-    q->whole = query_state_ended(rec.state);
+    q->whole = query_state_ended(rec.state) && !keeps;
     if (!q->whole) {
         /* The record as it was at submit; what changes later is written by the writes that change it. */
         rec.state = QUERY_QUEUED;
@@ -197,6 +198,8 @@ static int fill_record(struct query *q, const struct identity *who, const struct
     r->reuse = in->reuse;
     r->max_reuse_age_s = in->max_reuse_age_s;
     r->read_only = in->read_only;
+    r->script = in->script;
+    r->keep_ms = in->keep_ms;
     q->shown = QUERY_QUEUED;
     q->submitted_ns = sys_mono_ns();
     q->plan_now = in->plan_now;
@@ -207,7 +210,7 @@ static int fill_record(struct query *q, const struct identity *who, const struct
     int rc = params_encode(in->params, in->nparams, a, &r->params, &r->params_len, e);
     if (!rc && in->idempotency_key)
         rc = hash_body(q, in->idempotency_key, e);
-    if (!rc)
+    if (!rc && !r->script)
         reuse_key(q->service, q);
     return rc;
 }

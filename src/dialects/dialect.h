@@ -197,7 +197,8 @@ int reply_rendering(struct request *rq, struct query *q, struct err *e);
  * differs). */
 void reply_attachment(struct request *rq, const char *file_name);
 
-extern const struct dialect dialect_kakao, dialect_canner, dialect_data360, dialect_kylin, dialect_neutral;
+extern const struct dialect dialect_kakao, dialect_canner, dialect_data360, dialect_jackdb, dialect_kylin,
+    dialect_neutral;
 /* All dialects, NULL-terminated; order does not matter. In table.c, alone, so that a test can bring its own. */
 extern const struct dialect *const dialects[];
 

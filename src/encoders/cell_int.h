@@ -75,7 +75,7 @@ static inline void cell_prepare(struct cell *k, const struct text_rule *rule, bo
         if (rule->all_strings)
             k->w.json = false; /* no quotes of its own around NaN */
     } else if (c->column->phys == PHYS_UTF8) {
-        k->kind = CELL_TEXT;
+        k->kind = rule->cut_ns && c->column->sql == SQLT_TIMESTAMP_NS ? CELL_OTHER : CELL_TEXT;
         k->data_end = (const char *)c->data + (c->offsets[c->length] - c->offset_base);
     } else {
         k->kind = CELL_OTHER;

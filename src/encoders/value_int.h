@@ -38,6 +38,7 @@ struct text_rule {
     bool decimal_string, row_array, embed_json;
     bool omit_null;           /* in the objects of rows, not in arrays */
     const struct zone *place; /* where a TIMESTAMPTZ is shown; NULL: UTC. Set in a copy of the rule */
+    bool cut_ns;              /* TIMESTAMP_NS like the other timestamps: three digits, the gap */
 };
 
 /* rules for bare text and for JSON */

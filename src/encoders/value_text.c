@@ -27,7 +27,7 @@ const struct text_rule value__text_rules[TEXT_PROFILES] = {
     [TEXT_CANNER] = {YEARS_SIGNED, ' ', FRACTION_3_OR_6, FRACTION_3_OR_6, " UTC", false, REAL_JAVA, BYTES_HEX,
                      .interval_iso = false},
     [TEXT_JACKDB] = {YEARS_BC, 'T', FRACTION_3_CUT, FRACTION_6_TRIMMED, "Z", false, REAL_DIGITS, BYTES_HEX,
-                     .interval_iso = false},
+                     .cut_ns = true},
     [TEXT_KYLIN_ROWS] = {YEARS_SIGNED, ' ', FRACTION_3_CUT, FRACTION_3_CUT, "", false, REAL_JAVA, BYTES_HEX,
                          .interval_iso = false},
 };
@@ -43,7 +43,7 @@ const struct text_rule value__json_rules[TEXT_PROFILES] = {
     [TEXT_CANNER] = {YEARS_SIGNED, ' ', FRACTION_3_OR_6, FRACTION_3_OR_6, " UTC", false, REAL_JAVA,
                      BYTES_BASE64, .nested_json = true, .decimal_string = true, .row_array = true},
     [TEXT_JACKDB] = {YEARS_BC, 'T', FRACTION_3_CUT, FRACTION_6_TRIMMED, "Z", false, REAL_DIGITS, BYTES_HEX,
-                     .all_strings = true},
+                     .all_strings = true, .cut_ns = true},
     [TEXT_KYLIN_ROWS] = {YEARS_SIGNED, ' ', FRACTION_3_CUT, FRACTION_3_CUT, "", false, REAL_JAVA, BYTES_HEX,
                          .all_strings = true},
 };
@@ -149,6 +149,19 @@ static int nested_text(const struct text_rule *rule, const struct window_column 
     return rc ? rc : buf_char(out, t == PHYS_LIST ? ']' : '}');
 }
 
+/* "YYYY-MM-DD HH:MM:SS[.n]" with exactly three digits and the rule's gap; other texts ("infinity") as they are. */
+static int cut_ns_text(const struct text_rule *rule, const char *s, size_t n, struct buf *out)
+{
+    if (n < 19 || s[10] != ' ')
+        return buf_add(out, s, n);
+    char text[24] = "....-..-.. ..:..:...000";
+    memcpy(text, s, 19);
+    text[10] = rule->date_time_gap;
+    for (size_t i = 20; i < n && i < 23; i++)
+        text[i] = s[i];
+    return buf_add(out, text, 23);
+}
+
 int value__text(const struct text_rule *rule, const struct window_column *c, uint64_t row, struct buf *out)
 {
     size_t n;
@@ -156,6 +169,8 @@ int value__text(const struct text_rule *rule, const struct window_column *c, uin
     switch (c->column->phys) {
     case PHYS_UTF8:
         s = value__bytes(c, row, &n);
+        if (rule->cut_ns && c->column->sql == SQLT_TIMESTAMP_NS)
+            return cut_ns_text(rule, s, n, out);
         return buf_add(out, s, n);
     case PHYS_BINARY:
         s = value__bytes(c, row, &n);

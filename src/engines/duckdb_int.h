@@ -9,6 +9,7 @@
  *   duckdb_text.c    values that travel as text
  *   duckdb_run.c     one job from begin to end
  *   duckdb_scan.c    rows and bytes that a run read
+ *   duckdb_script.c  several statements in one text, and their session
  *   duckdb_error.c   the engine's errors as ours
  *   compat*.c        SQL of the Trino family, semantics profiles (compat.h)
  *
@@ -42,6 +43,8 @@ struct duck {
     const struct wire_setup *setup;
     duckdb_database db;
     struct session next;         /* conn NULL: none made */
+    struct session script;       /* of a script under way; conn NULL: none */
+    bool script_tx;              /* all of it in one transaction */
     bool attached;               /* the catalog's file is open */
     bool broken;                 /* the instance may be invalid */
     bool heavy;                  /* job thread: the last job took long enough to be worth a malloc_trim */
@@ -184,5 +187,16 @@ int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_jo
                        struct plan *p, struct err *e, uint32_t *ret_kind) MUST_USE;
 /* Columns of a prepared statement or, with result, of a result. */
 int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, struct err *e) MUST_USE;
+
+/* ---- duckdb_script.c ---- */
+#define DUCK_TOUCH_WRITER "DELETE FROM data_catalog.quern_internal.writer WHERE false"
+/* The statements of the text; one: ret->pieces is not set. Nothing is run. */
+int duck__split(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+                struct wire_script *ret, struct err *e, uint32_t *kind) MUST_USE;
+/* d->script is there, in its transaction when the job wants one. */
+int duck__script_begin(struct duck *d, const struct wire_job *job, struct err *e) MUST_USE;
+int duck__script_commit(struct duck *d, struct err *e) MUST_USE;
+/* Undoes an open transaction; idempotent. */
+void duck__script_end(struct duck *d);
 
 #endif

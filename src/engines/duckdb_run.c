@@ -27,7 +27,7 @@
 #define BATCH_BYTES        (4u << 20)
 #define BATCH_NS           INT64_C(250000000)
 #define FRAME_CEILING      (WIRE_INLINE_MAX + (40u << 20))
-#define TOUCH_WRITER       "DELETE FROM data_catalog.quern_internal.writer WHERE false"
+#define TOUCH_WRITER       DUCK_TOUCH_WRITER
 #define BODY_AT(index_len) (((uint64_t)(index_len) + 63) & ~UINT64_C(63))
 
 #define HEAVY_NS 20000000
@@ -45,6 +45,9 @@ struct run {
     duckdb_pending_result pending;
     duckdb_result result;
     bool has_result, in_transaction, sent_batch, cut, rewritten, counts;
+    bool kept;                 /* the session is d->script */
+    struct wire_script script; /* npieces 0 or more than 1: the answer */
+    bool split;
     struct wire_done done;
     uint64_t bytes; /* of batches sent */
     int64_t began, first_kept;
@@ -321,6 +324,8 @@ static int execute(struct run *x)
 
 static int begin_write(struct run *x)
 {
+    if (x->d->script_tx)
+        return 0;
     int r = duck__exec(x->session.conn, "BEGIN; " TOUCH_WRITER, &x->e);
     x->in_transaction = true;
     return r < 0 ? failed(x, WIRE_FAIL_REFUSED, ERR_DENIED, "42501",
@@ -333,6 +338,8 @@ static int end_write(struct run *x)
     if (x->has_result)
         duckdb_destroy_result(&x->result);
     x->has_result = false;
+    if (x->d->script_tx)
+        return 0; /* with the rest of the script */
     int r = duck__datasets_intact(x->d, x->session.conn, &x->e);
     if (!r && duck__exec(x->session.conn, TOUCH_WRITER, NULL) < 0)
         r = err_set(&x->e, ERR_DENIED, "42501", "the schema quern_internal cannot be changed by SQL");
@@ -432,15 +439,56 @@ static void set_current(struct duck *d, duckdb_connection c)
     pthread_mutex_unlock(&d->mu);
 }
 
+static int take_session(struct run *x)
+{
+    struct duck *d = x->d;
+    x->kept = x->job->step == WIRE_STEP_NEXT;
+    if (!x->kept)
+        duck__script_end(d); /* of a script that was left */
+    int r = x->kept ? duck__script_begin(d, x->job, &x->e) : duck__session(d, x->job, &x->session, &x->e);
+    if (x->kept)
+        x->session = d->script;
+    if (r < 0)
+        return r;
+    set_current(d, x->session.conn);
+    return port_canceled(x->port) ? canceled(x) : 0;
+}
+
+/* What does the text hold? With several statements the session is the script's from here on. */
+static int split(struct run *x)
+{
+    int r = duck__split(x->d, x->session.conn, x->job, x->arena, &x->script, &x->e, &x->fail);
+    x->split = r == 0 && x->script.npieces != 1;
+    if (x->split) {
+        x->d->script = x->session;
+        x->kept = true;
+    }
+    return r;
+}
+
+/* The end of a script: nothing is planned and nothing returned. */
+static int end_script(struct run *x)
+{
+    x->plan.st.kind = WIRE_KIND_DDL;
+    int r = duck__plan_columns(x->arena, &x->plan, NULL, &x->e);
+    if (!r)
+        r = send_planned(x, 0);
+    if (!r && x->job->step == WIRE_STEP_COMMIT)
+        r = duck__script_commit(x->d, &x->e);
+    duck__script_end(x->d);
+    return r;
+}
+
 static int go(struct run *x)
 {
     x->fail = WIRE_FAIL_SQL;
-    int r = duck__session(x->d, x->job, &x->session, &x->e);
-    if (r < 0)
+    if (x->job->step >= WIRE_STEP_COMMIT)
+        return end_script(x);
+    int r = take_session(x);
+    if (!r && x->job->step == WIRE_STEP_SCRIPT)
+        r = split(x);
+    if (r < 0 || x->split)
         return r;
-    set_current(x->d, x->session.conn);
-    if (port_canceled(x->port))
-        return canceled(x);
     r = compat_job(x->d, x->session.conn, x->job, x->arena, &x->compat, &x->e, &x->fail);
     if (r < 0)
         return r;
@@ -481,8 +529,22 @@ static void tear_down(struct run *x)
     duck__plan_free(&x->plan);
     if (x->in_transaction && x->session.conn && duck__exec(x->session.conn, "ROLLBACK", NULL) < 0)
         x->d->broken = true;
-    if (x->session.conn)
+    if (x->session.conn && !x->kept)
         duckdb_disconnect(&x->session.conn);
+}
+
+static void send_script(struct run *x)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT(2u << 20);
+    if (wire_put_script(&b, &x->script) < 0)
+        _exit(3);
+    port_send_last(x->port, &b);
+}
+
+/* A writer serves one statement, or one script. */
+static bool reusable(const struct run *x)
+{
+    return !x->d->broken && (!x->d->setup->catalog_write || x->kept);
 }
 
 static void send_done(struct run *x)
@@ -490,7 +552,7 @@ static void send_done(struct run *x)
     x->done.job = x->job->job;
     x->done.run_ns = (uint64_t)(now_ns() - x->began);
     x->done.cut = x->cut;
-    x->done.reusable = !x->d->broken && !x->d->setup->catalog_write;
+    x->done.reusable = reusable(x);
     x->done.index = (const uint8_t *)x->inline_index.p;
     x->done.body = x->inline_body;
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
@@ -508,10 +570,7 @@ static void send_failed(struct run *x)
         err_set(&x->e, ERR_ENGINE, "XX000", "the engine failed without a reason");
     if (x->rewritten)
         compat_place(&x->compat, &x->e);
-    struct wire_failed m = {.job = x->job->job,
-                            .error = x->e,
-                            .kind = x->fail,
-                            .reusable = !x->d->broken && !x->d->setup->catalog_write};
+    struct wire_failed m = {.job = x->job->job, .error = x->e, .kind = x->fail, .reusable = reusable(x)};
     duck__scrub(x->d, m.error.text);
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
     if (wire_put_failed(&b, &m) < 0)
@@ -533,7 +592,7 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     err_clear(&x.e);
     int r = go(&x);
     /* A good read is told before the library cleans up: nobody waits for that but the next job. */
-    bool told = r == 0 && !d->setup->catalog_write && !x.in_transaction;
+    bool told = r == 0 && (!d->setup->catalog_write || x.kept) && !x.in_transaction && !x.split;
     d->heavy = now_ns() - x.began > HEAVY_NS;
     if (told) {
         set_current(d, NULL);
@@ -542,12 +601,19 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     tear_down(&x);
     if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL)
         (void)canceled(&x);
+    if (r < 0 && x.kept && x.fail != WIRE_FAIL_SQL && x.fail != WIRE_FAIL_REFUSED &&
+        x.fail != WIRE_FAIL_LIMIT) {
+        duck__script_end(d); /* canceled, or past use: no more statements will come */
+        x.kept = false;
+    }
     /* What was committed is committed, also when the log cannot be emptied now: the daemon sees that it is
      * there and opens the catalog again. */
-    if (d->setup->catalog_write && duck__close_catalog(d, NULL) < 0)
+    if (d->setup->catalog_write && !x.kept && duck__close_catalog(d, NULL) < 0)
         d->broken = true;
     if (r < 0)
         send_failed(&x);
+    else if (x.split)
+        send_script(&x);
     else if (!told)
         send_done(&x);
     buf_free(&x.inline_index);

@@ -47,13 +47,15 @@ uint32_t wire_ceiling(enum wire_type t)
         return WIRE_INLINE_MAX + 1024u * 1024u;
     case WIRE_FAILED:
         return 16u * 1024u;
+    case WIRE_SCRIPT:
+        return 1024u * 1024u;
     }
     return 0;
 }
 
 static bool known(unsigned t)
 {
-    return (t >= WIRE_SETUP && t <= WIRE_RENDER) || (t >= WIRE_READY && t <= WIRE_FAILED);
+    return (t >= WIRE_SETUP && t <= WIRE_RENDER) || (t >= WIRE_READY && t <= WIRE_SCRIPT);
 }
 
 int wire_header(const uint8_t h[8], enum wire_type *ret_type, uint32_t *ret_len)
@@ -195,6 +197,8 @@ int wire_put_job(struct buf *b, const struct wire_job *m)
     put_u32(b, m->inline_max);
     put_text(b, m->timezone);
     put_bool(b, m->allow_write);
+    put_u8(b, m->step);
+    put_bool(b, m->one_transaction);
     return frame_end(b, WIRE_JOB, at);
 }
 
@@ -328,6 +332,18 @@ int wire_put_failed(struct buf *b, const struct wire_failed *m)
     put_u32(b, m->kind);
     put_bool(b, m->reusable);
     return frame_end(b, WIRE_FAILED, at);
+}
+
+int wire_put_script(struct buf *b, const struct wire_script *m)
+{
+    size_t at = frame_begin(b, WIRE_SCRIPT);
+    put_u64(b, m->job);
+    put_u32(b, m->npieces);
+    for (uint32_t i = 0; i < m->npieces; i++) {
+        put_u32(b, m->pieces[i].at);
+        put_u32(b, m->pieces[i].n);
+    }
+    return frame_end(b, WIRE_SCRIPT, at);
 }
 
 /* ---- reading ---- */
@@ -517,6 +533,10 @@ int wire_get_job(const uint8_t *p, size_t n, struct arena *a, struct wire_job *r
         in.bad = true;
     m.timezone = get_text(&in, a, 256);
     m.allow_write = get_bool(&in);
+    m.step = get_u8(&in);
+    if (m.step > WIRE_STEP_ROLLBACK)
+        in.bad = true;
+    m.one_transaction = get_bool(&in);
     if (finish(&in) < 0)
         return ERR_CORRUPT;
     *ret = m;
@@ -681,6 +701,32 @@ int wire_get_failed(const uint8_t *p, size_t n, struct wire_failed *ret)
     if (m.error.code >= 0 || m.error.code < ERR_END || m.error.position < -1 || m.error.position_end < -1 ||
         m.error.line < 0 || m.error.column < 0 || m.kind > WIRE_FAIL_FATAL)
         in.bad = true;
+    if (finish(&in) < 0)
+        return ERR_CORRUPT;
+    *ret = m;
+    return 0;
+}
+
+int wire_get_script(const uint8_t *p, size_t n, struct arena *a, struct wire_script *ret)
+{
+    struct in in = {p, n, false};
+    struct wire_script m = {0};
+    m.job = get_u64(&in);
+    m.npieces = get_u32(&in);
+    if (in.bad || m.npieces == 1 || m.npieces > WIRE_PIECES_MAX || m.npieces > in.n / 8)
+        return ERR_CORRUPT;
+    struct wire_piece *d = arena_alloc(a, sizeof *d * (m.npieces + 1));
+    if (!d)
+        return ERR_CORRUPT;
+    uint32_t from = 0;
+    for (uint32_t i = 0; i < m.npieces && !in.bad; i++) {
+        d[i].at = get_u32(&in);
+        d[i].n = get_u32(&in);
+        if (d[i].at < from || d[i].n == 0 || d[i].n > UINT32_MAX - d[i].at)
+            in.bad = true;
+        from = d[i].at + d[i].n;
+    }
+    m.pieces = d;
     if (finish(&in) < 0)
         return ERR_CORRUPT;
     *ret = m;

@@ -15,6 +15,7 @@
  *   QUIT    leave now                                        DONE    totals, small result inline; the job is over
  *   RENDER  make a file of a stored result (render process)
  *                                                            FAILED  error; the job is over
+ *                                                            SCRIPT  the text holds not one statement but these; the job is over, nothing ran
  *
  * A memfd holds the batch index at offset 0 (index_len bytes), zero padding to the next multiple of 64, then
  * the body. The child fills it with pwrite or a mapping that it has unmapped before BATCH. Memory given and
@@ -53,13 +54,14 @@ enum wire_type {
     WIRE_BATCH,
     WIRE_BEAT,
     WIRE_DONE,
-    WIRE_FAILED
+    WIRE_FAILED,
+    WIRE_SCRIPT
 };
 
 /* Largest payload of a type, 0 for an unknown one. SETUP 1 MiB, JOB 64 MiB, MEMFD 16, CANCEL 8, QUIT 0, RENDER
  * 66 MiB; READY
  * 4 KiB, PLANNED 32 MiB, BATCH 64, BEAT 64, DONE WIRE_INLINE_MAX + 1 MiB (index of many columns), FAILED 16
- * KiB. */
+ * KiB, SCRIPT 1 MiB. */
 uint32_t wire_ceiling(enum wire_type t);
 
 struct wire_dataset {
@@ -107,6 +109,17 @@ struct wire_param {
     uint32_t value_len;
 };
 
+/* A script (JackDB) is one job that asks what the text holds, then one job a statement in one session, then
+ * one that ends the session. */
+enum wire_step {
+    WIRE_STEP_ONLY,    /* exactly one statement, with a session of its own */
+    WIRE_STEP_SCRIPT,  /* one statement: as ONLY. None or several: SCRIPT */
+    WIRE_STEP_NEXT,    /* one statement; the session stays for the next one */
+    WIRE_STEP_COMMIT,  /* no text: ends the session and, with one_transaction, commits it. DONE */
+    WIRE_STEP_ROLLBACK /* no text: ends the session, an open transaction is undone. DONE */
+};
+#define WIRE_PIECES_MAX 100000u
+
 struct wire_job {
     uint64_t job;   /* echoed in every answer */
     bool plan_only; /* answer PLANNED, then DONE, run nothing */
@@ -122,6 +135,9 @@ struct wire_job {
     const char *timezone;         /* "" = UTC */
     bool
         allow_write; /* statement may be DDL/DML on data_catalog; without catalog_write it is only planned: PLANNED with `writes`, then DONE */
+    uint8_t step;    /* enum wire_step */
+    bool
+        one_transaction; /* NEXT: all statements of the session in one transaction, until COMMIT or ROLLBACK */
 };
 
 enum wire_kind {
@@ -190,6 +206,16 @@ struct wire_done {
     const uint8_t *index, *body;
 };
 
+/* Statements of a script: bytes [at, at + n) of the job's text, in order, none overlapping. */
+struct wire_piece {
+    uint32_t at, n;
+};
+struct wire_script {
+    uint64_t job;
+    uint32_t npieces; /* never 1 */
+    const struct wire_piece *pieces;
+};
+
 struct wire_failed {
     uint64_t job;
     struct err error; /* sqlstate, text (scrubbed of paths), position */
@@ -219,6 +245,7 @@ int wire_put_batch(struct buf *b, const struct wire_batch *m) MUST_USE;
 int wire_put_beat(struct buf *b, const struct wire_beat *m) MUST_USE;
 int wire_put_done(struct buf *b, const struct wire_done *m) MUST_USE;
 int wire_put_failed(struct buf *b, const struct wire_failed *m) MUST_USE;
+int wire_put_script(struct buf *b, const struct wire_script *m) MUST_USE;
 
 /* Readers take one payload; everything they return lives in `a` (or points into p for DONE's index and body).
  * ERR_CORRUPT on any deviation. */
@@ -233,6 +260,7 @@ int wire_get_batch(const uint8_t *p, size_t n, struct wire_batch *ret) MUST_USE;
 int wire_get_beat(const uint8_t *p, size_t n, struct wire_beat *ret) MUST_USE;
 int wire_get_done(const uint8_t *p, size_t n, struct wire_done *ret) MUST_USE;
 int wire_get_failed(const uint8_t *p, size_t n, struct wire_failed *ret) MUST_USE;
+int wire_get_script(const uint8_t *p, size_t n, struct arena *a, struct wire_script *ret) MUST_USE;
 
 /* Reads the 8-byte header. ERR_CORRUPT when type is unknown, reserved bytes are not zero or the length is
  * over the ceiling. */

@@ -128,7 +128,7 @@ const char *auth_challenge(enum credential kind)
 {
     switch (kind) {
     case CREDENTIAL_JACKDB:
-        return "Basic realm=\"quern\"";
+        return "Basic realm=\"api\"";
     case CREDENTIAL_CANNER:
         return "Token";
     case CREDENTIAL_DATA360:

@@ -3,7 +3,7 @@
  *
  * The child is not trusted. What it says must come in this order, each with the job's number: PLANNED once;
  * then BATCH, each for a memfd that it was given and has not used; DONE or FAILED once (FAILED also before
- * PLANNED); BEAT anywhere before the end. Row counts must add up and stay under the limits that the job
+ * PLANNED); for a job that asked for it SCRIPT instead of all that; BEAT anywhere before the end. Row counts must add up and stay under the limits that the job
  * named. Anything else is a lie: the process is killed and the job ends as ENGINE_LIED. What the batches hold
  * is the caller's to check. No frame for engine.silence ends it as ENGINE_HUNG; EOF before the end as
  * ENGINE_CRASHED.
@@ -290,6 +290,8 @@ int engine_start(struct engine *x, const struct wire_job *job, struct err *e)
     if (rc)
         return rc;
     x->plan_only = job->plan_only;
+    x->may_split = job->step == WIRE_STEP_SCRIPT;
+    x->sql_len = job->sql_len;
     x->row_limit = job->row_limit;
     x->max_rows = job->max_rows;
     x->max_bytes = job->max_bytes;
@@ -415,6 +417,23 @@ static int on_failed(struct engine *x, const uint8_t *p, uint32_t n, struct engi
     return 0;
 }
 
+static int on_script(struct engine *x, const uint8_t *p, uint32_t n, struct engine_event *ret)
+{
+    struct wire_script *m = &ret->script;
+    if (wire_get_script(p, n, x->arena, m))
+        return lied(x, ret, "SCRIPT does not decode");
+    if (m->job != x->job)
+        return lied(x, ret, "an answer to another job");
+    if (!x->may_split || x->planned)
+        return lied(x, ret, "a script where none was asked for");
+    for (uint32_t i = 0; i < m->npieces; i++)
+        if (m->pieces[i].at > x->sql_len || m->pieces[i].n > x->sql_len - m->pieces[i].at)
+            return lied(x, ret, "a statement outside of the text");
+    job_over(x, true);
+    ret->type = ENGINE_SCRIPT;
+    return 0;
+}
+
 static int on_frame(struct engine *x, enum wire_type t, const uint8_t *p, uint32_t n,
                     struct engine_event *ret, struct err *e)
 {
@@ -428,6 +447,8 @@ static int on_frame(struct engine *x, enum wire_type t, const uint8_t *p, uint32
         return on_done(x, p, n, ret, e);
     case WIRE_FAILED:
         return on_failed(x, p, n, ret);
+    case WIRE_SCRIPT:
+        return on_script(x, p, n, ret);
     case WIRE_BEAT:
         if (wire_get_beat(p, n, &ret->beat))
             return lied(x, ret, "BEAT does not decode");

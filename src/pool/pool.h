@@ -77,7 +77,8 @@ enum engine_event_type {
     ENGINE_BATCH,
     ENGINE_BEAT,
     ENGINE_DONE,
-    ENGINE_FAILED,  /* as the wire; DONE and FAILED end the job */
+    ENGINE_FAILED,  /* as the wire; DONE, FAILED and SCRIPT end the job */
+    ENGINE_SCRIPT,  /* the text of a WIRE_STEP_SCRIPT job holds no statement or several; nothing ran */
     ENGINE_CRASHED, /* the process died: .failed.error names signal or exit code. Ends the job */
     ENGINE_HUNG,    /* no frame for engine.silence: it was killed. Ends the job */
     ENGINE_LIED,    /* broke the protocol: it was killed. Ends the job */
@@ -101,6 +102,7 @@ struct engine_event {
     struct wire_beat beat;
     struct wire_done done; /* inline bytes valid until the next engine_next */
     struct wire_failed failed;
+    struct wire_script script; /* pieces inside the job's text; live until the next job */
 };
 
 /* Sends the job and two memfds. */

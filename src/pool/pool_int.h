@@ -111,7 +111,8 @@ struct engine {
     struct slot slots[WIRE_SLOTS];
     int batch_slot;      /* slot whose batch the caller holds, -1 none */
     struct arena *arena; /* of the job */
-    bool planned, has_columns, plan_only, reusable, liar;
+    bool planned, has_columns, plan_only, reusable, liar, may_split;
+    uint32_t sql_len;
     uint8_t planned_kind;
     int64_t row_limit;
     uint64_t max_rows, max_bytes, rows, bytes;

@@ -32,7 +32,7 @@ DIALECTS = ("kakao", "jackdb", "canner", "data360", "kylin")
 #
 # right     open: nobody is asked; look: reader; run: member, no object; end: member, and the object's owner or an admin;
 #           own: the object's owner or an admin reads; admin: admins only
-# object    None; query, saved: {id} is a query's, a saved SQL's; source: {name} is a data source's; service: {service} is one's
+# object    None; query, saved: {id} is a query's, a saved SQL's; source: {name} or {source} is a data source's; service: {service} is one's
 # query     the query string; {id} there counts as the object
 # body      JSON of the request; words in braces are filled in per workspace
 # done      True: the object is a finished query; False: a queued one (what ends it needs one that lives)
@@ -55,6 +55,8 @@ NAMES = {"X-Data-Source": "data_catalog", "X-Database": "main"}
 RESULT = {"bucketName": "{bucket}", "path": "matrix"}
 SOURCE = {"name": "matrix_source", "type": "MYSQL", "scope": "PUBLIC", "description": "", "config": {}, "instanceId": "none",
           "id": "none", "username": "none", "userName": "none", "password": "none"}
+
+COMMAND = {"command": "SELECT '{marker}'"}
 
 IN = "?project={project}"
 V4 = {"Accept": "application/vnd.apache.kylin-v4+json"}
@@ -130,6 +132,19 @@ FIXTURES = {
     # "DELETE -> 204 always, except reader -> 403 on an existing query"; that a denied one has no effect is seen at the end
     "data360.delete": [case("end", "query", done=False, absent=(204,), denied=(204,), reader_absent=(204,))],
     **{f"{base}.{name}": cases for base in ("canner", "canner_web") for name, cases in CANNER.items()},
+    "jackdb.list": [case("look")],
+    "jackdb.get": [case("look", "query"), case("look", "query", "?expand=status&include=results")],
+    "jackdb.cancel": [case("end", "query", done=False)],
+    "jackdb.delete": [case("end", "query", done=False)],
+    "jackdb.result": [case("look", "query")],
+    "jackdb.rows": [case("look", "query"), case("look", "query", "?seek=0&limit=1")],
+    **{name: [case("run", "source", body=COMMAND)]
+       for name in ("jackdb.execute", "jackdb.execute_command", "jackdb.execute_query", "jackdb.execute_short")},
+    "jackdb.sources": [case("look")],
+    "jackdb.source": [case("look", "source")],
+    # the first of a workspace makes it, the others find its alias taken
+    "jackdb.create_source": [case("run", body={"name": "matrix jackdb", "configUri": "mysql://u:p@none/d"}, allowed=(200, 409))],
+    "jackdb.delete_source": [case("run", "source", allowed=(400,))],
     "neutral.download": [case("look", "query", f"?format={f}") for f in ("csv", "json", "arrow")],
     "neutral.healthz": [case("open")],
     "neutral.readyz": [case("open")],
@@ -284,7 +299,10 @@ def fill(value, place, identity, object_id):
 
 
 def ask(place, method, pattern, c, identity, dialect, object_id):
-    path = pattern.replace("{id}", object_id or "x").replace("{name}", object_id or "x").replace("{service}", object_id or "x").replace("{chunk}", "0")
+    path = pattern
+    for name, value in {"id": object_id or "x", "name": object_id or "x", "service": object_id or "x", "source": object_id or "x",
+                        "index": "0", "chunk": "0"}.items():
+        path = path.replace("{" + name + "}", value)
     path += (c["query"] if c else "").replace("{id}", object_id or "").replace("{project}", "w2" if identity == STRANGER else "w1")
     path = path.replace("{workspace}", place.workspace(identity))
     assert "{" not in path, f"{pattern}: a path parameter without a fixture"

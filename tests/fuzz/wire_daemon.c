@@ -26,8 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct wire_beat beat;
         struct wire_done done;
         struct wire_failed failed;
+        struct wire_script script;
     } m;
-    switch (data[0] % 6) {
+    switch (data[0] % 7) {
     case 0:
         if (!(accepted = wire_get_ready(p, n, a, &m.ready)))
             written = wire_put_ready(&b, &m.ready);
@@ -47,6 +48,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 4:
         if (!(accepted = wire_get_done(p, n, &m.done)))
             written = wire_put_done(&b, &m.done);
+        break;
+    case 5:
+        if (!(accepted = wire_get_script(p, n, a, &m.script)))
+            written = wire_put_script(&b, &m.script);
         break;
     default:
         if (!(accepted = wire_get_failed(p, n, &m.failed)))

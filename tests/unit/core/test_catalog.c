@@ -303,7 +303,7 @@ static void many_threads(void **state)
 static enum catalog_need need(const char *sql)
 {
     static const char *const datasets[] = {"flights", "Planes"};
-    struct catalog_text t = {sql, strlen(sql), "data_catalog", "main", 2, datasets};
+    struct catalog_text t = {sql, strlen(sql), "data_catalog", "main", 2, datasets, false};
     return catalog_need(&t);
 }
 
@@ -380,7 +380,7 @@ static void words(void **state)
         if (need(write[i]) != CATALOG_WRITE)
             fail_msg("%s", write[i]);
     static const char *const datasets[] = {"flights"};
-    struct catalog_text t = {"SELECT * FROM flights", 21, "data_catalog", "other", 1, datasets};
+    struct catalog_text t = {"SELECT * FROM flights", 21, "data_catalog", "other", 1, datasets, false};
     assert_int_equal(catalog_need(&t), CATALOG_READ);
     t.default_source = "else";
     t.default_database = "main";

@@ -80,6 +80,7 @@ static struct outcome run_on(struct engine *x, const char *sql, int cancel_after
             (void)snprintf(o.text, sizeof o.text, "%s", ev->failed.error.text);
             over = true;
             break;
+        case ENGINE_SCRIPT: /* not asked for here */
         case ENGINE_TICK:
             break;
         }
