@@ -1,42 +1,22 @@
 """The wall clock jumps, stands still and runs backwards, while the daemon runs (clock_shim.c) and between two starts (QUERN_CLOCK_OFFSET_MS):
 no query is lost, nothing is deleted early, what waits goes on waiting by the monotonic clock."""
-import mmap
 import os
-import struct
-import subprocess
 import threading
 import time
 
 import pytest
 
-from quern_client import BLOCK, Daemon, wait_until
+import moved_clock
+from quern_client import BLOCK, wait_until
 
 YEAR = 365 * 86400 * 1000
 HOUR = 3600 * 1000
-HERE = os.path.dirname(os.path.abspath(__file__))
 JUMPS = {"ten years on": 10 * YEAR, "ten years back": -10 * YEAR, "25 hours on": 25 * HOUR, "a minute back": -60000}
 
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("shim") / "clock_shim.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o", path, os.path.join(HERE, "clock_shim.c")], check=True)
-    return path
-
-
-class Clock:
-    def __init__(self, path):
-        self.file = open(path, "w+b")
-        self.file.write(b"\0" * 16)
-        self.file.flush()
-        self.map = mmap.mmap(self.file.fileno(), 16)
-
-    def jump(self, ms):
-        self.map[0:16] = struct.pack("qq", ms, 0)
-
-    def stand(self):
-        offset, _ = struct.unpack("qq", self.map[0:16])
-        self.map[0:16] = struct.pack("qq", offset, int(time.time() * 1000) + offset)
+    return moved_clock.build_shim(tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture
@@ -45,16 +25,9 @@ def moved(shim, tmp_path):
     made = []
 
     def make(env=None):
-        path = str(tmp_path / "clock")
-        clock = Clock(path)
-        asan = os.environ.get("ASAN_OPTIONS", "")
-        d = Daemon(env={"QUERN_ENGINE_SLOTS": "2", "QUERN_SERVER_DRAIN": "0", **(env or {})})
+        d = moved_clock.daemon(shim, tmp_path, {"QUERN_ENGINE_SLOTS": "2", "QUERN_SERVER_DRAIN": "0", **(env or {})})
         made.append(d)
-        d.prepare(flights=False)
-        d.env.update({"LD_PRELOAD": shim, "QUERN_TEST_CLOCK": path, "ASAN_OPTIONS": asan + ":verify_asan_link_order=0"})
-        d.start()
-        d.clock = clock
-        return d
+        return d.start()
 
     yield make
     for d in made:
