@@ -3,7 +3,7 @@ import json
 import math
 
 import typed
-from typed import BY_NAME, Dec, List, Number, moment
+from typed import BY_NAME, Dec, List, Number, Rows, moment
 
 
 def dump(value):
@@ -137,42 +137,21 @@ def parameter(rng, arrays=True):
     return fields, kind, value
 
 
-class Answer:
-    """What a statement over parameters must give: one row."""
-
-    def __init__(self, columns):
-        self.columns = columns  # (name, kind, value)
-
-    def all_names(self):
-        return [n for n, _, _ in self.columns]
-
-    def all_kinds(self):
-        return [k for _, k, _ in self.columns]
-
-    def count(self):
-        return 1
-
-    def shown(self, what, *p):
-        return [[k.null_or(what, v, *p) for _, k, v in self.columns]]
-
-
-NOISE = ["'?:a$1'", '"t?".x', "/* ? :b $2 */ 1", "'it''s ?'", "$$ ? :c $$", "1::INTEGER", "-- ? :d $3\n 2", "[1, 2, 3][1:2]", "E'\\'?'"]
-
-
 def statement(rng, style, given):
     """(sql, parameters, answer): SELECT of all given parameters in a random order, some of them twice where the style can."""
     order = list(range(len(given)))
     if style != "QUESTION_MARK":
         rng.shuffle(order)
         order += [rng.choice(order) for _ in range(rng.randint(0, 3))]
-    columns, parts = [], []
+    columns, values, parts = [], [], []
     with_names = style == "NAMED" and rng.random() < 0.6
     names = [f"{rng.choice(['p', 'Name_', '_x', 'ä'])}{i}" for i in range(len(given))]
     for at, i in enumerate(order):
         place = {"QUESTION_MARK": "?", "NAMED": ":" + names[i]}.get(style, f"${i + 1}")
         noise = rng.choice(["", "", " /* ?:x$9 */", " -- '\n"])
         parts.append(f"{place}{noise} AS \"c{at}\"")
-        columns.append((f"c{at}", given[i][1], given[i][2]))
+        columns.append((f"c{at}", given[i][1]))
+        values.append(given[i][2])
     sent = [dict(g[0]) for g in given]
     if with_names:
         for i, fields in enumerate(sent):
@@ -183,4 +162,4 @@ def statement(rng, style, given):
         sent = [sent[i] for i in first]
     noise = rng.choice(["", "WITH \"t?\"(x) AS (SELECT ':a') ", "/* $1 ? :y */ "])
     where = rng.choice(["", " WHERE '?' <> ':a$1'", " WHERE 1::INTEGER = 1 AND 'it''s :z' = 'it''s :z'"])
-    return f"{noise}SELECT {', '.join(parts)}{where}", sent, Answer(columns)
+    return f"{noise}SELECT {', '.join(parts)}{where}", sent, Rows(columns, [values])

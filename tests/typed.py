@@ -589,6 +589,25 @@ def random_kind(rng, depth=2):
     return rng.choice(SMALL)
 
 
+class Rows:
+    """Rows that are known: names and kinds of the columns, and the values."""
+
+    def __init__(self, columns, rows):
+        self.columns, self.rows = columns, rows
+
+    def all_names(self):
+        return [n for n, _ in self.columns]
+
+    def all_kinds(self):
+        return [k for _, k in self.columns]
+
+    def count(self):
+        return len(self.rows)
+
+    def shown(self, what, *p):
+        return [[k.null_or(what, v, *p) for k, v in zip(self.all_kinds(), row)] for row in self.rows]
+
+
 class Table:
     """Random columns and rows; row number first, so that every order is the same. repeat makes many batches of few values."""
 
