@@ -53,7 +53,27 @@ static const char *const side_effects[] = {"query",
                                            "duckdb_databases",
                                            "duckdb_views",
                                            "duckdb_extensions",
+                                           "duckdb_external_file_cache",
+                                           "duckdb_temporary_files",
+                                           "json_serialize_plan",
+                                           "query_table",
+                                           "histogram_values",
                                            "pragma_database_list"};
+/* The engine's own views over them: they tell the files of the catalog and of the datasets. A table of one's
+ * own cannot have such a name either. */
+static const char *const telling_views[] = {
+    "duckdb_databases",
+    "duckdb_views",
+    "duckdb_settings",
+    "pragma_database_list",
+    "sqlite_master",
+    "sqlite_schema",
+    "sqlite_temp_master",
+    "sqlite_temp_schema",
+    "pg_settings",
+    "pg_views",
+    "views", /* of information_schema; a table "views" elsewhere is fine */
+};
 
 static bool word_start(unsigned char c)
 {
@@ -187,6 +207,73 @@ bool duck__policy_pivot(const char *sql, size_t n)
     return IS_ANY(t, "pivot", "pivot_wider", "select", "with", "from");
 }
 
+/* What a word, a quoted name or a string says, lower case, as far as it fits; false when it is none of them. The
+ * engine takes strings for names of tables too. */
+static bool said(struct token t, char *out, size_t size, bool *ret_string)
+{
+    const char *p = t.p, *end = t.p + t.n;
+    bool escapes = t.n > 2 && (*p | 32) == 'e' && p[1] == '\'';
+    *ret_string = t.kind == T_OTHER && t.n > 1;
+    if (t.kind == T_WORD)
+        escapes = false;
+    else if (t.kind == T_QUOTED || *p == '\'' || escapes)
+        p += escapes ? 2 : 1, end -= end > p;
+    else if (*p == '$' && t.n > 1)
+        for (const char *tag = memchr(p + 1, '$', t.n - 1); tag && p == t.p;)
+            p = tag + 1, end -= tag + 1 - t.p;
+    else
+        return false;
+    size_t n = 0;
+    for (; p < end && n + 1 < size; n++) {
+        unsigned v = (unsigned char)*p++;
+        int len = 0;
+        if (escapes && v == '\\' && p < end) {
+            v = (unsigned char)*p++;
+            if (v == 'x' && sscanf(p, "%2x%n", &v, &len) == 1)
+                p += len;
+            else if ((v == 'u' || v == 'U') && sscanf(p, v == 'u' ? "%4x%n" : "%8x%n", &v, &len) == 1)
+                p += len;
+            else if (v >= '0' && v <= '7' && sscanf(p - 1, "%3o%n", &v, &len) == 1)
+                p += len - 1;
+        }
+        out[n] = (char)tolower((int)(v & 0xFF));
+    }
+    out[n] = 0;
+    return true;
+}
+
+/* The name of one of the engine's telling views, wherever it stands ("views" only behind its schema), also as a
+ * string; "" for what may hide one: a string in two pieces, and the table function histogram, which reads the
+ * table that its text names. NULL: none. */
+static const char *telling(const char *sql, size_t n)
+{
+    struct scan s = {sql, n, 0};
+    char word[32];
+    bool string = false, schema = false, from = false; /* what the last token was */
+    for (;;) {
+        struct token t = next(&s);
+        bool after_string = string, after_schema = schema, after_from = from;
+        if (t.kind == T_END)
+            return NULL;
+        if (t.kind == T_UNSURE) {
+            s.at += 2;
+            continue;
+        }
+        if (!said(t, word, sizeof word, &string)) {
+            schema = after_schema && *t.p == '.';
+            from = *t.p == ',';
+            continue;
+        }
+        if ((after_string && string) || (after_from && strcmp(word, "histogram") == 0))
+            return "";
+        for (size_t i = 0; i < sizeof telling_views / sizeof *telling_views; i++)
+            if (strcmp(word, telling_views[i]) == 0 && (strcmp(word, "views") != 0 || after_schema))
+                return telling_views[i];
+        schema = strcmp(word, "information_schema") == 0;
+        from = IS_ANY(t, "from", "join", "lateral");
+    }
+}
+
 /* The name of a function in the list that stands before a parenthesis somewhere, or NULL. */
 static const char *suspicious(const char *sql, size_t n)
 {
@@ -218,8 +305,37 @@ static const char *suspicious(const char *sql, size_t n)
     }
 }
 
-/* Whether the engine's own parse tree of this SELECT calls one of them. True when it cannot say. */
-static bool tree_calls_one(duckdb_connection c, const char *sql, size_t n)
+static bool tree_has(const char *tree, size_t n, const char *key, const char *const *names, size_t count)
+{
+    bool hit = false;
+    for (size_t i = 0; !hit && i < count; i++) {
+        char want[96];
+        int w = snprintf(want, sizeof want, "\"%s\":\"%s\"", key, names[i]);
+        hit = memmem(tree, n, want, (size_t)w) != NULL;
+    }
+    return hit;
+}
+
+/* Whether a table is made by the function histogram. */
+static bool tree_has_histogram(const char *tree, size_t n)
+{
+    static const char table[] = "\"type\":\"table_function\"", name[] = "\"function_name\":\"",
+                      histogram[] = "histogram\"";
+    const char *end = tree + n, *p = tree;
+    while ((p = memmem(p, (size_t)(end - p), table, sizeof table - 1))) {
+        p = memmem(p, (size_t)(end - p), name, sizeof name - 1);
+        if (!p)
+            return true;
+        p += sizeof name - 1;
+        if ((size_t)(end - p) >= sizeof histogram - 1 && memcmp(p, histogram, sizeof histogram - 1) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the engine's own parse tree of this SELECT calls one of the functions or reads one of the views. True
+ * when it cannot say. */
+static bool tree_has_one(duckdb_connection c, const char *sql, size_t n)
 {
     bool hit = true;
     duckdb_prepared_statement ps = NULL;
@@ -233,12 +349,10 @@ static bool tree_calls_one(duckdb_connection c, const char *sql, size_t n)
             duckdb_string_t *text = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
             const char *p = duckdb_string_t_data(text);
             size_t len = duckdb_string_t_length(*text);
-            hit = !memmem(p, len, "{\"error\":false", 14);
-            for (size_t i = 0; !hit && i < sizeof side_effects / sizeof *side_effects; i++) {
-                char want[96];
-                int w = snprintf(want, sizeof want, "\"function_name\":\"%s\"", side_effects[i]);
-                hit = memmem(p, len, want, (size_t)w) != NULL;
-            }
+            hit =
+                !memmem(p, len, "{\"error\":false", 14) || tree_has_histogram(p, len) ||
+                tree_has(p, len, "function_name", side_effects, sizeof side_effects / sizeof *side_effects) ||
+                tree_has(p, len, "table_name", telling_views, sizeof telling_views / sizeof *telling_views);
         }
         if (chunk)
             duckdb_destroy_data_chunk(&chunk);
@@ -448,9 +562,14 @@ int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job
                 : check_type(type, job->sql, job->sql_len, job->allow_write, &st, e);
     if (r < 0)
         return r;
-    const char *name = suspicious(job->sql, job->sql_len);
-    if (name && (type != DUCKDB_STATEMENT_TYPE_SELECT || tree_calls_one(c, job->sql, job->sql_len)))
-        return err_set(e, ERR_DENIED, "42501", "the function %s is not allowed here", name);
+    const char *function = suspicious(job->sql, job->sql_len), *view = telling(job->sql, job->sql_len);
+    if ((function || view) &&
+        (type != DUCKDB_STATEMENT_TYPE_SELECT || tree_has_one(c, job->sql, job->sql_len)))
+        return err_set(e, ERR_DENIED, "42501", "the %s %s is not allowed here",
+                       function ? "function" : "view",
+                       function ? function
+                       : *view  ? view
+                                : "that this statement may read");
     struct scan s = {job->sql, job->sql_len, 0};
     struct token t = first(&s);
     if (st.kind == WIRE_KIND_ROWS && IS_ANY(t, "show", "describe", "desc", "summarize"))

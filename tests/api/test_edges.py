@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import typed
-from quern_client import Daemon
+from quern_client import RELEASE, Daemon
 from readers import ARROW, DIALECTS, compare
 from typed import BY_NAME, Rows
 
@@ -71,7 +71,7 @@ HUGE = 100_000_000
 
 @pytest.fixture(scope="module")
 def huge():
-    d = Daemon(env={"QUERN_LOG_LEVEL": "warn", "QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_MEMORY": "3GiB", "QUERN_ENGINE_MEMORY_SHARE": "90"})
+    d = Daemon(build=RELEASE, env={"QUERN_LOG_LEVEL": "warn", "QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_MEMORY": "3GiB", "QUERN_ENGINE_MEMORY_SHARE": "90"})
     try:
         d.prepare(flights=False).start()
         yield d
