@@ -10,11 +10,10 @@ import re
 
 import pytest
 
-from quern_client import Daemon, wait_until
+from quern_client import BLOCK, Daemon, wait_until
 
 SEED = int(os.environ.get("QUERN_SEED") or random.SystemRandom().randrange(2**32))
 SIZE = int(os.environ.get("QUERN_LIST_SIZE") or 1000)
-BLOCK = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 UNITS = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
