@@ -328,6 +328,7 @@ void rendering_close(struct rendering *r)
     if (--r->holders == 0)
         r->idle_ns = sys_mono_ns();
     bool last = unref(r);
+    make_room(n, false);
     pthread_mutex_unlock(&n->lock);
     if (last)
         destroy(r);

@@ -36,9 +36,11 @@ static int bad_end(const struct rendering *r, const struct engine_event *ev, boo
         return err_set(e, ERR_CANCELED, "57014", "the rendering was canceled");
     switch (ev->type) {
     case ENGINE_FAILED:
+        if (ev->failed.error.code == ERR_NOMEM) /* the process's wall, not our memory */
+            return err_set(e, ERR_LIMIT, "53200",
+                           "rendering needs more memory than render.memory allows (%lld bytes)",
+                           (long long)config.render_memory);
         *e = ev->failed.error;
-        if (e->code == ERR_NOMEM)
-            e->code = ERR_LIMIT; /* the process's wall, not our memory */
         return e->code;
     case ENGINE_HUNG:
         return err_set(e, ERR_ENGINE, "XX000", "the render process stopped answering");

@@ -285,8 +285,8 @@ static enum handled send_result(struct request *rq, struct query *q, uint64_t by
         return REPLY_PARK;
     if (rc == ERR_WOULDBLOCK)
         return under_way(rq);
-    if (rc < 0)
-        return fail(rq, &e);
+    if (rc < 0) /* a file that is too much for the limits of rendering will be so the next time too: no 429 */
+        return rc == ERR_LIMIT || rc == ERR_TIMEOUT ? reply_error(rq, 422, &e) : fail(rq, &e);
     if (!d->spec.file && !rq->may_block)
         return request_defer(rq, download);
     rc = rq->rendering ? reply_rendering(rq, q, &e) : stream_rows(rq, q, d, &e);

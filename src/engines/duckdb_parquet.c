@@ -21,8 +21,12 @@
 
 /* ---- types ---- */
 
-static const char *narrow_type(enum sqltype t)
+/* Version 2 writes 32-bit columns as deltas, which the library packs wider than other readers take when the
+ * values lie far apart: they become 64 bits wide. */
+static const char *narrow_type(enum sqltype t, bool v2)
 {
+    if (v2 && (t == SQLT_INTEGER || t == SQLT_UINTEGER))
+        return "BIGINT";
     switch (t) {
     case SQLT_TINYINT:
         return "TINYINT";
@@ -39,12 +43,12 @@ static const char *narrow_type(enum sqltype t)
     }
 }
 
-static bool needs_cast(const struct column *c)
+static bool needs_cast(const struct column *c, bool v2)
 {
-    if (narrow_type(c->sql))
+    if (narrow_type(c->sql, v2))
         return true;
     for (uint32_t i = 0; i < c->nchildren; i++)
-        if (needs_cast(&c->children[i]))
+        if (needs_cast(&c->children[i], v2))
             return true;
     return false;
 }
@@ -60,7 +64,7 @@ static bool can_name(const struct column *c)
     return true;
 }
 
-static const char *leaf_type(const struct column *c)
+static const char *leaf_type(const struct column *c, bool v2)
 {
     static const char *const names[PHYS_END] = {
         [PHYS_BOOL] = "BOOLEAN",        [PHYS_INT16] = "SMALLINT",
@@ -71,21 +75,21 @@ static const char *leaf_type(const struct column *c)
         [PHYS_TIMESTAMP] = "TIMESTAMP", [PHYS_TIMESTAMPTZ] = "TIMESTAMP WITH TIME ZONE",
         [PHYS_INTERVAL] = "VARCHAR",
     };
-    const char *narrow = narrow_type(c->sql);
+    const char *narrow = narrow_type(c->sql, v2);
     return narrow ? narrow : names[c->phys];
 }
 
-static void put_type(struct buf *b, const struct column *c)
+static void put_type(struct buf *b, const struct column *c, bool v2)
 {
     switch (c->phys) {
     case PHYS_DECIMAL:
-        if (narrow_type(c->sql))
-            (void)buf_str_add(b, narrow_type(c->sql));
+        if (narrow_type(c->sql, v2))
+            (void)buf_str_add(b, narrow_type(c->sql, v2));
         else
             (void)buf_printf(b, "DECIMAL(%u,%u)", c->precision, c->scale);
         return;
     case PHYS_LIST:
-        put_type(b, &c->children[0]);
+        put_type(b, &c->children[0], v2);
         (void)buf_str_add(b, "[]");
         return;
     case PHYS_STRUCT:
@@ -94,19 +98,19 @@ static void put_type(struct buf *b, const struct column *c)
             (void)buf_str_add(b, i ? ", " : "");
             duck__quote(b, '"', c->children[i].name);
             (void)buf_char(b, ' ');
-            put_type(b, &c->children[i]);
+            put_type(b, &c->children[i], v2);
         }
         (void)buf_char(b, ')');
         return;
     case PHYS_MAP:
         (void)buf_str_add(b, "MAP(");
-        put_type(b, &c->children[0].children[0]);
+        put_type(b, &c->children[0].children[0], v2);
         (void)buf_str_add(b, ", ");
-        put_type(b, &c->children[0].children[1]);
+        put_type(b, &c->children[0].children[1], v2);
         (void)buf_char(b, ')');
         return;
     default:
-        (void)buf_str_add(b, leaf_type(c));
+        (void)buf_str_add(b, leaf_type(c, v2));
         return;
     }
 }
@@ -142,16 +146,16 @@ static int put_name(struct names *k, const struct column *c, struct buf *b)
     return 0;
 }
 
-static int put_columns(const struct schema *s, struct buf *b)
+static int put_columns(const struct schema *s, bool v2, struct buf *b)
 {
     struct names k = {calloc(s->ncolumns, sizeof(char *)), 0};
     int rc = k.list ? 0 : ERR_NOMEM;
     for (uint32_t i = 0; !rc && i < s->ncolumns; i++) {
         const struct column *c = &s->columns[i];
         (void)buf_str_add(b, i ? ", " : "");
-        if (needs_cast(c) && can_name(c)) {
+        if (needs_cast(c, v2) && can_name(c)) {
             (void)buf_printf(b, "CAST(c%u AS ", i);
-            put_type(b, c);
+            put_type(b, c, v2);
             (void)buf_str_add(b, ") AS ");
         } else {
             (void)buf_printf(b, "c%u AS ", i);
@@ -171,7 +175,7 @@ static int statement(const struct render_job *j, uint64_t skip, struct buf *b)
     const struct wire_render *o = &j->order;
     uint64_t all = segment_rows(j->segment), rows = j->end - j->first;
     (void)buf_str_add(b, "COPY (SELECT ");
-    int rc = put_columns(segment_schema(j->segment), b);
+    int rc = put_columns(segment_schema(j->segment), o->version == 2, b);
     (void)buf_str_add(b, " FROM result");
     if (rows < all)
         (void)buf_printf(b, " LIMIT %" PRIu64 " OFFSET %" PRIu64, rows, skip);

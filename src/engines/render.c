@@ -82,7 +82,8 @@ static void explain(const struct render_job *j, struct err *e)
     struct statvfs disk;
     if (e->code == ERR_CORRUPT || e->code == ERR_NOMEM || e->code == ERR_INVALID)
         return;
-    bool too_large = e->code == ERR_LIMIT;
+    bool disk_full = statvfs(".", &disk) == 0 && disk.f_bavail == 0;
+    bool too_large = e->code == ERR_LIMIT || (e->code == ERR_IO && !disk_full);
     int fd = open(WIRE_RENDER_OUT, O_RDONLY | O_CLOEXEC);
     off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
     if (getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur != RLIM_INFINITY && size >= 0)
@@ -93,7 +94,7 @@ static void explain(const struct render_job *j, struct err *e)
         err_set(e, ERR_LIMIT, "54000",
                 "the rendered file would be larger than render.max_file allows (%llu bytes)",
                 (unsigned long long)j->setup->spill_max);
-    else if (statvfs(".", &disk) == 0 && disk.f_bavail == 0)
+    else if (disk_full)
         err_set(e, ERR_UNAVAILABLE, "53100", "the disk is full");
 }
 

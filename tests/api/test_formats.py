@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-FORMATS = ["csv", "json", "ndjson", "arrow"]
+FORMATS = ["csv", "json", "ndjson", "arrow", "xlsx", "parquet"]
 LARGE = ("SELECT range AS n, 'label ' || range AS label, range / 7 AS x, [range, NULL] AS l, DATE '2024-01-01' + (range % 366)::INTEGER AS d "
          "FROM range(60000)")
 CHINESE = "SELECT range AS n, '数据查询服务，第' || range || '行 éß€😀' AS 文本 FROM range(20000)"
