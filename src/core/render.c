@@ -155,10 +155,10 @@ static int copy_spec(struct rendering *r, const struct render_spec *in, struct e
     r->key = s->file ? arena_printf(a, "%u %d %d %llu %llu %s %u %d %s", s->file, o->profile, o->header,
                                     (unsigned long long)s->from, (unsigned long long)s->limit, s->codec,
                                     s->version, s->plain, s->sheet)
-                     : arena_printf(a, "%s %d %d %d%d%d%d%d %llu %llu %s", s->encoder->name, o->profile,
-                                    o->charset, o->header, o->quote_all, o->header_bare, o->stream_end,
-                                    o->no_schema, (unsigned long long)s->from, (unsigned long long)s->limit,
-                                    s->options.separator);
+                     : arena_printf(a, "%s %d %s %d %d%d%d%d%d %llu %llu %s", s->encoder->name, o->profile,
+                                    o->zone ? zone_name(o->zone) : "UTC", o->charset, o->header, o->quote_all,
+                                    o->header_bare, o->stream_end, o->no_schema, (unsigned long long)s->from,
+                                    (unsigned long long)s->limit, s->options.separator);
     return r->key ? 0 : full(e);
 }
 
