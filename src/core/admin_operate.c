@@ -172,7 +172,9 @@ static int write_queries(struct gather *g, struct buf *out, struct err *e)
 
 int admin__query_list(struct admin_context *c, const struct admin_args *a, struct buf *json, struct err *e)
 {
-    struct gather g = {.r = c->registry, .only = a->value[FLAG_WORKSPACE], .f.limit = LIST_DEFAULT};
+    struct gather g = {.r = c->registry,
+                       .only = a->value[FLAG_WORKSPACE],
+                       .f = {.limit = LIST_DEFAULT, .by_created = true, .desc = true}};
     const char *limit = a->value[FLAG_LIMIT], *state = a->value[FLAG_STATE];
     int64_t n = LIST_DEFAULT;
     if (limit && (!config_number(CONFIG_INT, limit, &n) || n < 1 || n > LIST_MOST))

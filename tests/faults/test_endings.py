@@ -92,10 +92,12 @@ def sql_fails(daemon, sql, sqlstate, name, number, position=None, at_submit=True
 
 
 def running(daemon, sql, **more):
-    """Submits, and waits until it runs."""
+    """Submits, and waits until its engine runs it: it has compiled the statement."""
     qid = daemon.kakao_run(sql, **more)
     body = daemon.kakao_wait(qid, states=("RUNNING", "FINISHED", "FAILED", "ABORTED"))
     assert body["queryInfo"]["state"] == "RUNNING", body
+    answer = daemon.d360_get(f"{qid}/metadata", key=more.get("key"))
+    assert answer.status_code == 200, answer.text
     return qid
 
 
@@ -113,13 +115,16 @@ def cpu_ticks(pid):
 
 
 def busy_engine(daemon):
-    """pid of the engine process that works: the one whose CPU time grows."""
+    """pid of the engine process that works: the one whose CPU time grows, and goes on doing so (one that is being started works for a moment)."""
+    seen = []
+
     def probe():
         before = {p: cpu_ticks(p[0]) for p in engines(daemon)}
         time.sleep(0.3)
         grown = {p: cpu_ticks(p[0]) - t for p, t in before.items()}
         best = max(grown, key=grown.get, default=None)
-        return best[0] if best and grown[best] >= 5 else None
+        seen.append(best[0] if best and grown[best] >= 5 else None)
+        return seen[-1] if seen[-1] and seen[-3:] == [seen[-1]] * 3 else None
 
     return wait_until("an engine process that works", probe)
 
