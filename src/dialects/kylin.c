@@ -158,8 +158,6 @@ static enum handled post(struct request *rq)
     bool v2 = kylin__shape(rq) == KYLIN_V2;
     if (!kylin__read_request(rq, v2 ? KYLIN_BODY_V2 : KYLIN_BODY_V4, &st->in, &bad))
         return bad;
-    if (!st->in.illegal && st->in.file.format > KYLIN_JSON)
-        st->in.illegal = "formats xlsx and parquet are not enabled yet";
     if (st->in.illegal)
         return answer(rq, "KE-020040001(Asynchronous query illegal parameters)", st->in.query_id, "FAILED",
                       st->in.illegal);

@@ -52,14 +52,24 @@ bool kylin__has_file(const struct query_view *v)
     return v->dialect == DIALECT_KYLIN && v->stored;
 }
 
-const struct encoder *kylin__encoder(const struct kylin_file *f, struct encode_options *ret)
+bool kylin__is_text(const struct kylin_file *f)
 {
-    *ret = (struct encode_options){.profile = TEXT_KYLIN,
-                                   .charset = f->gbk ? CHARSET_GBK : CHARSET_UTF8,
-                                   .header = f->header,
-                                   .separator = f->separator,
-                                   .header_bare = config.kylin_header_quoting == 1};
-    return encoder_find(f->format == KYLIN_JSON ? "strings" : "csv");
+    return f->format == KYLIN_CSV || f->format == KYLIN_JSON;
+}
+
+void kylin__spec(const struct kylin_file *f, struct render_spec *ret)
+{
+    *ret = (struct render_spec){.limit = UINT64_MAX, .options.profile = TEXT_KYLIN};
+    if (!kylin__is_text(f)) {
+        ret->file = f->format == KYLIN_XLSX ? WIRE_RENDER_XLSX : WIRE_RENDER_PARQUET;
+        ret->options.header = f->format == KYLIN_XLSX && f->header;
+        return;
+    }
+    ret->encoder = encoder_find(f->format == KYLIN_JSON ? "strings" : "csv");
+    ret->options.charset = f->gbk ? CHARSET_GBK : CHARSET_UTF8;
+    ret->options.header = f->header;
+    ret->options.separator = f->separator;
+    ret->options.header_bare = config.kylin_header_quoting == 1;
 }
 
 /* A name that may be a folder of a bucket: bucket.c refuses a backslash and a leading ".quern-". */
@@ -91,7 +101,13 @@ int kylin__plan(const struct query_view *v, struct arena *a, struct delivery_pla
         return rc;
     id_uuid(&v->id, id);
     ret->key = arena_printf(a, "%s/%s/%s.%s", v->path ? v->path : "", id, id, kylin__format_name(f.format));
-    ret->encoder = kylin__encoder(&f, &ret->options);
+    struct render_spec *spec = arena_alloc(a, sizeof *spec);
+    if (!spec || !ret->key)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    kylin__spec(&f, spec);
+    ret->encoder = spec->encoder;
+    ret->options = spec->options;
+    ret->render = spec->file ? spec : NULL;
     ret->owned = true;
-    return ret->key && ret->encoder ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
+    return 0;
 }

@@ -73,8 +73,10 @@ int kylin__file_of(const struct query_view *v, struct arena *a, struct kylin_fil
                    struct err *e) MUST_USE;
 /* It delivered the file that its own options ask for. */
 bool kylin__has_file(const struct query_view *v);
-/* Encoder and options of a file. */
-const struct encoder *kylin__encoder(const struct kylin_file *f, struct encode_options *ret);
+/* Made by an encoder, not by a render process. */
+bool kylin__is_text(const struct kylin_file *f);
+/* How the file is made of the rows. */
+void kylin__spec(const struct kylin_file *f, struct render_spec *ret);
 /* "{project}/async_query_result", the folder of a workspace's results in the bucket. */
 const char *kylin__folder(const char *workspace, struct arena *a);
 int kylin__plan(const struct query_view *v, struct arena *a, struct delivery_plan *ret, struct err *e);

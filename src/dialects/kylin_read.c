@@ -168,15 +168,16 @@ enum handled kylin__metadata(struct request *rq)
 
 /* ---- size ---- */
 
-/* The file as a rendering: of another dialect's query, which delivered no such file, or for a range of it.
+/* The file as a rendering: one that a render process makes, a range of a text, or of another dialect's query,
+ * which delivered no such file.
  * True: rq->rendering is ready. */
 static bool render(struct request *rq, struct query *q, const struct kylin_file *f, handler_fn self,
                    enum handled *bad)
 {
-    struct render_spec spec = {.limit = UINT64_MAX};
+    struct render_spec spec;
     struct err e;
     err_clear(&e);
-    spec.encoder = kylin__encoder(f, &spec.options);
+    kylin__spec(f, &spec);
     int rc = request_render(rq, q, &spec, self, 0, &e);
     if (rc == 0)
         *bad = REPLY_PARK;
@@ -259,12 +260,12 @@ static int64_t body_length(const struct query_view *v, const struct kylin_file *
     if (own->header == f->header || f->format != KYLIN_CSV)
         return (int64_t)v->file_bytes;
     struct kylin_file with = *f;
-    struct encode_options o;
+    struct render_spec spec;
     struct encode_state st = {0};
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)64 << 20);
     with.header = true;
-    const struct encoder *enc = kylin__encoder(&with, &o);
-    if (encode_head(enc, &o, &st, v->schema, &b, NULL))
+    kylin__spec(&with, &spec);
+    if (encode_head(spec.encoder, &spec.options, &st, v->schema, &b, NULL))
         return -1;
     return (int64_t)v->file_bytes + (f->header ? (int64_t)b.len : -(int64_t)b.len);
 }
@@ -274,10 +275,13 @@ static int send_rows(struct request *rq, struct query *q, const struct query_vie
                      const struct kylin_file *own, const struct kylin_file *f, struct err *e)
 {
     struct reply *reply = &rq->reply;
+    struct render_spec spec;
+    kylin__spec(f, &spec);
     int rc = rows_open(rq->service, q, UINT32_MAX, &reply->rows.rows, e);
     if (rc)
         return rc;
-    reply->rows.encoder = kylin__encoder(f, &reply->rows.options);
+    reply->rows.encoder = spec.encoder;
+    reply->rows.options = spec.options;
     reply->rows.limit = UINT64_MAX;
     reply->rows.head = reply->rows.tail = true;
     reply->streaming = true;
@@ -293,8 +297,8 @@ static void file_headers(struct request *rq, const struct query_view *v, const s
     rq->reply.content_type =
         arena_printf(rq->arena, "application/%s;charset=%s", f->format == KYLIN_XLSX ? "octet-stream" : word,
                      f->gbk ? "gbk" : "utf-8");
-    rq->reply.etag =
-        arena_printf(rq->arena, "\"%s.kylin.%s%s\"", id_uuid(&v->id, id), word, f->header ? "-h" : "");
+    rq->reply.etag = arena_printf(rq->arena, "\"%s.kylin.%s%s%s\"", id_uuid(&v->id, id), word,
+                                  f->header ? "-h" : "", rq->rendering ? rendering_tag(rq->rendering) : "");
     const char *name = arena_printf(rq->arena, "%s.%s", f->name, word);
     reply_attachment(rq, name ? name : word);
 }
@@ -313,7 +317,7 @@ static enum handled send_file(struct request *rq, struct query *q, const struct 
         return bad;
     if (!v->schema) { /* a statement without rows, of another dialect */
         reply_json(rq, 200);
-    } else if (kylin__has_file(v) && !request_header(rq, "Range")) {
+    } else if (kylin__has_file(v) && kylin__is_text(&f) && !request_header(rq, "Range")) {
         if (!rq->may_block)
             return request_defer(rq, kylin__download);
         rc = send_rows(rq, q, v, &own, &f, &e);
