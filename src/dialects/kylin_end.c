@@ -24,7 +24,7 @@ enum handled kylin__delete_many(struct request *rq)
 {
     struct err e;
     enum handled bad;
-    int64_t before = INT64_MAX, offset;
+    int64_t before = INT64_MAX;
     err_clear(&e);
     if (!kylin__not_v2(rq, &bad))
         return bad;
@@ -37,12 +37,14 @@ enum handled kylin__delete_many(struct request *rq)
     if ((older && !project) || (project && !older))
         return truth(rq, "000", false, CANNOT_CLEAN);
     if (older) {
-        if (!kylin__time(older, &before))
+        int64_t s;
+        if (!kylin__time(older, &s))
             return kylin__fail(rq, KYLIN_TIME_FORMAT, NULL);
-        if (!kylin__zone(config.kylin_time_zone, &offset))
+        if (!kylin__utc(config.kylin_time_zone, s, &s))
             return kylin__fail(rq, KYLIN_FOREIGN,
-                               "the server's kylin.time_zone is neither UTC nor an offset such as +08:00");
-        before -= offset * 1000;
+                               "the server's kylin.time_zone is no zone that it knows and no offset such as "
+                               "+08:00");
+        before = s * 1000;
     }
     if (!rq->may_block)
         return request_defer(rq, kylin__delete_many);

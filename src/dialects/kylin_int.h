@@ -116,10 +116,10 @@ bool kylin__read_request(struct request *rq, enum kylin_body kind, struct kylin_
 const char *kylin__with_offset(struct arena *a, const char *sql, size_t n, int64_t offset, size_t *ret_len);
 
 /* ---- kylin_time.c ---- */
-/* Unix milliseconds of a time in UTC. */
-bool kylin__time(const char *s, int64_t *ret_ms);
-/* Seconds east of UTC: "UTC" or "+08:00". */
-bool kylin__zone(const char *s, int64_t *ret_s);
+/* "2021-04-26 10:00:00" as seconds since 1970 by the same clock. */
+bool kylin__time(const char *s, int64_t *ret_s);
+/* What a clock of the zone ("Asia/Shanghai", "UTC", "+08:00") shows, as Unix seconds. False: no such zone. */
+bool kylin__utc(const char *zone, int64_t local_s, int64_t *ret_s);
 
 /* ---- kylin_types.c ---- */
 /* Kylin's name of a column's type: "DECIMAL(18,4)", "VARCHAR". */

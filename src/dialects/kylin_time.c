@@ -3,8 +3,7 @@
  * that exist, in the zone of the configuration. Kylin itself rolls month 13 over and takes what stands behind
  * the seconds, and so deletes what nobody meant. Pure; any thread; hostile bytes allowed, fuzzed.
  */
-#include <string.h>
-
+#include "base/zone.h"
 #include "dialects/kylin_int.h"
 
 static bool digits(const char **p, int n, int *ret)
@@ -41,21 +40,45 @@ static int month_days(int y, int m)
     return m == 2 && leap ? 29 : n[m - 1];
 }
 
-bool kylin__zone(const char *s, int64_t *ret_s)
+/* "+08:00" */
+static bool fixed_offset(const char *s, int32_t *ret)
 {
     int h, m;
     const char *p = s + 1;
-    *ret_s = 0;
-    if (!strcmp(s, "UTC"))
-        return true;
     if ((*s != '+' && *s != '-') || !digits(&p, 2, &h) || !skip(&p, ':') || !digits(&p, 2, &m) || *p ||
         h > 14 || m > 59)
         return false;
-    *ret_s = (*s == '-' ? -1 : 1) * (h * 3600LL + m * 60LL);
+    *ret = (*s == '-' ? -1 : 1) * (h * 3600 + m * 60);
     return true;
 }
 
-bool kylin__time(const char *s, int64_t *ret_ms)
+static int32_t offset_at(const struct zone *z, int64_t unix_s)
+{
+    struct zone_span span;
+    zone_at(z, unix_s, &span);
+    return span.offset;
+}
+
+bool kylin__utc(const char *zone, int64_t local_s, int64_t *ret_s)
+{
+    int32_t offset;
+    if (fixed_offset(zone, &offset)) {
+        *ret_s = local_s - offset;
+        return true;
+    }
+    const struct zone *z = zone_find(zone);
+    if (!z)
+        return false;
+    /* A time that the clock shows twice, or leaps over, is the earlier of the two: less is deleted. */
+    int64_t a = local_s - offset_at(z, local_s - 86400), b = local_s - offset_at(z, local_s + 86400);
+    int64_t early = a < b ? a : b, late = a < b ? b : a;
+    bool early_fits = early + offset_at(z, early) == local_s,
+         late_fits = late + offset_at(z, late) == local_s;
+    *ret_s = early_fits || !late_fits ? early : late;
+    return true;
+}
+
+bool kylin__time(const char *s, int64_t *ret_s)
 {
     int y, mo, d, h, mi, sec;
     const char *p = s;
@@ -65,6 +88,6 @@ bool kylin__time(const char *s, int64_t *ret_ms)
         return false;
     if (mo < 1 || mo > 12 || d < 1 || d > month_days(y, mo) || h > 23 || mi > 59 || sec > 59)
         return false;
-    *ret_ms = (days_of(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec) * 1000;
+    *ret_s = days_of(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec;
     return true;
 }

@@ -61,9 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_offset(a, text, size - 1);
     } else if (text) {
         if (kylin__time(text, &v))
-            ASSERT(strlen(text) == 19 && v % 1000 == 0);
-        if (kylin__zone(text, &v))
-            ASSERT(v % 60 == 0 && v >= -15 * 3600 && v <= 15 * 3600);
+            ASSERT(strlen(text) == 19);
+        if (kylin__utc(text, 1000000000, &v))
+            ASSERT(v >= 1000000000 - 15 * 3600 && v <= 1000000000 + 15 * 3600);
         const char *name;
         int jdbc, type_size, digits;
         kylin__type_of_name(text, &name, &jdbc, &type_size, &digits);

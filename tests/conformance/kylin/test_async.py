@@ -1,11 +1,13 @@
 """Kylin: the calls of the source page "Async Query API", `stop`, and the generation behind the V2 Accept header. Codes and texts are written
 out here: they are what programs look at."""
 import csv
+import datetime
 import io
 import json
 import os
 import re
 import urllib.parse
+import zoneinfo
 
 import pytest
 
@@ -647,16 +649,22 @@ def test_older_than_is_strict(q, when):
            "unknown msg")
 
 
-def test_older_than_is_in_the_time_zone_of_the_configuration(own):
-    """An hour ago by the clock of +08:00 is seven hours from now by that of UTC: read as UTC it would delete all."""
-    import datetime
-    d = own
+@pytest.mark.parametrize("zone, name", [("+08:00", "Asia/Shanghai"), ("Asia/Shanghai", "Asia/Shanghai"), ("america/new_york", "America/New_York")])
+def test_older_than_is_in_the_time_zone_of_the_configuration(make_daemon, zone, name):
+    """An hour ago by the clock of a zone in the east is hours from now by that of UTC: read as UTC it would delete all."""
+    d = make_daemon(env={"QUERN_KYLIN_TIME_ZONE": zone})
     qid = d.kylin_query("select 1")
-    now = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=8)))
+    now = datetime.datetime.now(zoneinfo.ZoneInfo(name))
     for hours, status in ((-1, "SUCCESSFUL"), (1, "MISSING")):
         when = (now + datetime.timedelta(hours=hours)).strftime("%Y-%m-%d %H:%M:%S")
         said(d.kylin("DELETE", "async_query?project=w1&older_than=" + urllib.parse.quote(when)), "000", True)
         assert d.kylin_get(qid, "status").json()["data"]["status"] == status
+
+
+def test_a_time_zone_that_is_none(make_daemon):
+    d = make_daemon(env={"QUERN_KYLIN_TIME_ZONE": "Mars/Olympus"})
+    answer = d.kylin("DELETE", "async_query?project=w1&older_than=2021-01-01%2000:00:00")
+    assert answer.status_code == 500 and "kylin.time_zone" in answer.json()["msg"]
 
 
 # --- the generation before ------------------------------------------------------------------------------------------
