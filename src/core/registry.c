@@ -3,8 +3,9 @@
  * promises.
  *
  * The writer takes everything that is queued, so that throughput grows with load by itself while at low load
- * a write costs one fsync. Threads: `writer` is touched by the writer thread only once it runs; the reader
- * list and the queue are guarded by r->lock.
+ * a write costs one fsync. Threads: `writer` is touched by whoever is `busy` with a batch: the writer thread,
+ * or a thread that may block and brings the only work there is (registry_queue_here), which saves two wakes.
+ * The reader list and the queue are guarded by r->lock.
  */
 #include "core/registry.h"
 
@@ -28,8 +29,11 @@
  * earlier. */
 #define WAL_PAGES_BUSY 16000
 #define WAL_PAGES_IDLE 500
+/* While held writes come, the writer looks for them every so often instead of being woken by each. */
+#define TICK_NS     INT64_C(2000000)
+#define TICK_FOR_NS INT64_C(100000000)
 
-static int wal_pages; /* writer thread only; set by the hook below */
+static int wal_pages; /* of whoever is busy; set by the hook below */
 
 int registry__error(struct sqlite3 *db, int rc, struct err *e)
 {
@@ -395,6 +399,37 @@ static struct registry_write *take(struct registry *r, int64_t now, int64_t *ret
     return list;
 }
 
+/* Takes a batch if one may go and nobody else is at it, and commits it. *ret_until: see take. Lock held on
+ * entry and return, not meanwhile. */
+static bool work(struct registry *r, int64_t *ret_until)
+{
+    *ret_until = INT64_MAX;
+    struct registry_write *list = r->busy ? NULL : take(r, sys_mono_ns(), ret_until);
+    if (!list)
+        return false;
+    r->busy = true;
+    pthread_mutex_unlock(&r->lock);
+    commit_batch(r, list);
+    if (wal_pages > WAL_PAGES_BUSY)
+        checkpoint(r);
+    pthread_mutex_lock(&r->lock);
+    r->busy = false;
+    return true;
+}
+
+/* Nothing to do: the log is emptied while nobody waits. Lock as above. */
+static bool tidy(struct registry *r)
+{
+    if (r->busy || r->head || wal_pages <= WAL_PAGES_IDLE)
+        return false;
+    r->busy = true;
+    pthread_mutex_unlock(&r->lock);
+    checkpoint(r);
+    pthread_mutex_lock(&r->lock);
+    r->busy = false;
+    return true;
+}
+
 static void *writer_main(void *arg)
 {
     struct registry *r = arg;
@@ -402,23 +437,16 @@ static void *writer_main(void *arg)
     pthread_mutex_lock(&r->lock);
     for (;;) {
         int64_t until;
-        struct registry_write *list = take(r, sys_mono_ns(), &until);
-        if (list) {
-            pthread_mutex_unlock(&r->lock);
-            commit_batch(r, list);
-            if (wal_pages > WAL_PAGES_BUSY)
-                checkpoint(r);
-            pthread_mutex_lock(&r->lock);
+        if (work(r, &until))
             continue;
-        }
-        if (r->stop)
+        if (r->stop && !r->busy)
             break;
-        if (!r->head && wal_pages > WAL_PAGES_IDLE) {
-            pthread_mutex_unlock(&r->lock);
-            checkpoint(r);
-            pthread_mutex_lock(&r->lock);
+        if (tidy(r))
             continue;
-        }
+        int64_t now = sys_mono_ns();
+        r->ticking = r->held_ns > 0 && now - r->held_ns < TICK_FOR_NS;
+        if (r->ticking && until > now + TICK_NS)
+            until = now + TICK_NS;
         if (until == INT64_MAX) {
             pthread_cond_wait(&r->wake, &r->lock);
         } else {
@@ -430,14 +458,24 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
-void registry_queue(struct registry *r, struct registry_write *w)
+/* Lock held. */
+static void append(struct registry *r, struct registry_write *w)
 {
     w->next = NULL;
-    pthread_mutex_lock(&r->lock);
     *r->tail = w;
     r->tail = &w->next;
     r->backlog++;
-    pthread_cond_signal(&r->wake);
+}
+
+void registry_queue(struct registry *r, struct registry_write *w)
+{
+    int64_t held_ns = w->hold_until_ns ? sys_mono_ns() : 0;
+    pthread_mutex_lock(&r->lock);
+    append(r, w);
+    if (held_ns)
+        r->held_ns = held_ns;
+    if (!held_ns || !r->ticking)
+        pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -446,6 +484,18 @@ void registry_hurry(struct registry *r)
     pthread_mutex_lock(&r->lock);
     r->hurry = r->head != NULL;
     pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void registry_queue_here(struct registry *r, struct registry_write *w)
+{
+    int64_t until;
+    pthread_mutex_lock(&r->lock);
+    append(r, w);
+    r->hurry = true;
+    bool done = work(r, &until);
+    if (!done || r->head || r->stop || wal_pages > WAL_PAGES_IDLE)
+        pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->lock);
 }
 

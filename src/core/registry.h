@@ -4,7 +4,7 @@
  *
  * Schema: see registry_schema.c (STRICT tables, user_version migrations). Writing: one writer thread. A write
  * is a caller-owned `struct registry_write`; whatever is queued is applied in one transaction (a refused write
- * takes back itself only) and committed with one fsync, then every done() is called on the writer thread. A failed
+ * takes back itself only) and committed with one fsync, then every done() is called on that thread. A failed
  * commit fails all of its writes. A failed fsync ends the process: the kernel may have dropped the pages
  * (specs/reliability.md section 1.6). Reading: registry_get_*, registry_list on any thread that may block (a
  * small pool of read-only connections).
@@ -48,6 +48,9 @@ struct registry_write {
 void registry_queue(struct registry *r, struct registry_write *w);
 /* Lets held writes go now. */
 void registry_hurry(struct registry *r);
+/* Queues w and lets everything go at once; when nobody is committing, this thread does it and calls the
+ * done() of what it committed. For a thread that may block and has nothing better to do; no lock held. */
+void registry_queue_here(struct registry *r, struct registry_write *w);
 /* Queues and waits for done (threads that may block; not the writer). */
 int registry_do(struct registry *r, struct registry_write *w, struct err *e) MUST_USE;
 /* Waits until everything queued before the call is applied (threads that may block). */

@@ -102,8 +102,8 @@ struct reg_count {
 
 struct registry {
     char *path;                              /* (C) */
-    struct reg_conn writer;                  /* writer thread only (and before it starts) */
-    struct reg_count counts[REG_COUNTS_MAX]; /* writer thread only */
+    struct reg_conn writer;                  /* of whoever is busy (and before the writer thread starts) */
+    struct reg_count counts[REG_COUNTS_MAX]; /* of whoever is busy */
     size_t ncounts;
     pthread_t thread;
     pthread_mutex_t lock; /* guards the rest */
@@ -111,6 +111,9 @@ struct registry {
     struct registry_write *head, **tail;
     int backlog;
     bool hurry, stop, running;
+    bool busy;                /* somebody works on a batch, or on the log */
+    bool ticking;             /* the writer thread looks again by itself soon */
+    int64_t held_ns;          /* when a held write came last */
     struct reg_conn *readers; /* free read-only connections */
     int nreaders;
     bool unclean;               /* (C) the run before did not end by registry_close */

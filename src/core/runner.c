@@ -646,7 +646,7 @@ static void finish(struct run *r)
         hide_live(r);
         if (deliver(r))
             return;
-        if (service__end(r->q, END_FINISHED, NULL, r->result, 1))
+        if (service__end_here(r->q, END_FINISHED, r->result, 1))
             return;
     } else {
         if (!r->ending)

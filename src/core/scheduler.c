@@ -320,6 +320,14 @@ int scheduler_running(struct scheduler *c)
     return n;
 }
 
+bool scheduler_idle(struct scheduler *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool yes = turns_queued(c->turns) == 0;
+    pthread_mutex_unlock(&c->lock);
+    return yes;
+}
+
 int scheduler_start(struct service *s, struct scheduler **ret, struct err *e)
 {
     struct scheduler *c = calloc(1, sizeof *c);

@@ -84,6 +84,8 @@ struct query *service__write_query(struct registry_write *w);
  * committed. Any thread. */
 bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
                   uint32_t nresults);
+/* The same for a run worker: writes the record itself while no other query waits for a slot. No lock held. */
+bool service__end_here(struct query *q, enum ending ending, struct result *results, uint32_t nresults);
 /* Ends a script, by its run worker (or recovery), with the results that rec.results has: as somebody else ended it
  * meanwhile, else as `ending` and e say. When that is no good end, `broken` (rows that came before; may be NULL)
  * or a result of its own says why, unless the error is `told` by a result already. */
@@ -142,6 +144,8 @@ void scheduler_refresh(struct scheduler *c);
 bool scheduler_busy(struct scheduler *c, int64_t workspace);
 void scheduler_pause(struct scheduler *c, bool pause);
 int scheduler_running(struct scheduler *c);
+/* Does no query wait for a slot? */
+bool scheduler_idle(struct scheduler *c);
 
 /* ---- runner.c: on a scheduler's worker ---- */
 void runner_run(struct service *s, struct query *q);

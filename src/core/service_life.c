@@ -126,16 +126,24 @@ void service__write_done(struct registry_write *w, int rc, const struct err *e)
     free(qw);
 }
 
-void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *),
-                    void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns,
-                    int64_t at_ms, uint32_t runs)
+static struct query_write *write_new(struct query *q,
+                                     int (*apply)(struct registry *, struct registry_write *, struct err *),
+                                     void (*done)(struct registry_write *, int, const struct err *))
 {
     struct query_write *qw = calloc(1, sizeof *qw);
     ASSERT(qw);
     qw->w.apply = apply;
     qw->w.done = done;
-    qw->w.hold_until_ns = hold_until_ns;
     qw->q = query_ref(q);
+    return qw;
+}
+
+void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *),
+                    void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns,
+                    int64_t at_ms, uint32_t runs)
+{
+    struct query_write *qw = write_new(q, apply, done);
+    qw->w.hold_until_ns = hold_until_ns;
     qw->at_ms = at_ms;
     qw->runs = runs;
     registry_queue(q->service->registry, &qw->w);
@@ -292,8 +300,9 @@ static void end_record(struct query *q)
     registry_hurry(q->service->registry);
 }
 
-bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
-                  uint32_t nresults)
+/* Decides the end; the record is for the caller to write. */
+static bool end(struct query *q, enum ending ending, const struct err *e, struct result *results,
+                uint32_t nresults)
 {
     pthread_mutex_lock(&q->lock);
     if (!end_move(q, ending, e)) {
@@ -317,7 +326,25 @@ bool service__end(struct query *q, enum ending ending, const struct err *e, stru
     scheduler_leave(q->service->scheduler, q);
     if (left)
         janitor_remove(q->service->janitor, q);
+    return true;
+}
+
+bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
+                  uint32_t nresults)
+{
+    if (!end(q, ending, e, results, nresults))
+        return false;
     end_record(q);
+    return true;
+}
+
+bool service__end_here(struct query *q, enum ending ending, struct result *results, uint32_t nresults)
+{
+    if (!scheduler_idle(q->service->scheduler))
+        return service__end(q, ending, NULL, results, nresults);
+    if (!end(q, ending, NULL, results, nresults))
+        return false;
+    registry_queue_here(q->service->registry, &write_new(q, apply_end, end_done)->w);
     return true;
 }
 
