@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -127,6 +128,18 @@ def busy_engine(daemon):
         return seen[-1] if seen[-1] and seen[-3:] == [seen[-1]] * 3 else None
 
     return wait_until("an engine process that works", probe)
+
+
+def recorded(daemon, starts):
+    """Waits until the registry knows of so many starts; no answer tells that."""
+    def probe():
+        db = sqlite3.connect(f"file:{daemon.data}/registry.db?mode=ro", uri=True)
+        try:
+            return db.execute("SELECT max(runs) FROM query").fetchone()[0] == starts
+        finally:
+            db.close()
+
+    wait_until(f"that start {starts} is recorded", probe)
 
 
 @pytest.fixture(scope="module")
@@ -319,12 +332,13 @@ def test_a_running_query_that_showed_nothing_runs_again(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_RECOVERY_MAX_RUNS": "3"})
     qid = running(d, LONG)
     queued = d.kakao_run("SELECT 7 AS seven")
-    for _ in range(2):
+    recorded(d, 1)
+    for starts in (2, 3):
         d.kill()
         d.no_children()
         d.start()
         assert d.kakao_wait(qid, states=("RUNNING", "FAILED"))["queryInfo"]["state"] == "RUNNING"
-    busy_engine(d)  # its third start is recorded by now
+        recorded(d, starts)
     d.kill()
     d.start()
     in_both(d, qid, "restarted")
