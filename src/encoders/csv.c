@@ -5,7 +5,7 @@
  * quote, CR, LF or
  * `#` (a comment to many readers; DuckDB quotes it too), quotes are doubled. quote_all: every non-NULL field
  * is quoted. Kylin: quoted only for the separator, a quote, CR or LF; NULL and the empty string are both
- * nothing. The separator may be several bytes long. Prepared once for each rows() call; nothing is allocated
+ * nothing. The separator may be of any length. Prepared once for each rows() call; nothing is allocated
  * by the row. Any thread.
  */
 #include <string.h>
@@ -51,6 +51,16 @@ static void csv_open(struct csv *k, const struct encode_options *o)
         k->comment = '#';
 }
 
+/* The field ends with the beginning of a long separator: with the real one behind it, a reader that takes the
+ * first match would cut too early ("a|" "||" "b"). Kylin's own writer does not care. */
+static bool ends_badly(const struct csv *k, const char *s, size_t n)
+{
+    for (size_t i = 1; !k->kylin && i < k->sep_len && i <= n; i++)
+        if (!memcmp(s + n - i, k->sep, i))
+            return true;
+    return false;
+}
+
 /* Whether a field that holds a special byte really needs quotes: the separator counts as a whole only. */
 static bool needs_quotes(const struct csv *k, const char *s, size_t n)
 {
@@ -63,7 +73,7 @@ static bool needs_quotes(const struct csv *k, const char *s, size_t n)
         if (is_sep || s[i] == '"' || s[i] == '\n' || s[i] == '\r' || (s[i] == '#' && !k->kylin))
             return true;
     }
-    return false;
+    return ends_badly(k, s, n);
 }
 
 /* Puts quotes around out[from, len) if need be and doubles those inside, in place. */
