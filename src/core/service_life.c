@@ -300,9 +300,9 @@ static void end_record(struct query *q)
     registry_hurry(q->service->registry);
 }
 
-/* Decides the end; the record is for the caller to write. */
+/* Decides the end. *ret_record: the caller writes the record (else the script's worker does). */
 static bool end(struct query *q, enum ending ending, const struct err *e, struct result *results,
-                uint32_t nresults)
+                uint32_t nresults, bool *ret_record)
 {
     pthread_mutex_lock(&q->lock);
     if (!end_move(q, ending, e)) {
@@ -321,6 +321,7 @@ static bool end(struct query *q, enum ending ending, const struct err *e, struct
     }
     bool left = q->nleft > 0;
     pthread_mutex_unlock(&q->lock);
+    *ret_record = !keeps;
     if (keeps)
         return true;
     scheduler_leave(q->service->scheduler, q);
@@ -332,9 +333,11 @@ static bool end(struct query *q, enum ending ending, const struct err *e, struct
 bool service__end(struct query *q, enum ending ending, const struct err *e, struct result *results,
                   uint32_t nresults)
 {
-    if (!end(q, ending, e, results, nresults))
+    bool record;
+    if (!end(q, ending, e, results, nresults, &record))
         return false;
-    end_record(q);
+    if (record)
+        end_record(q);
     return true;
 }
 
@@ -342,9 +345,11 @@ bool service__end_here(struct query *q, enum ending ending, struct result *resul
 {
     if (!scheduler_idle(q->service->scheduler))
         return service__end(q, ending, NULL, results, nresults);
-    if (!end(q, ending, NULL, results, nresults))
+    bool record;
+    if (!end(q, ending, NULL, results, nresults, &record))
         return false;
-    registry_queue_here(q->service->registry, &write_new(q, apply_end, end_done)->w);
+    if (record)
+        registry_queue_here(q->service->registry, &write_new(q, apply_end, end_done)->w);
     return true;
 }
 
