@@ -607,6 +607,41 @@ def test_errors_of_the_server_are_in_the_envelope(q):
         failed(answer, status, answer.json()["msg"], None, None, exception=answer.json()["exception"])
 
 
+def test_limits_are_in_the_envelope(make_daemon):
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_QUEUE_PER_WORKSPACE": "1", "QUERN_HTTP_MAX_BODY": "2 KiB", "QUERN_AUTH_MAX_FAILURES": "1"})
+    first = d.kylin_submit(SLOW)
+    wait_until("the first to leave the queue", lambda: d.metrics()["quern_queries_queued"] == 0)
+    second = d.kylin_submit("select 1")
+    answer = d.kylin("POST", "async_query", json={"sql": "select 2", "project": "w1"})
+    assert answer.headers["Retry-After"]
+    body = failed(answer, 429, answer.json()["msg"], "KE-020040002", None)
+    assert body["msg"].startswith("KE-020040002(Busy Async Query):") and "queue.per_workspace" in body["msg"]
+    answer = d.kylin("POST", "async_query", json={"sql": "select '" + "x" * 3000 + "'", "project": "w1"})
+    assert "http.max_body" in failed(answer, 413, answer.json()["msg"], None, None, exception=answer.json()["exception"])["msg"]
+    wrong = {"Authorization": "Basic QURNSU46S1lMSU4="}
+    assert [d.kylin("GET", "projects", key=False, headers=wrong).status_code for _ in range(2)] == [401, 429]
+    assert d.kylin("GET", "projects").status_code == 200
+    assert d.kylin("DELETE", f"async_query/stop/{first}?project=w1").json()["code"] == "000"
+    assert d.kylin_wait(second)["status"] == "SUCCESSFUL"
+
+
+def test_a_restart_goes_on_with_what_was_accepted(make_daemon):
+    """Queued at the end of one daemon, SUCCESSFUL with its file in the next; and what was SUCCESSFUL stays so."""
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_SERVER_DRAIN": "0"})
+    done = d.kylin_query("select 'before'", encode="gbk")
+    d.kylin_submit(SLOW)
+    queued = d.kylin_submit("select 'after' as a", include_header=True, separator="|")
+    d.kill()
+    d.start()
+    assert text_of(d, done) == "before\n"
+    running = [i["queryInfo"]["queryId"] for i in d.http("GET", "/v1/data-query/query?states=RUNNING,QUEUED").json()["content"]]
+    for qid in running:
+        if d.kylin_get(qid, "status").json()["data"]["query_id"] != queued:
+            d.kylin("DELETE", f"async_query/stop/{qid}?project=w1")
+    assert d.kylin_wait(queued)["status"] == "SUCCESSFUL" and text_of(d, queued) == "a\nafter\n"
+    said(d.kylin_get(queued, "file_status"), "000", 8)
+
+
 # --- batch deletes --------------------------------------------------------------------------------------------------
 
 
