@@ -86,11 +86,19 @@ int duck__split(struct duck *d, duckdb_connection c, const struct wire_job *job,
     int r = 0;
     *kind = WIRE_FAIL_SQL;
     *ret = (struct wire_script){.job = job->job, .npieces = 1};
-    /* Where the tokens are unclear it may still be one statement: the engine says. */
-    if (scratch && compat_lex(scratch, job->sql, job->sql_len, &l))
+    bool clear = scratch && compat_lex(scratch, job->sql, job->sql_len, &l);
+    if (clear)
         r = cut(a, &l, ret, e);
     arena_free(scratch);
-    return r || ret->npieces == 1 ? r : agree(d, c, job, ret, e, kind);
+    if (r)
+        return r;
+    if (clear)
+        return ret->npieces == 1 ? 0 : agree(d, c, job, ret, e, kind);
+    /* Where the tokens are unclear (a nested comment) it may still be one statement. */
+    idx_t n = 1;
+    if (!memchr(job->sql, 0, job->sql_len))
+        r = count(d, c, job->sql, job->sql_len, &n, e, kind);
+    return r || n < 2 || duck__policy_pivot(job->sql, job->sql_len) ? r : apart(e);
 }
 
 /* ---- the session ---- */

@@ -379,6 +379,26 @@ static void words(void **state)
     for (size_t i = 0; i < sizeof write / sizeof write[0]; i++)
         if (need(write[i]) != CATALOG_WRITE)
             fail_msg("%s", write[i]);
+    static const struct {
+        const char *sql;
+        enum catalog_need need;
+    } scripts[] = {{"SELECT 1", CATALOG_NONE},
+                   {"SELECT 1;", CATALOG_NONE},
+                   {"SELECT 'x; insert'; -- update", CATALOG_NONE},
+                   {"SELECT 1; SELECT 2", CATALOG_READ},
+                   {"SELECT 1; INSERT INTO t VALUES (1)", CATALOG_WRITE},
+                   {"SELECT 1; WITH x AS (SELECT 1) INSERT INTO t FROM x", CATALOG_WRITE},
+                   {"SELECT 1; EXPLAIN ANALYZE DELETE FROM t", CATALOG_WRITE},
+                   {"SELECT 1; SELECT 'insert', \"update\" FROM t", CATALOG_READ},
+                   {"SELECT 1; SELECT $$a$$; DROP TABLE t", CATALOG_WRITE},
+                   {"SELECT $$a;b$$", CATALOG_READ},
+                   {"SELECT 1; /* /* */ */ update t set a = 1", CATALOG_WRITE}};
+    for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
+        struct catalog_text x = {
+            scripts[i].sql, strlen(scripts[i].sql), "data_catalog", "main", 0, NULL, true};
+        if (catalog_need(&x) != scripts[i].need)
+            fail_msg("%s", scripts[i].sql);
+    }
     static const char *const datasets[] = {"flights"};
     struct catalog_text t = {"SELECT * FROM flights", 21, "data_catalog", "other", 1, datasets, false};
     assert_int_equal(catalog_need(&t), CATALOG_READ);

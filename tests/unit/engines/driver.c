@@ -217,6 +217,9 @@ bool driver_step(struct driver *d, int timeout)
     case WIRE_FAILED:
         ASSERT(wire_get_failed(p, n, &d->failed) == 0);
         return false;
+    case WIRE_SCRIPT:
+        ASSERT(wire_get_script(p, n, d->job_arena, &d->script) == 0 && d->script.job == d->job);
+        return false;
     default:
         abort();
     }
@@ -244,6 +247,7 @@ void driver_send_job(struct driver *d, struct wire_job *job)
     /* What the last job did not use is still the child's. */
     while (held_count() < WIRE_SLOTS)
         give(d);
+    d->script.npieces = 1;
 }
 
 void driver_run(struct driver *d, struct wire_job *job)

@@ -33,8 +33,9 @@ struct driver {
     struct wire_planned planned;
     struct wire_done done;
     struct wire_failed failed;
-    bool ok;   /* ended with DONE */
-    bool dead; /* the socket closed */
+    struct wire_script script; /* npieces 1: the job did not end with SCRIPT */
+    bool ok;                   /* ended with DONE */
+    bool dead;                 /* the socket closed */
     struct driver_batch batches[512];
     unsigned nbatches, nbeats;
     bool keep;    /* keep and check batches, else count only */

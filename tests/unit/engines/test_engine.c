@@ -366,6 +366,104 @@ static void writes_the_catalog_only(void **state)
     rmdir(dir);
 }
 
+/* Asks what the text holds; "a|b" are its statements, "" is none, NULL an error. One statement: it runs. */
+static void expect_split(const char *sql, const char *want)
+{
+    char got[256] = "";
+    struct wire_job job = driver_job(sql);
+    job.step = WIRE_STEP_SCRIPT;
+    driver_run(&d, &job);
+    for (uint32_t i = 0; d.script.npieces != 1 && i < d.script.npieces; i++)
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%.*s", i ? "|" : "",
+                 (int)d.script.pieces[i].n, sql + d.script.pieces[i].at);
+    if (!want) {
+        assert_true(d.script.npieces == 1 && !d.ok);
+        assert_string_equal(d.failed.error.sqlstate, "42601");
+    } else if (d.script.npieces == 1) {
+        assert_true(d.ok);
+        assert_string_equal(want, sql);
+    } else {
+        assert_string_equal(got, want);
+    }
+}
+
+static void tells_statements_apart(void **state)
+{
+    (void)state;
+    start(NULL);
+    expect_split("SELECT 1", "SELECT 1");
+    expect_split(" SELECT ';'; ", " SELECT ';'; ");
+    expect_split("SELECT 1; SELECT 2", "SELECT 1|SELECT 2");
+    expect_split(";;SELECT ';' ;\n-- a; b\n SELECT \"c;\" FROM (SELECT 1 AS \"c;\");/* ; */",
+                 "SELECT ';'|SELECT \"c;\" FROM (SELECT 1 AS \"c;\")");
+    expect_split("SELECT $a$;$a$; SELECT $$;$$", "SELECT $a$;$a$|SELECT $$;$$");
+    expect_split("SELECT E'\\';'; SELECT 2", "SELECT E'\\';'|SELECT 2");
+    expect_split("PIVOT (SELECT 'a' AS k, 1 AS v) ON k USING sum(v); SELECT 2",
+                 "PIVOT (SELECT 'a' AS k, 1 AS v) ON k USING sum(v)|SELECT 2");
+    expect_split("", "");
+    expect_split(" ; /* nothing */ -- at all", "");
+    expect_split("SELECT 1; SELEC 2", NULL);
+    expect_split("SELECT 1; SELECT (2", NULL);
+    expect_split("SELECT 1; SELECT 'a", NULL);
+    expect_split("SELECT 1; /* /* nested */ ; */ SELECT 2", NULL); /* our tokens do not say: nothing runs */
+    struct wire_job job = driver_job("SELECT 1; SELECT 2");
+    driver_run(&d, &job); /* whoever did not ask has one statement */
+    assert_false(d.ok);
+    driver_stop(&d);
+}
+
+static bool step_job(const char *sql, uint8_t step, bool atomic)
+{
+    struct wire_job job = driver_job(sql);
+    job.step = step;
+    job.allow_write = true;
+    job.one_transaction = atomic;
+    driver_run(&d, &job);
+    return d.ok;
+}
+
+static void runs_scripts_in_one_session(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/quern-test-XXXXXX", file[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/catalog.duckdb", dir);
+    start(&(struct driver_options){.catalog = file, .write = true});
+    assert_true(step_job("CREATE TABLE t(a INTEGER)", WIRE_STEP_ONLY, false));
+    driver_stop(&d);
+    for (
+        int i = 0; i < 3;
+        i++) { /* each statement by itself; the same, with ROLLBACK at the end; in one transaction that is undone */
+        start(&(struct driver_options){.catalog = file, .write = true});
+        (void)step_job("INSERT INTO t VALUES (1); SELECT 2", WIRE_STEP_SCRIPT, i == 2);
+        assert_int_equal(d.script.npieces, 2);
+        assert_true(step_job("INSERT INTO t VALUES (1)", WIRE_STEP_NEXT, i == 2) && d.done.reusable &&
+                    d.done.update_count == 1);
+        assert_true(!step_job("SELECT nope", WIRE_STEP_NEXT, i == 2) && d.failed.reusable);
+        assert_false(
+            step_job("CREATE TABLE memory.main.x(a INTEGER)", WIRE_STEP_NEXT, i == 2)); /* the same walls */
+        assert_true(step_job("", i == 0 ? WIRE_STEP_COMMIT : WIRE_STEP_ROLLBACK, false));
+        assert_false(d.done.reusable); /* the catalog is closed */
+        driver_stop(&d);
+        start(&(struct driver_options){.catalog = file});
+        expect_text("SELECT count(*) FROM t", i == 0 ? "1" : "2");
+        driver_stop(&d);
+    }
+    start(&(struct driver_options){.catalog = file, .write = true});
+    assert_true(step_job("INSERT INTO t VALUES (3)", WIRE_STEP_NEXT, true) &&
+                step_job("INSERT INTO t VALUES (4)", WIRE_STEP_NEXT, true));
+    assert_true(step_job("", WIRE_STEP_COMMIT, false));
+    driver_stop(&d);
+    start(&(struct driver_options){.catalog = file});
+    expect_text("SELECT count(*) FROM t", "4");
+    /* A script that was left: the next job begins anew. */
+    assert_true(step_job("SELECT 1", WIRE_STEP_NEXT, true));
+    expect_text("SELECT count(*) FROM t", "4");
+    driver_stop(&d);
+    unlink(file);
+    rmdir(dir);
+}
+
 static void passes_its_self_test(void **state)
 {
     (void)state;
@@ -431,6 +529,8 @@ int main(void)
         cmocka_unit_test(survives_a_lack_of_memory),
         cmocka_unit_test(obeys_cancel),
         cmocka_unit_test(writes_the_catalog_only),
+        cmocka_unit_test(tells_statements_apart),
+        cmocka_unit_test(runs_scripts_in_one_session),
         cmocka_unit_test(passes_its_self_test),
         cmocka_unit_test(refuses_the_hostile),
     };

@@ -97,6 +97,37 @@ static void setup_round_trip(void **state)
         assert_int_equal(wire_get_setup(p, cut, arena, &out), ERR_CORRUPT);
 }
 
+static void script_round_trip(void **state)
+{
+    (void)state;
+    struct wire_piece two[] = {{1, 2}, {3, 4}};
+    struct wire_script in = {.job = 4, .npieces = 2, .pieces = two}, out;
+    uint32_t n;
+    assert_int_equal(wire_put_script(&frame, &in), 0);
+    const uint8_t *p = payload(WIRE_SCRIPT, &n);
+    assert_int_equal(wire_get_script(p, n, arena, &out), 0);
+    assert_true(out.job == 4 && out.npieces == 2 && out.pieces[1].at == 3 && out.pieces[1].n == 4);
+    for (uint32_t cut = 0; cut < n; cut++)
+        assert_int_equal(wire_get_script(p, cut, arena, &out), ERR_CORRUPT);
+    static const struct wire_piece lies[][2] = {
+        {{1, 2}, {2, 1}}, {{1, 0}, {3, 1}}, {{5, 1}, {1, 1}}, {{0, 1}, {4294967295u, 2}}};
+    for (size_t i = 0; i < sizeof lies / sizeof *lies;
+         i++) { /* overlapping, empty, out of order, beyond all */
+        in.pieces = lies[i];
+        buf_reset(&frame);
+        assert_int_equal(wire_put_script(&frame, &in), 0);
+        p = payload(WIRE_SCRIPT, &n);
+        assert_int_equal(wire_get_script(p, n, arena, &out), ERR_CORRUPT);
+    }
+    in.pieces = two;
+    for (in.npieces = 0; in.npieces < 2; in.npieces++) { /* none is a script, one is not */
+        buf_reset(&frame);
+        assert_int_equal(wire_put_script(&frame, &in), 0);
+        p = payload(WIRE_SCRIPT, &n);
+        assert_int_equal(wire_get_script(p, n, arena, &out), in.npieces ? ERR_CORRUPT : 0);
+    }
+}
+
 static void ends_round_trip(void **state)
 {
     (void)state;
@@ -146,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(job_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(setup_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(script_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(ends_round_trip, setup, teardown),
         cmocka_unit_test(headers),
     };
