@@ -54,8 +54,12 @@ enum phys {
     PHYS_END
 };
 
-/* What the engine called it. TIMESTAMPTZ at rest is UTC microseconds. Dates and timestamps use INT64_MAX /
- * -INT64_MAX for +-infinity (dates too: at rest infinity is INT64_MAX / -INT64_MAX milliseconds). */
+/* Dates at rest are milliseconds of whole days, as Arrow's date64 asks for; infinity is the engine's own last
+ * day, which no finite date reaches. */
+#define SCHEMA_DATE_INFINITY (INT64_C(86400000) * INT32_MAX)
+
+/* What the engine called it. TIMESTAMPTZ at rest is UTC microseconds. Timestamps use INT64_MAX / -INT64_MAX for
+ * +-infinity. */
 enum sqltype {
     SQLT_BOOLEAN = 1,
     SQLT_TINYINT,

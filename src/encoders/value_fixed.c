@@ -263,9 +263,9 @@ static int64_t floor_div(int64_t a, int64_t b)
 static char *write_date(struct value_writer *w, uint64_t row, char *p)
 {
     int64_t ms = LOAD(int64_t, w, row);
-    if (ms == INT64_MAX)
+    if (ms == SCHEMA_DATE_INFINITY)
         return text(p, "infinity");
-    if (ms == -INT64_MAX)
+    if (ms == -SCHEMA_DATE_INFINITY)
         return text(p, "-infinity");
     p = put_day(w, floor_div(ms, DAY_MS), p);
     return w->before_christ ? text(p, " BC") : p;

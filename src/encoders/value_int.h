@@ -36,7 +36,8 @@ struct text_rule {
     /* inside JSON only */
     bool all_strings; /* every value is a string that holds its bare text */
     bool decimal_string, row_array, embed_json;
-    bool omit_null;           /* in the objects of rows, not in arrays */
+    bool wide_string; /* numbers that lie as text (wider than any number type of the page) are strings */
+    bool omit_null;   /* in the objects of rows, not in arrays */
     const struct zone *place; /* where a TIMESTAMPTZ is shown; NULL: UTC. Set in a copy of the rule */
     bool cut_ns;              /* TIMESTAMP_NS like the other timestamps: three digits, the gap */
 };

@@ -37,7 +37,8 @@ const struct text_rule value__json_rules[TEXT_PROFILES] = {
     [TEXT_KAKAO] = {YEARS_SIGNED, ' ', FRACTION_3_OR_6, FRACTION_3_OR_6, " UTC", false, REAL_JAVA, BYTES_HEX,
                     .all_strings = true},
     [TEXT_DATA360] = {YEARS_BC, 'T', FRACTION_0_3_OR_6, FRACTION_0_3_OR_6, "+00:00", false, REAL_POINT,
-                      BYTES_HEX_X, .interval_iso = true, .nested_json = true, .embed_json = true},
+                      BYTES_HEX_X, .interval_iso = true, .nested_json = true, .embed_json = true,
+                      .wide_string = true},
     [TEXT_KYLIN] = {YEARS_SIGNED, 'T', FRACTION_3_CUT, FRACTION_3_TRIMMED, "+0000", true, REAL_JAVA,
                     BYTES_HEX, .nested_json = true, .omit_null = true},
     [TEXT_CANNER] = {YEARS_SIGNED, ' ', FRACTION_3_OR_6, FRACTION_3_OR_6, " UTC", false, REAL_JAVA,
@@ -233,7 +234,7 @@ int value__escape_tail(struct buf *out, size_t from)
 
 bool value__numeric_text(const struct text_rule *rule, const struct column *c)
 {
-    if (c->phys != PHYS_UTF8 || rule->all_strings || rule->decimal_string)
+    if (c->phys != PHYS_UTF8 || rule->all_strings || rule->decimal_string || rule->wide_string)
         return false;
     return (c->sql >= SQLT_TINYINT && c->sql <= SQLT_DECIMAL) || c->sql == SQLT_BIGNUM;
 }

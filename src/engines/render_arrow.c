@@ -159,7 +159,7 @@ static const void *days(struct array_memory *m, const struct window_column *c)
     for (uint64_t i = 0; out && i < c->length; i++) {
         int64_t ms;
         memcpy(&ms, c->values + i * sizeof ms, sizeof ms);
-        out[i] = ms == INT64_MAX ? INT32_MAX : ms == -INT64_MAX ? -INT32_MAX : (int32_t)(ms / DAY_MS);
+        out[i] = (int32_t)(ms / DAY_MS); /* infinities are the engine's own again */
     }
     return out;
 }

@@ -223,7 +223,7 @@ static inline struct sample every_type(void)
     static const int16_t i16[] = {INT16_MIN, 7, 0};
     static const int32_t i32[] = {INT32_MIN, 12345, 0}, list[] = {1, 0, 3}, list_offsets[] = {0, 3, 3, 3},
                          map_offsets[] = {0, 2, 2, 2};
-    static const int64_t i64[] = {INT64_MIN, INT64_MAX, 0}, date[] = {847497600000, -INT64_MAX, 5};
+    static const int64_t i64[] = {INT64_MIN, INT64_MAX, 0}, date[] = {847497600000, -SCHEMA_DATE_INFINITY, 5};
     static const int64_t time_us[] = {52200000000, 86399999999, -5},
                          stamp[] = {1732583928000000, 1732583928123456, 0};
     static const float f[] = {0.1f, 1e10f, 0};

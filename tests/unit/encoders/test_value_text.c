@@ -89,6 +89,14 @@ static void integers(void **state)
             t, "\"" t "\"", t, t, "\"" t "\"", "\"" t "\""                                                   \
         }                                                                                                    \
     }
+/* A number that lies as text: Data 360 has no type that wide, so its cell is a string like its metadata's. */
+#define WIDE(t)                                                                                              \
+    {                                                                                                        \
+        SAME(t),                                                                                             \
+        {                                                                                                    \
+            t, "\"" t "\"", "\"" t "\"", t, "\"" t "\"", "\"" t "\""                                         \
+        }                                                                                                    \
+    }
 static void decimals(void **state)
 {
     (void)state;
@@ -116,8 +124,8 @@ static void decimals(void **state)
     c.sql = SQLT_HUGEINT;
     check(c, (struct cells){.length = 4, .values = v}, huge);
     static const char *const t[] = {"340282366920938463463374607431768211455", "NaN", "1.5e", "-0.5"};
-    static const struct expect text[] = {DEC("340282366920938463463374607431768211455"), QUOTED("NaN"),
-                                         QUOTED("1.5e"), DEC("-0.5")};
+    static const struct expect text[] = {WIDE("340282366920938463463374607431768211455"), QUOTED("NaN"),
+                                         QUOTED("1.5e"), WIDE("-0.5")};
     check((struct column)COL("a", PHYS_UTF8, SQLT_UHUGEINT), (struct cells){.length = 4, .texts = t}, text);
 }
 
@@ -185,8 +193,8 @@ static void dates(void **state)
     static const int64_t v[] = {0,
                                 9809 * DAY,
                                 -1 * DAY,
-                                INT64_MAX,
-                                -INT64_MAX,
+                                SCHEMA_DATE_INFINITY,
+                                -SCHEMA_DATE_INFINITY,
                                 2932897 * DAY,
                                 -719528 * DAY,
                                 -735160 * DAY,
