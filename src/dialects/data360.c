@@ -50,19 +50,6 @@ static bool status_headers(struct request *rq, const struct query_view *v, uint6
     return true;
 }
 
-/* Clients that send such a header take a pending body of no bytes for "still running"; the others read the
- * schema from it. */
-static bool sends_hyperdb_header(struct request *rq)
-{
-    static const char *const names[] = {"x-hyperdb-workload",         "x-hyperdb-external-client-context",
-                                        "x-hyperdb-adaptive-timeout", "x-hyperdb-dataspace",
-                                        "x-hyperdb-query-id",         "x-hyperdb-client"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (request_header(rq, names[i]))
-            return true;
-    return false;
-}
-
 /* ---- answers ---- */
 
 static enum handled answer_pending(struct request *rq, const struct query_view *v)
@@ -233,7 +220,9 @@ static enum handled submit(struct request *rq)
     int r = data360__read_submit(rq->arena, rq->body, rq->body_len, &st->in, &is_json, &e);
     if (r)
         return data360__fail(rq, type == D360_ARROW_STREAM && !is_json ? 415 : reply_status_of(r), &e);
-    st->empty_pending = config.data360_arrow_pending_body == 1 || sends_hyperdb_header(rq);
+    /* Clients that send such a header take a pending body of no bytes for "still running"; the others read the
+     * schema from it. */
+    st->empty_pending = config.data360_arrow_pending_body == 1 || request_header_prefix(rq, "x-hyperdb-");
 
     int64_t wait_ms = config.data360_adaptive_timeout, asked;
     const char *header = request_header(rq, "X-hyperdb-adaptive-timeout");

@@ -5,6 +5,7 @@
  */
 #include "dialects/data360_int.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -395,6 +396,45 @@ struct fault { /* an error in this dialect's terms */
     int64_t position, end; /* in sql */
 };
 
+/* The engine's advice stands in further lines of its text: *ret_n is the length without it. */
+static const char *advice(const char *text, size_t *ret_n)
+{
+    static const char *const begins[] = {"\nDid you mean", "\nCandidate bindings", "\n\tCandidate functions"};
+    const char *found = NULL;
+    for (size_t i = 0; i < sizeof begins / sizeof *begins && !found; i++)
+        found = strstr(text, begins[i]);
+    *ret_n = found ? (size_t)(found - text) : strlen(text);
+    while (found && (*found == '\n' || *found == '\t'))
+        found++;
+    return found;
+}
+
+/* End of the word, name or number that begins at a code point of sql; of anything else the next place. */
+static int64_t token_end(const char *sql, size_t n, int64_t position)
+{
+    size_t at = 0;
+    int64_t k = 0;
+    uint32_t cp = 0, quote = 0;
+    for (; at < n && k <= position; k++) {
+        int len = utf8_next(sql + at, n - at, &cp);
+        at += (size_t)(len < 0 ? -len : len);
+    }
+    if (cp == '"' || cp == '\'')
+        quote = cp;
+    else if (k <= position || !(cp == '_' || cp >= 0x80 || (cp < 0x80 && isalnum((int)cp))))
+        return position + 1;
+    while (at < n) {
+        int len = utf8_next(sql + at, n - at, &cp);
+        if (!quote && !(cp == '_' || cp >= 0x80 || isalnum((int)cp)))
+            break;
+        at += (size_t)(len < 0 ? -len : len);
+        k++;
+        if (quote && cp == quote)
+            break;
+    }
+    return k;
+}
+
 /* The envelope of specs 3.2: what all known clients read, nulls left out, offsets as strings. */
 static void write_fault(struct request *rq, const struct fault *f)
 {
@@ -413,7 +453,10 @@ static void write_fault(struct request *rq, const struct fault *f)
     json_key(&w, "details");
     json_object_begin(&w);
     json_kstr(&w, "sqlState", state);
-    json_kstr(&w, "primaryMessage", text);
+    size_t primary;
+    const char *hint = advice(text, &primary);
+    json_key(&w, "primaryMessage");
+    json_strn(&w, text, primary);
     if (f->sql && position >= 0) {
         CLEANUP_BUF struct buf detail = BUF_INIT(4096);
         if (!data360__caret(f->sql, f->sql_len, position, &detail)) {
@@ -422,10 +465,14 @@ static void write_fault(struct request *rq, const struct fault *f)
         }
     }
     if (f->e && f->e->hint[0])
-        json_kstr(&w, "customerHint", f->e->hint);
+        hint = f->e->hint;
+    if (hint)
+        json_kstr(&w, "customerHint", hint);
     json_kstr(&w, "errorSource", f->user ? "User" : "System");
     if (position > 0 || (position == 0 && syntax)) {
-        int64_t end = f->end > position ? f->end : position + 1;
+        int64_t end = f->end > position ? f->end
+                      : f->sql          ? token_end(f->sql, f->sql_len, position)
+                                        : position + 1;
         json_key(&w, "position");
         json_object_begin(&w);
         json_kstr(&w, "errorBeginCharacterOffset", arena_printf(rq->arena, "%lld", (long long)position));

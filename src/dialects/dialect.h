@@ -138,6 +138,7 @@ struct request {
 /* What lies behind a request: the http room's table, so that no arrow runs from here up to it. */
 struct request_source {
     const char *(*header)(struct request *rq, const char *name);
+    bool (*header_prefix)(struct request *rq, const char *prefix);
     const char *(*query)(struct request *rq, const char *name, uint32_t i);
     void (*query_each)(struct request *rq, void (*fn)(void *arg, const char *name, const char *value),
                        void *arg);
@@ -146,6 +147,8 @@ struct request_source {
 
 /* Value of a request header, NULL when absent. Case-insensitive. */
 const char *request_header(struct request *rq, const char *name);
+/* Is there a request header whose name begins so ("x-hyperdb-")? Case-insensitive. */
+bool request_header_prefix(struct request *rq, const char *prefix);
 /* i-th value of a query parameter (percent-decoded, "+" is a blank), NULL when there is none. A parameter
  * without "=" has the value "". */
 const char *request_query(struct request *rq, const char *name, uint32_t i);

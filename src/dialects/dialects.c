@@ -88,6 +88,11 @@ const char *request_header(struct request *rq, const char *name)
     return rq->source->header(rq, name);
 }
 
+bool request_header_prefix(struct request *rq, const char *prefix)
+{
+    return rq->source->header_prefix(rq, prefix);
+}
+
 const char *request_query(struct request *rq, const char *name, uint32_t i)
 {
     return rq->source->query(rq, name, i);

@@ -153,6 +153,8 @@ void exchange_refuse(struct exchange *x, int status, const struct err *e);
 /* ---- server.c: the library, for the files that may not see it ---- */
 const char *server__header(struct exchange *x, const char *name);
 extern const struct request_source http__request_source; /* request.c */
+/* Is there a header whose name begins so? */
+bool server__header_prefix(struct exchange *x, const char *prefix);
 void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value),
                   void *arg); /* not decoded; value may be NULL */
 void server__headers(struct exchange *x, const char *name,

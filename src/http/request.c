@@ -18,6 +18,11 @@ static const char *source_header(struct request *rq, const char *name)
     return server__header(exchange_of(rq), name);
 }
 
+static bool source_header_prefix(struct request *rq, const char *prefix)
+{
+    return server__header_prefix(exchange_of(rq), prefix);
+}
+
 struct collect {
     struct exchange *x;
     uint32_t n;
@@ -89,5 +94,5 @@ static bool source_is_local(struct request *rq)
     return x->conn->admin || (x->conn->loopback && !x->guard.forwarded);
 }
 
-const struct request_source http__request_source = {source_header, source_query, source_query_each,
-                                                    source_is_local};
+const struct request_source http__request_source = {source_header, source_header_prefix, source_query,
+                                                    source_query_each, source_is_local};

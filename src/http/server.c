@@ -83,6 +83,27 @@ void server__headers(struct exchange *x, const char *name,
     MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, one_named, &c);
 }
 
+struct prefix_call {
+    const char *prefix;
+    bool found;
+};
+
+static enum MHD_Result one_prefixed(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    struct prefix_call *c = cls;
+    (void)kind;
+    (void)value;
+    c->found = strncasecmp(key, c->prefix, strlen(c->prefix)) == 0;
+    return c->found ? MHD_NO : MHD_YES;
+}
+
+bool server__header_prefix(struct exchange *x, const char *prefix)
+{
+    struct prefix_call c = {prefix, false};
+    MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, one_prefixed, &c);
+    return c.found;
+}
+
 bool server__suspend(struct exchange *x)
 {
     struct server *s = x->server;

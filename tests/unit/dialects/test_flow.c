@@ -53,7 +53,16 @@ static const char *a_query(struct request *r, const char *name, uint32_t at)
     return NULL;
 }
 
-static const struct request_source source = {a_header, a_query, NULL, NULL};
+static bool a_prefix(struct request *r, const char *prefix)
+{
+    (void)r;
+    for (size_t i = 0; i < 8 && headers[i].name; i++)
+        if (!strncasecmp(headers[i].name, prefix, strlen(prefix)))
+            return true;
+    return false;
+}
+
+static const struct request_source source = {a_header, a_prefix, a_query, NULL, NULL};
 
 struct query *query_ref(struct query *q)
 {
