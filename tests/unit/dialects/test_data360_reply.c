@@ -168,7 +168,7 @@ static void envelopes(void **state)
     v.error.position = v.error.position_end = -1; /* a syntax error always has a position */
     data360__fail_query(&rq, &v);
     assert_non_null(strstr(text_of(&rq.reply.body),
-                           "\"errorBeginCharacterOffset\":\"0\",\"errorEndCharacterOffset\":\"4\""));
+                           "\"errorBeginCharacterOffset\":\"0\",\"errorEndCharacterOffset\":\"6\""));
     v.ending = END_ENGINE_CRASHED;
     err_set(&v.error, ERR_ENGINE, "XX000", "the engine stopped");
     data360__fail_query(&rq, &v);
