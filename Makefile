@@ -20,6 +20,7 @@ serve: build
 bench: build
 	@tests/bench/run
 	@tests/bench/spine
+	@tests/bench/peers
 
 # FUZZ_SECONDS is the time for each fuzzer
 fuzz: setup
