@@ -259,8 +259,9 @@ int main(int argc, char **argv)
     static char request[1 << 20];
     size_t len = argc > 3 ? fread(request, 1, sizeof request - 1, stdin) : 0;
     if (len == 0) {
-        fprintf(stderr, "usage: load latency PORT N [WARM] | get PORT FILE | submit PORT FILE [FORMAT], with a "
-                        "request on stdin\n");
+        fprintf(stderr,
+                "usage: load latency PORT N [WARM] | get PORT FILE | submit PORT FILE [FORMAT], with a "
+                "request on stdin\n");
         return 2;
     }
     connect_to(argv[2]);
