@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/keyring.h"
 #include "core/observe.h"
 #include "core/service_int.h"
 
@@ -74,20 +75,27 @@ static int find_stored(struct service *s, const struct qid *id, struct query **r
     return 0;
 }
 
-int service_find(struct service *s, const struct identity *who, const char *text, size_t len, bool may_block,
-                 struct query **ret, struct err *e)
+int service_find_linked(struct service *s, const char *text, size_t len, bool may_block, struct query **ret,
+                        struct err *e)
 {
     struct qid id;
     if (!id_parse(text, len, &id))
         return not_found(e);
     struct query *q = service__lookup(s, &id);
-    if (!q) {
-        if (!may_block)
-            return ERR_WOULDBLOCK;
-        int rc = find_stored(s, &id, &q, e);
-        if (rc)
-            return rc;
+    if (q) {
+        *ret = q;
+        return 0;
     }
+    return may_block ? find_stored(s, &id, ret, e) : ERR_WOULDBLOCK;
+}
+
+int service_find(struct service *s, const struct identity *who, const char *text, size_t len, bool may_block,
+                 struct query **ret, struct err *e)
+{
+    struct query *q;
+    int rc = service_find_linked(s, text, len, may_block, &q, e);
+    if (rc)
+        return rc;
     if (!visible(who, q)) {
         observe_denied(who, "see", &q->rec);
         query_unref(q);
@@ -95,6 +103,38 @@ int service_find(struct service *s, const struct identity *who, const char *text
     }
     *ret = q;
     return 0;
+}
+
+/* ---- links ---- */
+
+/* The installation's key under a label of its own, so that no mark of a link is one of anything else. Without a
+ * keyring (only the room's own tests) marks are this process's. */
+static void link_key(struct service *s, const char *data_dir)
+{
+    static const char label[] = "quern: links to results";
+    uint8_t key[CRYPTO_KEY_LEN];
+    if (keyring_open(data_dir, false, key, NULL))
+        sys_random(key, sizeof key);
+    crypto_hash(key, label, sizeof label, s->link_key);
+    crypto_wipe(key, sizeof key);
+}
+
+void service_link(struct service *s, const char *text, size_t n, char ret_mark[LINK_MARK_LEN + 1])
+{
+    uint8_t hash[CRYPTO_HASH_LEN];
+    char out[4 * ((CRYPTO_HASH_LEN + 2) / 3) + 1];
+    crypto_hash(s->link_key, text, n, hash);
+    crypto_base64_encode(hash, sizeof hash, out);
+    for (size_t i = 0; i < LINK_MARK_LEN; i++)
+        ret_mark[i] = out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i];
+    ret_mark[LINK_MARK_LEN] = 0;
+}
+
+bool service_linked(struct service *s, const char *text, size_t n, const char *mark, size_t mark_len)
+{
+    char right[LINK_MARK_LEN + 1];
+    service_link(s, text, n, right);
+    return mark_len == LINK_MARK_LEN && crypto_equal(right, mark, LINK_MARK_LEN);
 }
 
 /* ---- cancel and delete ---- */
@@ -316,6 +356,7 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     pthread_mutex_init(&s->table_lock, NULL);
     pthread_mutex_init(&s->files_lock, NULL);
     make_metrics(s);
+    link_key(s, o->data_dir);
     int rc = spool_open(o->data_dir, &s->spool, e);
     if (!rc)
         rc = service__buckets_open(s, e);

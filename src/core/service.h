@@ -112,6 +112,16 @@ int service_settle(struct service *s, const struct identity *who, bool may_block
 int service_find(struct service *s, const struct identity *who, const char *id, size_t id_len, bool may_block,
                  struct query **ret, struct err *e) MUST_USE;
 
+/* (as service_find) For whoever comes by a link that service_linked found good: it names the query, and nobody is
+ * asked who he is. */
+int service_find_linked(struct service *s, const char *id, size_t id_len, bool may_block, struct query **ret,
+                        struct err *e) MUST_USE;
+/* (any) The mark of a link's text, that only this installation can make: base64url, LINK_MARK_LEN characters and
+ * NUL. A link is valid as long as its text says; who makes the text puts an end into it. */
+#define LINK_MARK_LEN 43
+void service_link(struct service *s, const char *text, size_t n, char ret_mark[LINK_MARK_LEN + 1]);
+bool service_linked(struct service *s, const char *text, size_t n, const char *mark, size_t mark_len);
+
 /* (any) Owner or admin, else ERR_DENIED. ERR_CONFLICT when ended. The record is CANCELED at once for all
  * readers in this process; *wait_durable: the caller waits for QF_ENDED before it answers. */
 int service_cancel(struct service *s, const struct identity *who, struct query *q, struct err *e) MUST_USE;

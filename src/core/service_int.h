@@ -8,6 +8,7 @@
 #ifndef QUERN_CORE_SERVICE_INT_H
 #define QUERN_CORE_SERVICE_INT_H
 
+#include "base/crypto.h"
 #include "base/metrics.h"
 #include "core/disk.h"
 #include "core/query_int.h"
@@ -45,6 +46,7 @@ struct service {
     struct catalog *catalog;
     struct render *render;
     struct power *power;
+    uint8_t link_key[CRYPTO_KEY_LEN]; /* (C) of the marks of links */
     struct disk *disk;
     struct usage *usage;
     struct bucket_memory *buckets;

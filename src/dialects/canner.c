@@ -149,6 +149,9 @@ static enum handled put_service(struct request *rq)
         {"GET", base "/api/v1/queries", name ".list", canner__list_queries, ROLE_READER},                    \
         {"GET", base "/api/v1/query/{id}", name ".query", canner__get_query, ROLE_READER},                   \
         {"GET", base "/api/v1/query/{id}/result", name ".result", canner__get_result, ROLE_READER},          \
+        {"GET", base "/api/v1/query/{id}/result/signedUrls", name ".signed_urls", canner__signed_urls,       \
+         ROLE_READER},                                                                                       \
+        {"GET", base "/api/v1/result/{id}/{part}", name ".part", canner__part, 0},                           \
         {"POST", base "/api/v1/query", name ".submit", canner__submit_query, ROLE_MEMBER},                   \
         {"PUT", base "/api/v1/query/{id}/cancel", name ".cancel", canner__cancel_query, ROLE_MEMBER},        \
     {                                                                                                        \

@@ -1,7 +1,7 @@
 /*
  * canner_int: what the files of the Canner REST v1 dialect share. canner.c: routes, errors, services.
  * canner_body.c: request bodies. canner_query.c: submit, status, result, cancel, list. canner_saved.c: saved SQL.
- * canner_graphql.c: the operations that its Python client sends. canner_show.c: the objects of the answers.
+ * canner_files.c: Parquet files behind signed links. canner_graphql.c: the operations that its Python client sends. canner_show.c: the objects of the answers.
  */
 #ifndef QUERN_DIALECTS_CANNER_INT_H
 #define QUERN_DIALECTS_CANNER_INT_H
@@ -121,6 +121,15 @@ enum handled canner__run_saved(struct request *rq);
 /* The array of saved SQL between two constant texts, streamed; limit UINT64_MAX: all. */
 enum handled canner__send_saved(struct request *rq, uint64_t offset, uint64_t limit, bool graphql,
                                 const char *before, const char *behind);
+
+/* ---- canner_files.c ---- */
+/* "part-12.parquet" -> 12; digits of an expiry. Strict, so that one link has one spelling. False: neither. */
+bool canner__read_part(const char *s, size_t n, uint32_t *ret);
+bool canner__read_expiry(const char *s, int64_t *ret);
+/* A Host header that may stand in a link: name or address, and port. */
+bool canner__host_ok(const char *s);
+enum handled canner__signed_urls(struct request *rq);
+enum handled canner__part(struct request *rq);
 
 /* ---- canner_graphql.c ---- */
 enum handled canner__graphql(struct request *rq);

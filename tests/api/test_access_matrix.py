@@ -85,6 +85,8 @@ CANNER = {
     "list": [case("look", query=HERE), case("look", query=HERE + "&limit=1000")],
     "query": [case("look", "query", HERE)],
     "result": [case("look", "query", HERE), case("look", "query", HERE + "&limit=1&offset=0")],
+    "signed_urls": [case("look", "query", HERE)],
+    "part": [case("open", allowed=(403,))],  # a link carries its own right
     "submit": [case("run", body={"workspaceId": "{workspace}", "sql": "SELECT '{marker}'"})],
     "cancel": [case("end", "query", body={"workspaceId": "{workspace}"}, done=False)],
     "graphql": GRAPHQL,
@@ -301,7 +303,7 @@ def fill(value, place, identity, object_id):
 def ask(place, method, pattern, c, identity, dialect, object_id):
     path = pattern
     for name, value in {"id": object_id or "x", "name": object_id or "x", "service": object_id or "x", "source": object_id or "x",
-                        "index": "0", "chunk": "0"}.items():
+                        "index": "0", "chunk": "0", "part": "part-0.parquet"}.items():
         path = path.replace("{" + name + "}", value)
     path += (c["query"] if c else "").replace("{id}", object_id or "").replace("{project}", "w2" if identity == STRANGER else "w1")
     path = path.replace("{workspace}", place.workspace(identity))

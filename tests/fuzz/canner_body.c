@@ -1,4 +1,4 @@
-/* Request bodies of the Canner dialect: submit, saved SQL, service state, cancel, GraphQL. First byte chooses;
+/* Request bodies of the Canner dialect: submit, saved SQL, service state, cancel, GraphQL, the words of a link. First byte chooses;
  * accepted values must keep the promises of the checks. */
 #include <string.h>
 
@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct canner_submit submit;
     struct canner_save save;
     bool on = false, need = data[0] & 8;
-    switch (data[0] % 5) {
+    switch (data[0] % 6) {
     case 0:
         if (!canner__read_submit(a, body, size - 1, need, &submit, &e))
             ASSERT((!need || submit.sql_len) && submit.max_age_s >= 0);
@@ -49,6 +49,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (canner__read_workspace(a, body, size - 1, &workspace, &e))
             ASSERT(e.text[0]);
         break;
+    case 4: {
+        char *text = arena_strndup(a, body, size - 1);
+        uint32_t part;
+        int64_t expiry;
+        if (canner__read_part(body, size - 1, &part))
+            ASSERT(!strcmp(arena_printf(a, "part-%u.parquet", part), text)); /* one spelling */
+        if (canner__read_expiry(text, &expiry))
+            ASSERT(!strcmp(arena_printf(a, "%lld", (long long)expiry), text));
+        if (canner__host_ok(text))
+            ASSERT(*text && !strpbrk(text, " /\\\"<>\r\n@?#"));
+        break;
+    }
     default:
         graphql(a, body, size - 1);
     }

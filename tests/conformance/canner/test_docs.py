@@ -75,6 +75,7 @@ def test_examples(canner, make_daemon):
     canner.wait(sent["id"])
     book.show("Query", "GET", f"/query/{sent['id']}?workspaceId={w}")
     book.show("Result", "GET", f"/query/{sent['id']}/result?workspaceId={w}&limit=10000&offset=0")
+    book.show("The result as Parquet files, behind links that need no credential", "GET", f"/query/{sent['id']}/result/signedUrls?workspaceId={w}")
     book.show("Queries, newest first", "GET", f"/queries?workspaceId={w}&limit=1&offset=0")
     canner.wait(slow, ("RUNNING",))
     book.show("Cancel", "PUT", f"/query/{slow}/cancel", {"workspaceId": w})
