@@ -97,8 +97,11 @@ static void insert_done(struct registry_write *w, int rc, const struct err *e)
         /* With an idempotency key nothing starts before it is known that no earlier query has the key. */
         if (q->idempotency_key)
             dispatch(q->service, q);
-        pthread_mutex_lock(&q->lock);
-        query_signal_unlock(q, QF_ACCEPTED, true);
+        /* One that is recorded whole has its end's write right behind this one, which tells both at once. */
+        if (!q->whole) {
+            pthread_mutex_lock(&q->lock);
+            query_signal_unlock(q, QF_ACCEPTED, true);
+        }
     }
     query_unref(q);
     free(w);
