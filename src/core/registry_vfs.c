@@ -1,7 +1,11 @@
 /*
  * registry_vfs: a thin layer over SQLite's own file access that sends its opens, reads, writes and syncs by
- * the fault seam (base/sys.h), so that the tests that let the k-th call fail reach the registry too. It
- * changes nothing else. Any thread.
+ * the fault seam (base/sys.h), so that the tests that let the k-th call fail reach the registry too.
+ *
+ * It gathers what is written to the write-ahead log, where each page comes as two small writes, one behind
+ * the other, and hands it on at the sync that a commit ends with, and before the file is looked at in any
+ * other way. With synchronous=FULL nobody learns of a page before that sync, so that nothing changes but the
+ * number of calls. Any thread; one file by one connection.
  */
 #include <errno.h>
 #include <sqlite3.h>
@@ -11,10 +15,16 @@
 #include "base/sys.h"
 #include "core/registry_int.h"
 
+#define GATHER_MAX (96 * 1024) /* SQLite's own file layer takes less than 128 KiB at once */
+
 struct vfs_file {
     sqlite3_file base;
-    sqlite3_file *real;
-}; /* the real one lies behind it */
+    sqlite3_file *real; /* lies behind this one */
+    bool log;
+    char *gathered; /* GATHER_MAX bytes, once something was written to a log */
+    int ngathered;
+    sqlite3_int64 at; /* where it goes */
+};
 
 static sqlite3_vfs shim;
 static sqlite3_vfs *below;
@@ -24,36 +34,71 @@ static sqlite3_file *real(sqlite3_file *f)
     return ((struct vfs_file *)(void *)f)->real;
 }
 
+static int hand_on(sqlite3_file *f)
+{
+    struct vfs_file *v = (struct vfs_file *)(void *)f;
+    int n = v->ngathered;
+    v->ngathered = 0; /* when it fails, SQLite writes these pages again */
+    return n ? real(f)->pMethods->xWrite(real(f), v->gathered, n, v->at) : SQLITE_OK;
+}
+
 static int x_close(sqlite3_file *f)
 {
-    return real(f)->pMethods->xClose(real(f));
+    int rc = hand_on(f);
+    free(((struct vfs_file *)(void *)f)->gathered);
+    int closed = real(f)->pMethods->xClose(real(f));
+    return rc ? rc : closed;
 }
 
 static int x_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 {
+    int rc = hand_on(f);
+    if (rc)
+        return rc;
     return sys_fault(SYS_READ) ? SQLITE_IOERR_READ : real(f)->pMethods->xRead(real(f), p, n, at);
 }
 
 static int x_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
+    struct vfs_file *v = (struct vfs_file *)(void *)f;
     if (sys_fault(SYS_WRITE))
         return errno == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
-    return real(f)->pMethods->xWrite(real(f), p, n, at);
+    if (v->log && !v->gathered)
+        v->gathered = malloc(GATHER_MAX);
+    if (!v->gathered || n > GATHER_MAX) {
+        int rc = hand_on(f);
+        return rc ? rc : real(f)->pMethods->xWrite(real(f), p, n, at);
+    }
+    if (v->ngathered && (at != v->at + v->ngathered || v->ngathered + n > GATHER_MAX)) {
+        int rc = hand_on(f);
+        if (rc)
+            return rc;
+    }
+    if (!v->ngathered)
+        v->at = at;
+    memcpy(v->gathered + v->ngathered, p, (size_t)n);
+    v->ngathered += n;
+    return SQLITE_OK;
 }
 
 static int x_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
-    return real(f)->pMethods->xTruncate(real(f), size);
+    int rc = hand_on(f);
+    return rc ? rc : real(f)->pMethods->xTruncate(real(f), size);
 }
 
 static int x_sync(sqlite3_file *f, int flags)
 {
+    int rc = hand_on(f);
+    if (rc)
+        return rc;
     return sys_fault(SYS_FSYNC) ? SQLITE_IOERR_FSYNC : real(f)->pMethods->xSync(real(f), flags);
 }
 
 static int x_size(sqlite3_file *f, sqlite3_int64 *size)
 {
-    return real(f)->pMethods->xFileSize(real(f), size);
+    int rc = hand_on(f);
+    return rc ? rc : real(f)->pMethods->xFileSize(real(f), size);
 }
 
 static int x_lock(sqlite3_file *f, int level)
@@ -73,7 +118,8 @@ static int x_reserved(sqlite3_file *f, int *out)
 
 static int x_control(sqlite3_file *f, int op, void *arg)
 {
-    return real(f)->pMethods->xFileControl(real(f), op, arg);
+    int rc = hand_on(f);
+    return rc ? rc : real(f)->pMethods->xFileControl(real(f), op, arg);
 }
 
 static int x_sector(sqlite3_file *f)
@@ -120,6 +166,7 @@ static int x_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, 
     if (sys_fault(SYS_OPEN))
         return errno == ENOSPC ? SQLITE_FULL : SQLITE_CANTOPEN;
     file->real = (sqlite3_file *)(void *)(file + 1);
+    file->log = (flags & SQLITE_OPEN_WAL) != 0;
     int rc = below->xOpen(below, name, file->real, flags, out);
     if (rc == SQLITE_OK)
         file->base.pMethods = &methods; /* else SQLite must not close it */
