@@ -41,12 +41,19 @@ static int read_text(json_value object, const char *key, bool filled, const char
     return 0;
 }
 
-static int check_path(const char *raw, size_t n, struct arena *a, const char **ret, struct err *e)
+/* Slashes at the ends go, several in a row are one: not every kind of bucket has folders without a name. */
+static int check_path(const char *given, size_t given_n, struct arena *a, const char **ret, struct err *e)
 {
-    while (n && raw[0] == '/')
-        raw++, n--;
-    while (n && raw[n - 1] == '/')
+    char *raw = arena_alloc(a, given_n + 1);
+    if (!raw)
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    size_t n = 0;
+    for (size_t i = 0; i < given_n; i++)
+        if (given[i] != '/' || (n && raw[n - 1] != '/'))
+            raw[n++] = given[i];
+    if (n && raw[n - 1] == '/')
         n--;
+    raw[n] = 0;
     size_t start = 0;
     for (size_t i = 0; i <= n; i++) {
         if (i < n && ((unsigned char)raw[i] < 0x20 || raw[i] == 0x7F))
@@ -62,8 +69,8 @@ static int check_path(const char *raw, size_t n, struct arena *a, const char **r
     if (n + (n ? 1 : 0) + 10 + 1 + ID_KAKAO_LEN + strlen(".metadata") > KAKAO_KEY_MAX)
         return err_set(e, ERR_INVALID, "22023",
                        "path is too long: the name of a result file may have %d bytes", KAKAO_KEY_MAX);
-    *ret = arena_strndup(a, raw, n);
-    return *ret ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
+    *ret = raw;
+    return 0;
 }
 
 static int read_reuse(json_value root, struct kakao_run *run, struct err *e)
