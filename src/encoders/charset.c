@@ -6,26 +6,44 @@
 
 #include <string.h>
 
-#include "encoders/gbk_table.h" /* static const uint16_t gbk_table[65536]: both bytes, the first in the upper half; 0: none */
+#include "encoders/gbk_table.h" /* static const uint16_t gbk_table[65536]: both bytes as they lie in memory; 0: none */
 
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
 
-/* Length of the run of ASCII at s. */
-static inline size_t ascii_run(const char *s, const char *end)
+/* Moves ASCII from src to dst <= src until something else comes; returns how many. Whole vectors only where all
+ * 16 bytes are taken: what is stored never reaches beyond what was read. */
+static inline size_t move_ascii(char *dst, const char *src, const char *end)
 {
-    const char *p = s;
+    const char *p = src;
 #ifdef __SSE2__
-    for (; end - p >= 16; p += 16) {
-        unsigned high = (unsigned)_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)(const void *)p));
-        if (high)
-            return (size_t)(p - s) + (unsigned)__builtin_ctz(high);
+    while (end - p >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        if (_mm_movemask_epi8(v))
+            break;
+        if (dst != p)
+            _mm_storeu_si128((__m128i *)(void *)dst, v);
+        p += 16;
+        dst += 16;
     }
 #endif
     while (p < end && !(*p & 0x80))
-        p++;
-    return (size_t)(p - s);
+        *dst++ = *p++;
+    return (size_t)(p - src);
+}
+
+/* A character of two or four bytes, or one that is not whole (the caller's mistake, not a read beyond the end). */
+static uint16_t rare(const char **src, const char *end)
+{
+    const unsigned char *s = (const unsigned char *)*src;
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if ((size_t)(end - *src) < len) {
+        *src = end;
+        return 0;
+    }
+    *src += len;
+    return len == 2 ? gbk_table[(s[0] & 0x1fu) << 6 | (s[1] & 0x3fu)] : 0;
 }
 
 size_t gbk_in_place(char *p, size_t n, uint64_t *unmapped)
@@ -34,34 +52,25 @@ size_t gbk_in_place(char *p, size_t n, uint64_t *unmapped)
     char *dst = p;
     uint64_t lacking = 0;
     while (src < end) {
-        uint8_t a = (uint8_t)*src;
-        if (a < 0x80) {
-            size_t run = ascii_run(src, end);
-            if (dst != src)
-                memmove(dst, src, run);
-            dst += run;
-            src += run;
-            continue;
-        }
-        uint32_t c = 0;
-        size_t len = a >= 0xf0 ? 4 : a >= 0xe0 ? 3 : 2;
-        if ((size_t)(end - src) < len) { /* not whole: the caller's mistake, not a read beyond the end */
-            *dst++ = '?';
-            lacking++;
-            break;
-        }
-        if (len == 3)
-            c = (uint32_t)(a & 0x0f) << 12 | (uint32_t)(src[1] & 0x3f) << 6 | (uint32_t)(src[2] & 0x3f);
-        else if (len == 2)
-            c = (uint32_t)(a & 0x1f) << 6 | (uint32_t)(src[1] & 0x3f);
-        uint16_t g = gbk_table[c];
-        src += len;
-        if (g) {
-            *dst++ = (char)(g >> 8);
-            *dst++ = (char)g;
-        } else {
-            *dst++ = '?';
-            lacking++;
+        size_t run = move_ascii(dst, src, end);
+        src += run;
+        dst += run;
+        while (src < end && (*src & 0x80)) {
+            const unsigned char *s = (const unsigned char *)src;
+            uint16_t g;
+            if (__builtin_expect((s[0] & 0xf0) == 0xe0 && end - src >= 3, 1)) {
+                g = gbk_table[(s[0] & 0x0fu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu)];
+                src += 3;
+            } else {
+                g = rare(&src, end);
+            }
+            if (__builtin_expect(g != 0, 1)) {
+                memcpy(dst, &g, 2);
+                dst += 2;
+            } else {
+                *dst++ = '?';
+                lacking++;
+            }
         }
     }
     *unmapped += lacking;

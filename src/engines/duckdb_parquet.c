@@ -18,6 +18,7 @@
 
 #define SQL_MAX    (64u << 20)
 #define NAME_TRIES 100000u
+#define GROUP_ROWS 65536u /* a stored batch: nothing is gathered from two */
 
 /* ---- types ---- */
 
@@ -184,7 +185,7 @@ static int statement(const struct render_job *j, uint64_t skip, struct buf *b)
                 strcmp(o->codec, "none") == 0  ? "uncompressed"
                 : strcmp(o->codec, "lz4") == 0 ? "lz4_raw"
                                                : o->codec);
-    (void)buf_printf(b, ", PARQUET_VERSION 'v%u'%s)", o->version == 2 ? 2 : 1,
+    (void)buf_printf(b, ", PARQUET_VERSION 'v%u', ROW_GROUP_SIZE %u%s)", o->version == 2 ? 2 : 1, GROUP_ROWS,
                      o->plain ? ", DICTIONARY_SIZE_LIMIT 0" : "");
     return rc || buf_failed(b) ? ERR_NOMEM : 0;
 }

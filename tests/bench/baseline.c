@@ -5,6 +5,8 @@
  *   baseline fsync DIR N            append 4 KiB + fdatasync to a file in DIR, N times; prints latencies
  *   baseline hello                  libmicrohttpd server that builds its response for each request; prints the port, ends with stdin
  *   baseline copy-csv PARQUET FILE THREADS   DuckDB's own COPY of all rows to CSV; prints seconds
+ *   baseline copy-parquet PARQUET FILE THREADS   the same to Parquet
+ *   baseline xlsx FILE ROWS         libxlsxwriter's own loop in constant memory: the five columns of the bench's XLSX; prints seconds
  *   baseline loopback FILE N        the file over loopback TCP with sendfile to a reader that drops it, N times; prints the best seconds
  *
  * Output is one line of JSON, so that the runner needs no parser. One thread, but for hello and loopback.
@@ -24,6 +26,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <xlsxwriter.h>
 
 #include "bench.h"
 
@@ -79,14 +82,14 @@ static int engine_select1(long n)
     return 0;
 }
 
-static int copy_csv(const char *parquet, const char *file, const char *threads)
+static int copy(const char *parquet, const char *file, const char *threads, const char *options)
 {
     duckdb_database db;
     duckdb_connection con = connect_duckdb(&db, threads);
     duckdb_result result;
     char sql[8192];
-    (void)snprintf(sql, sizeof sql, "COPY (SELECT * FROM read_parquet('%s')) TO '%s' (FORMAT csv, HEADER)",
-                   parquet, file);
+    (void)snprintf(sql, sizeof sql, "COPY (SELECT * FROM read_parquet('%s')) TO '%s' (%s)", parquet, file,
+                   options);
     int64_t t = bench_now();
     if (duckdb_query(con, sql, &result) != DuckDBSuccess) {
         fprintf(stderr, "baseline: %s\n", duckdb_result_error(&result));
@@ -96,6 +99,32 @@ static int copy_csv(const char *parquet, const char *file, const char *threads)
     duckdb_destroy_result(&result);
     duckdb_disconnect(&con);
     duckdb_close(&db);
+    return 0;
+}
+
+/* ---- XLSX ---- */
+
+/* The rows of SELECT range AS n, 'label ' || range AS label, range * 1.5 AS x, range % 1000 AS k, 'some text' AS t. */
+static int xlsx(const char *file, long rows)
+{
+    int64_t t = bench_now();
+    static char here[] = ".";
+    lxw_workbook_options options = {.constant_memory = LXW_TRUE, .tmpdir = here};
+    lxw_workbook *book = workbook_new_opt(file, &options);
+    lxw_worksheet *sheet = workbook_add_worksheet(book, "query_result");
+    CHECK(sheet);
+    char label[64];
+    for (long i = 0; i < rows; i++) {
+        lxw_row_t row = (lxw_row_t)i;
+        (void)snprintf(label, sizeof label, "label %ld", i);
+        worksheet_write_number(sheet, row, 0, (double)i, NULL);
+        worksheet_write_string(sheet, row, 1, label, NULL);
+        worksheet_write_number(sheet, row, 2, (double)i * 1.5, NULL);
+        worksheet_write_number(sheet, row, 3, (double)(i % 1000), NULL);
+        worksheet_write_string(sheet, row, 4, "some text", NULL);
+    }
+    CHECK(workbook_close(book) == LXW_NO_ERROR);
+    printf("{\"seconds\":%.6f}\n", (double)(bench_now() - t) / 1e9);
     return 0;
 }
 
@@ -235,7 +264,11 @@ int main(int argc, char **argv)
     if (!strcmp(what, "hello") && argc == 2)
         return hello();
     if (!strcmp(what, "copy-csv") && argc == 5)
-        return copy_csv(argv[2], argv[3], argv[4]);
+        return copy(argv[2], argv[3], argv[4], "FORMAT csv, HEADER");
+    if (!strcmp(what, "copy-parquet") && argc == 5)
+        return copy(argv[2], argv[3], argv[4], "FORMAT parquet");
+    if (!strcmp(what, "xlsx") && argc == 4)
+        return xlsx(argv[2], atol(argv[3]));
     if (!strcmp(what, "loopback") && argc == 4)
         return loopback(argv[2], atol(argv[3]));
     fprintf(stderr, "usage: baseline engine-select1 N | fsync DIR N | hello | copy-csv PARQUET FILE THREADS "

@@ -18,9 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int accepted = ERR_CORRUPT, written = 0;
     struct wire_setup setup;
     struct wire_job job;
+    struct wire_render render;
     uint64_t id;
     uint32_t slot;
-    switch (data[0] % 4) {
+    switch (data[0] % 5) {
     case 0:
         if (!(accepted = wire_get_setup(p, n, a, &setup)))
             written = wire_put_setup(&b, &setup);
@@ -32,6 +33,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 2:
         if (!(accepted = wire_get_memfd(p, n, &id, &slot)))
             written = wire_put_memfd(&b, id, slot);
+        break;
+    case 3:
+        if (!(accepted = wire_get_render(p, n, a, &render)))
+            written = wire_put_render(&b, &render);
         break;
     default:
         if (!(accepted = wire_get_cancel(p, n, &id)))

@@ -10,10 +10,10 @@ static void encode(const char *format, const struct encode_options *o, const str
     struct err e;
     uint64_t row = 0, next;
     assert_non_null(k);
-    assert_int_equal(k->head(o, w->schema, all, &e), 0);
+    assert_int_equal(encode_head(k, o, &st, w->schema, all, &e), 0);
     while (row < w->rows) {
         buf_reset(&out);
-        assert_int_equal(k->rows(o, &st, w, row, w->rows, step, &out, &next, &e), 0);
+        assert_int_equal(encode_rows(k, o, &st, w, row, w->rows, step, &out, &next, &e), 0);
         assert_true(next > row);
         if (next < w->rows)
             assert_true(out.len >= step);
@@ -21,7 +21,7 @@ static void encode(const char *format, const struct encode_options *o, const str
         assert_int_equal(buf_add(all, out.p, out.len), 0);
     }
     assert_int_equal(st.rows_done, w->rows);
-    assert_int_equal(k->tail(o, &st, w->schema, all, &e), 0);
+    assert_int_equal(encode_tail(k, o, &st, w->schema, all, &e), 0);
     buf_free(&out);
 }
 

@@ -128,6 +128,46 @@ static void script_round_trip(void **state)
     }
 }
 
+static void render_round_trip(void **state)
+{
+    (void)state;
+    struct wire_render in = {.job = 7,
+                             .format = WIRE_RENDER_PARQUET,
+                             .plain = true,
+                             .version = 2,
+                             .codec = "zstd",
+                             .sheet = "s",
+                             .from = 3,
+                             .limit = UINT64_MAX,
+                             .rows = 9,
+                             .id = {{1, 2, 3}},
+                             .ordinal = 4,
+                             .facts = {1, 2, 3, 4, 5},
+                             .schema_len = 1,
+                             .index_len = 2,
+                             .body_len = 3,
+                             .schema = (const uint8_t *)"s",
+                             .index = (const uint8_t *)"ab",
+                             .body = (const uint8_t *)"xyz"},
+                       out;
+    uint32_t n;
+    buf_reset(&frame);
+    assert_int_equal(wire_put_render(&frame, &in), 0);
+    const uint8_t *p = payload(WIRE_RENDER, &n);
+    assert_int_equal(wire_get_render(p, n, arena, &out), 0);
+    assert_string_equal(out.codec, "zstd");
+    assert_true(out.plain && !out.header && out.version == 2 && out.limit == UINT64_MAX && out.rows == 9);
+    assert_memory_equal(&out.facts, &in.facts, sizeof in.facts);
+    assert_memory_equal(out.body, "xyz", 3);
+    for (uint32_t cut = 0; cut < n; cut++)
+        assert_int_equal(wire_get_render(p, cut, arena, &out), ERR_CORRUPT);
+    buf_reset(&frame);
+    in.format = WIRE_RENDER_NONE; /* no such file */
+    assert_int_equal(wire_put_render(&frame, &in), 0);
+    p = payload(WIRE_RENDER, &n);
+    assert_int_equal(wire_get_render(p, n, arena, &out), ERR_CORRUPT);
+}
+
 static void ends_round_trip(void **state)
 {
     (void)state;
@@ -178,6 +218,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(job_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(setup_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(script_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(render_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(ends_round_trip, setup, teardown),
         cmocka_unit_test(headers),
     };
