@@ -61,6 +61,7 @@ struct query {
         multi; /* (L) it has several statements, or none: nothing is shown as its one result before the end */
     bool
         keeps; /* (L) a run worker has it: whoever ends it decides how, the worker adds what came before and records it */
+    bool why;             /* (L) the last result says how it ended; shown with the end */
     uint32_t statement;   /* (L) ordinal of the one under way */
     int64_t statement_ms; /* (L) its start */
     bool exposing;        /* (L) `exposed` is durable */

@@ -30,6 +30,14 @@
 
 static atomic_uint_fast64_t job_ids;
 
+bool runner__over(struct run *r)
+{
+    pthread_mutex_lock(&r->q->lock);
+    bool yes = query_state_ended(r->q->rec.state);
+    pthread_mutex_unlock(&r->q->lock);
+    return yes || atomic_load(&r->s->stopping);
+}
+
 /* ---- state changes on the way ---- */
 
 static int apply_running(struct registry *r, struct registry_write *w, struct err *e)
@@ -480,7 +488,7 @@ static bool take_engine(struct run *r)
     if (!rc)
         rc = pool_acquire(r->s->pool, &r->key, &r->engine, &r->err);
     /* No process can be had for the moment (fork refused, ceiling): the query waits, it does not fail. */
-    for (int tries = 0; rc == ERR_BUSY && tries < BUSY_TRIES && !atomic_load(&r->s->stopping); tries++) {
+    for (int tries = 0; rc == ERR_BUSY && tries < BUSY_TRIES && !runner__over(r); tries++) {
         sys_sleep_ms(BUSY_PAUSE_MS);
         rc = pool_acquire(r->s->pool, &r->key, &r->engine, &r->err);
     }
@@ -677,14 +685,6 @@ static void run_free(struct run *r)
     free(r);
 }
 
-static bool ended(struct query *q)
-{
-    pthread_mutex_lock(&q->lock);
-    bool yes = query_state_ended(q->rec.state);
-    pthread_mutex_unlock(&q->lock);
-    return yes;
-}
-
 /* What follows say whether the same worker starts over with the query. */
 
 static bool run_read(struct run *r)
@@ -733,7 +733,7 @@ static bool run_write(struct run *r)
 static bool attempt(struct run *r)
 {
     struct query *q = r->q;
-    if (ended(q) || atomic_load(&r->s->stopping)) {
+    if (runner__over(r)) {
         runner__let_go(r);
         return false;
     }

@@ -47,6 +47,8 @@ struct run {
 };
 
 /* ---- runner.c, for runner_script.c ---- */
+/* Somebody ended the query, or the service stops. */
+bool runner__over(struct run *r);
 int runner__start_job(struct run *r, const char *sql, uint32_t n, uint8_t step) MUST_USE;
 /* True while the job goes on. */
 bool runner__step(struct run *r);

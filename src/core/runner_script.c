@@ -34,14 +34,6 @@ void runner__pieces(struct run *r, const struct wire_script *s)
     r->split = true;
 }
 
-static bool over(struct run *r)
-{
-    pthread_mutex_lock(&r->q->lock);
-    bool yes = query_state_ended(r->q->rec.state);
-    pthread_mutex_unlock(&r->q->lock);
-    return yes || atomic_load(&r->s->stopping);
-}
-
 /* ---- results ---- */
 
 static int apply_result(struct registry *reg, struct registry_write *w, struct err *e)
@@ -127,8 +119,9 @@ static struct result *broken(struct run *r)
 static bool go_on(struct run *r)
 {
     struct query *q = r->q;
-    bool sql = r->ending == END_SQL_ERROR || r->ending == END_REFUSED || r->ending == END_RESULT_LIMIT;
-    if (!(q->rec.script & SCRIPT_GO_ON) || (q->rec.script & SCRIPT_ATOMIC) || !sql || over(r))
+    bool sql = r->ending == END_SQL_ERROR || r->ending == END_REFUSED ||
+               (r->ending == END_RESULT_LIMIT && strcmp(r->err.sqlstate, "53400") != 0); /* no room at all */
+    if (!(q->rec.script & SCRIPT_GO_ON) || (q->rec.script & SCRIPT_ATOMIC) || !sql || runner__over(r))
         return false;
     struct result *x = broken(r);
     if (!x && r->writer)
@@ -205,7 +198,7 @@ static bool one(struct run *r, uint32_t k)
     const struct wire_piece *p = &r->pieces[k];
     begin_statement(r, k);
     if (runner__start_job(r, r->q->rec.sql + p->at, p->n, WIRE_STEP_NEXT)) {
-        if (!over(r))
+        if (!runner__over(r))
             r->ending = END_ENGINE_CRASHED;
         return false;
     }
@@ -271,12 +264,12 @@ void runner__script(struct run *r)
                 (long long)config.engine_max_statements);
     }
     uint32_t k = 0;
-    while (!r->ending && k < r->npieces && !over(r) && one(r, k))
+    while (!r->ending && k < r->npieces && !runner__over(r) && one(r, k))
         k++;
     bool all = k == r->npieces && !r->ending;
     bool there =
         !r->ending || r->ending == END_SQL_ERROR || r->ending == END_REFUSED || r->ending == END_RESULT_LIMIT;
-    if (there && !over(r))
+    if (there && !runner__over(r))
         end_session(r, all);
     if (all && r->ending) { /* the commit failed: its error is a result of its own */
         segment_writer_free(r->writer);

@@ -370,6 +370,7 @@ static void add_why(struct query *q, struct result *broken)
     x->ended_ms = r->ended_ms > x->started_ms ? r->ended_ms : x->started_ms;
     r->results = all;
     r->nresults++;
+    q->why = !broken;
 }
 
 void service__end_script(struct query *q, enum ending ending, const struct err *e, struct result *broken,

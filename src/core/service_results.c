@@ -6,11 +6,17 @@
  */
 #include "core/service_int.h"
 
+/* Complete results that may be told. Lock held. */
+static uint32_t told(const struct query *q)
+{
+    return q->rec.nresults - (q->why && !query_state_ended(q->shown));
+}
+
 /* The result under way has rows that can be read. Lock held. */
 static bool live(const struct query *q)
 {
     uint32_t ordinal = q->multi ? q->statement : 0;
-    return !query_state_ended(q->shown) && q->live_rows > 0 && q->rec.nresults <= ordinal;
+    return !query_state_ended(q->shown) && q->live_rows > 0 && told(q) <= ordinal;
 }
 
 static bool only_error(const struct query *q)
@@ -21,7 +27,7 @@ static bool only_error(const struct query *q)
 uint32_t service_nresults(struct query *q)
 {
     pthread_mutex_lock(&q->lock);
-    uint32_t n = q->rec.nresults + (live(q) || only_error(q));
+    uint32_t n = told(q) + (live(q) || only_error(q));
     pthread_mutex_unlock(&q->lock);
     return n;
 }
@@ -46,7 +52,7 @@ bool service_result(struct query *q, uint32_t ordinal, struct result_view *ret)
     err_clear(&v.error);
     pthread_mutex_lock(&q->lock);
     const struct query_record *r = &q->rec;
-    if (ordinal < r->nresults) {
+    if (ordinal < told(q)) {
         of_stored(q, &r->results[ordinal], &v);
     } else if (live(q) && ordinal == (q->multi ? q->statement : 0)) {
         v.kind = r->kind;

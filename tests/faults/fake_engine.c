@@ -567,6 +567,27 @@ static void lie_job(void)
     done(0);
     job.job -= 1;
 }
+static void script(uint32_t at, uint32_t n)
+{
+    struct wire_piece two[] = {{0, 1}, {at, n}};
+    struct wire_script m = {.job = job.job, .npieces = 2, .pieces = two};
+    struct buf b = BUF_INIT(1 << 10);
+    int rc = wire_put_script(&b, &m);
+    put_frame(&b, rc);
+}
+static void lie_script(void) /* nobody asked */
+{
+    script(2, 1);
+}
+static void lie_script_late(void)
+{
+    planned(WIRE_KIND_ROWS);
+    script(2, 1);
+}
+static void lie_script_out(void) /* of the text */
+{
+    script(2, 1000);
+}
 static void lie_slot(void)
 {
     planned(WIRE_KIND_ROWS);
@@ -743,6 +764,9 @@ static const struct {
     {"lie payload", lie_payload},
     {"lie ready", lie_ready},
     {"lie job", lie_job},
+    {"lie script", lie_script},
+    {"lie script late", lie_script_late},
+    {"lie script out", lie_script_out},
     {"lie slot", lie_slot},
     {"lie slot twice", lie_slot_twice},
     {"lie index long", lie_index_long},

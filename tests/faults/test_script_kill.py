@@ -2,13 +2,14 @@
 results of the statements that had ended and says so; a write is done once or not at all. The seed is printed; QUERN_SEED=N repeats it."""
 import os
 import random
+import signal
 import threading
 import time
 
 import pytest
 import requests
 
-from quern_client import BUILD, RELEASE, Daemon, wait_until
+from quern_client import BUILD, RELEASE, Daemon, descendants, wait_until
 
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 SOME_TIME = "SELECT count(*) AS n FROM range(6000) a, range(6000) b WHERE a.range * b.range % 7 = 3"
@@ -87,6 +88,34 @@ def test_a_canceled_script_stays_canceled(make_daemon):
     assert query["success"] is False and query["numResults"] == 2
     assert d.jackdb_get(f"{qid}/result/1")["detail"] == {"error": "Query was canceled"}
     assert d.jackdb_get(f"{qid}/result/0/rows?seek=59999") == [["59999"]]
+
+
+def test_a_crash_of_the_engine_costs_the_statement(make_daemon):
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1"})
+    assert d.jackdb_query("CREATE TABLE t(a INT)")["success"] is True
+    for autocommit, there in (("true", "1"), ("false", "1")):
+        qid = d.jackdb_execute(f"INSERT INTO t VALUES (1); {LONG}; INSERT INTO t VALUES (2)", autocommit=autocommit, stopOnError="false")["id"]
+        at_result(d, qid, 1)
+        for (pid, _), name in descendants(d.process.pid).items():
+            if name == "quern-engine":
+                os.kill(pid, signal.SIGKILL)
+        query = d.jackdb_wait(qid)
+        results = d.jackdb_results(query)
+        assert query["success"] is False and [r["type"] for r in results] == ["update", "error"], results
+        assert "engine" in results[1]["detail"]["error"]
+        count = d.jackdb_query("SELECT count(*) FROM t")
+        assert d.jackdb_get(f"{count['id']}/result/0/rows") == [[there]]
+
+
+def test_a_stop_in_the_middle_and_a_start(make_daemon):
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_SERVER_DRAIN": "0"})
+    qid = d.jackdb_execute(f"SELECT range AS n FROM range(60000); {SOME_TIME}; {SOME_TIME}; {SOME_TIME}; SELECT 5 AS five")["id"]
+    at_result(d, qid, 1)
+    d.restart()
+    query = d.jackdb_wait(qid)
+    assert query["success"] is True and query["numResults"] == 5
+    assert d.jackdb_get(f"{qid}/result/0/rows?seek=59999") == [["59999"]]
+    assert len(files(d)) == 1, files(d)
 
 
 class Writers:

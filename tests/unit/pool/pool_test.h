@@ -176,6 +176,8 @@ static inline void start(struct engine *x, const char *sql)
     struct err e;
     err_clear(&e);
     struct wire_job j = job_of(sql);
+    if (strstr(sql, " out")) /* "lie script out" */
+        j.step = WIRE_STEP_SCRIPT;
     int rc = engine_start(x, &j, &e);
     if (rc)
         print_error("engine_start: %s\n", e.text);
