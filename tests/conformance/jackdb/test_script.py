@@ -193,6 +193,31 @@ def test_the_others_queries(q):
     assert several["queryInfo"]["state"] == "FAILED"  # several statements are JackDB's only
 
 
+def test_the_others_cancel_and_delete(q):
+    """Whoever ends it, the results before stay here, and it says the same."""
+    ends = {"kakao": lambda x: q.kakao_abort(x), "data360": lambda x: q.http("DELETE", f"/api/v3/query/{x}", dialect="data360"),
+            "jackdb": lambda x: q.jackdb("POST", f"/query/{x}/cancel")}
+    for dialect, end in ends.items():
+        started = q.jackdb_execute("SELECT 1 AS one; " + LONG)["id"]
+        wait_until("the first result", lambda: q.jackdb_get(started)["numResults"])
+        answer = end(started)
+        assert answer.status_code in (200, 204), answer.text
+        assert q.kakao_wait(started)["queryInfo"]["state"] == "ABORTED"
+        if dialect == "data360":  # it deletes
+            assert q.jackdb("GET", f"/query/{started}").status_code == 404
+            continue
+        query = q.jackdb_get(started)
+        assert query["success"] is False and query["numResults"] == 2
+        assert q.jackdb_get(f"{started}/result/0/rows") == [["1"]]
+        assert q.jackdb_get(f"{started}/result/1")["detail"] == {"error": "Query was canceled"}
+        assert q.jackdb("DELETE", f"/query/{started}").json() == {}
+    other = q.kakao_run(LONG)
+    q.kakao_wait(other, states=("RUNNING",))
+    assert q.jackdb("POST", f"/query/{other}/cancel").json() == {}
+    assert q.kakao_get(other)["queryInfo"]["state"] == "ABORTED"
+    assert q.jackdb_get(f"{other}/result/0")["detail"] == {"error": "Query was canceled"}
+
+
 def test_many_statements(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_MAX_STATEMENTS": "200"})
     query = d.jackdb_execute(";".join(f"SELECT {i}" for i in range(200)), wait=60)

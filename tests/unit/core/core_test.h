@@ -114,7 +114,7 @@ static inline struct query_record record_of(const struct place *p, int64_t creat
                                  .created_ms = created_ms};
 }
 
-enum what { PUT, RUN, EXPOSE, REQUEUE, END, GONE, DELETE };
+enum what { PUT, RUN, EXPOSE, REQUEUE, RESULT, END, GONE, DELETE };
 struct do_write {
     struct registry_write w;
     enum what what;
@@ -134,6 +134,8 @@ static inline int do_apply(struct registry *r, struct registry_write *w, struct 
         return registry_put_exposed(r, &d->q->id, e);
     case REQUEUE:
         return registry_put_requeued(r, &d->q->id, e);
+    case RESULT: /* the last one that it has */
+        return registry_put_result(r, &d->q->id, &d->q->results[d->q->nresults - 1], e);
     case END:
         return registry_put_end(r, d->q, e);
     case GONE:

@@ -46,6 +46,8 @@ static struct query_record full(const struct place *p)
     q.run_timeout_ms = 77;
     q.reuse = q.read_only = true;
     q.max_reuse_age_s = 60;
+    q.script = SCRIPT | SCRIPT_GO_ON;
+    q.keep_ms = -1;
     return q;
 }
 
@@ -86,6 +88,8 @@ static void assert_same(const struct query_record *g, const struct query_record 
     assert_int_equal(g->stored, w->stored);
     assert_int_equal(g->cut, w->cut);
     assert_int_equal(g->max_reuse_age_s, w->max_reuse_age_s);
+    assert_int_equal(g->script, w->script);
+    assert_int_equal(g->keep_ms, w->keep_ms);
     assert_int_equal(g->created_ms, w->created_ms);
     assert_int_equal(g->started_ms, w->started_ms);
     assert_int_equal(g->ended_ms, w->ended_ms);
@@ -174,7 +178,12 @@ static void test_round_trip(void **state)
                    .nbatches = 300,
                    .footer_crc = 0xdeadbeef},
          .cut = true},
-        {.ordinal = 1, .kind = WIRE_KIND_UPDATE, .update_count = 42},
+        {.ordinal = 1,
+         .kind = RESULT_ERROR,
+         .update_count = 42,
+         .started_ms = 17,
+         .ended_ms = 18,
+         .error = &why},
         {.ordinal = 2,
          .kind = WIRE_KIND_ROWS,
          .update_count = -1,
@@ -236,11 +245,16 @@ static void test_round_trip(void **state)
         assert_int_equal(x->schema != NULL, r[i].schema != NULL);
         if (x->schema)
             assert_true(schema_equal(x->schema, r[i].schema));
+        assert_int_equal(x->started_ms, r[i].started_ms);
+        assert_int_equal(x->ended_ms, r[i].ended_ms);
+        assert_int_equal(x->error != NULL, r[i].error != NULL);
         assert_int_equal(x->index_len, r[i].index_len);
         assert_int_equal(x->body_len, r[i].body_len);
     }
     assert_memory_equal(g.results[2].index, index, 3);
     assert_memory_equal(g.results[2].body, body, 5);
+    assert_string_equal(g.results[1].error->text, why.text);
+    assert_int_equal(g.results[1].error->position, 7);
 
     /* An ended row changes no more. */
     assert_int_equal(do_it(p, END, &q, 0, &e), ERR_CONFLICT);
@@ -299,6 +313,48 @@ static void test_arena_full(void **state)
             assert_same(&g, &q);
         arena_free(small);
     }
+}
+
+/* Results of a script before its end: there at once, gone with a requeue, none after the end. */
+static void test_early_results(void **state)
+{
+    struct place *p = *state;
+    struct err e;
+    struct query_record q = full(p), g;
+    struct result r[2] = {{.ordinal = 0, .kind = WIRE_KIND_UPDATE, .update_count = 4},
+                          {.ordinal = 1, .kind = WIRE_KIND_DDL, .update_count = -1}};
+    q.results = r;
+    assert_int_equal(do_it(p, PUT, &q, 0, &e), 0);
+    assert_int_equal(do_it(p, RUN, &q, 5, &e), 0);
+    for (q.nresults = 1; q.nresults < 3; q.nresults++) {
+        assert_int_equal(do_it(p, RESULT, &q, 0, &e), 0);
+        assert_int_equal(get(p, &q.id, &g), 0);
+        assert_int_equal(g.nresults, q.nresults);
+        assert_int_equal(g.state, QUERY_RUNNING);
+    }
+    assert_int_equal(g.results[0].update_count, 4);
+    assert_int_equal(do_it(p, REQUEUE, &q, 0, &e), 0);
+    assert_int_equal(get(p, &q.id, &g), 0);
+    assert_int_equal(g.nresults, 0);
+    q.nresults = 1;
+    q.state = QUERY_FAILED;
+    q.ended_ms = 7;
+    assert_int_equal(do_it(p, END, &q, 0, &e), 0);
+    assert_int_equal(do_it(p, RESULT, &q, 0, &e), ERR_CONFLICT);
+    assert_int_equal(get(p, &q.id, &g), 0);
+    assert_int_equal(g.nresults, 1);
+    /* history retention leaves what is kept until it is deleted */
+    struct qid *ids;
+    size_t n;
+    assert_int_equal(registry_historic(p->r, 1900000000000, 10, a, &ids, &n, &e), 0);
+    for (size_t i = 0; i < n; i++)
+        assert_false(id_equal(&ids[i], &q.id));
+    assert_int_equal(do_it(p, GONE, &q, 8, &e), 0);
+    bool found = false;
+    assert_int_equal(registry_historic(p->r, 1900000000000, 10, a, &ids, &n, &e), 0);
+    for (size_t i = 0; i < n; i++)
+        found |= id_equal(&ids[i], &q.id);
+    assert_true(found);
 }
 
 /* ---- lists ---- */
@@ -506,7 +562,8 @@ static void test_readers(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_round_trip), T(test_phases),  T(test_arena_full),
-                                       T(test_list),       T(test_janitor), T(test_readers)};
+    const struct CMUnitTest tests[] = {T(test_round_trip), T(test_early_results), T(test_phases),
+                                       T(test_arena_full), T(test_list),          T(test_janitor),
+                                       T(test_readers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
