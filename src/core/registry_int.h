@@ -135,6 +135,9 @@ int registry__count(struct registry *r, int64_t workspace, int64_t user, int sta
                     struct err *e) MUST_USE;
 /* Writes what was noted. */
 int registry__counts_flush(struct registry *r, struct err *e) MUST_USE;
+/* registry_write.c: starts the writer thread; lets it finish what is queued and joins it. */
+int registry__writer_start(struct registry *r, struct err *e) MUST_USE;
+void registry__writer_stop(struct registry *r);
 /* Turns SQLite's last error of the connection into ours. */
 int registry__error(struct sqlite3 *db, int rc, struct err *e);
 int registry__reader(struct registry *r, struct reg_conn **ret, struct err *e) MUST_USE;
