@@ -67,23 +67,34 @@ static void drop_query(void *query)
     query_unref(query);
 }
 
-static int fill(struct request *rq, const struct kylin_submit *in, struct submit *out, struct err *e)
+int kylin__statement(struct request *rq, const struct kylin_submit *in, struct submit *ret, struct err *e)
 {
     bool blank = !in->sql || kylin__blank(in->sql, in->sql_len);
-    *out = (struct submit){.dialect = DIALECT_KYLIN,
+    *ret = (struct submit){.dialect = DIALECT_KYLIN,
                            .profile = WIRE_PROFILE_TRINO,
                            .default_source = "data_catalog",
                            .default_database = "main",
                            .read_only = true,
                            .row_limit = in->limit > 0 ? in->limit : -1,
-                           .idempotency_key = request_header(rq, "Idempotency-Key")};
+                           .params = in->params,
+                           .nparams = in->nparams};
     /* no statement at all is a query that fails */
-    out->sql = blank ? " " : kylin__with_offset(rq->arena, in->sql, in->sql_len, in->offset, &out->sql_len);
+    ret->sql = blank ? " " : kylin__with_offset(rq->arena, in->sql, in->sql_len, in->offset, &ret->sql_len);
     if (blank)
-        out->sql_len = 1;
+        ret->sql_len = 1;
+    return ret->sql ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
+}
+
+/* Where the result goes as a file, and how. */
+static int fill(struct request *rq, const struct kylin_submit *in, struct submit *out, struct err *e)
+{
+    int r = kylin__statement(rq, in, out, e);
+    if (r)
+        return r;
+    out->idempotency_key = request_header(rq, "Idempotency-Key");
     out->path = kylin__folder(rq->who.workspace_name, rq->arena);
     out->request = kylin__file_text(&in->file, rq->arena);
-    if (!out->sql || !out->path || !out->request)
+    if (!out->path || !out->request)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     return service_default_bucket(rq->service, &rq->who, rq->arena, &out->bucket, e);
 }

@@ -146,6 +146,9 @@ enum handled kylin__projects(struct request *rq);
 enum handled kylin__health(struct request *rq);
 enum handled kylin__tables_and_columns(struct request *rq);
 enum handled kylin__tables(struct request *rq);
+/* The statement's part of a submit: offset, limit, parameters, profile. */
+int kylin__statement(struct request *rq, const struct kylin_submit *in, struct submit *ret,
+                     struct err *e) MUST_USE;
 /* Submits a statement whose answer this request waits for; no file is made of it. The reference is the
  * caller's. */
 int kylin__sync_submit(struct request *rq, const struct kylin_submit *in, const char *idempotency_key,

@@ -155,22 +155,12 @@ static enum handled ended(struct request *rq)
 int kylin__sync_submit(struct request *rq, const struct kylin_submit *in, const char *idempotency_key,
                        struct query **ret, struct err *e)
 {
-    bool blank = !in->sql || kylin__blank(in->sql, in->sql_len);
-    struct submit s = {.dialect = DIALECT_KYLIN,
-                       .profile = WIRE_PROFILE_TRINO,
-                       .default_source = "data_catalog",
-                       .default_database = "main",
-                       .read_only = true,
-                       .hold = true,
-                       .row_limit = in->limit > 0 ? in->limit : -1,
-                       .params = in->params,
-                       .nparams = in->nparams,
-                       .idempotency_key = idempotency_key};
-    s.sql = blank ? " " : kylin__with_offset(rq->arena, in->sql, in->sql_len, in->offset, &s.sql_len);
-    if (blank)
-        s.sql_len = 1;
-    if (!s.sql)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    struct submit s;
+    int r = kylin__statement(rq, in, &s, e);
+    if (r)
+        return r;
+    s.hold = true;
+    s.idempotency_key = idempotency_key;
     return service_submit(rq->service, &rq->who, &s, ret, e);
 }
 

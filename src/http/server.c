@@ -525,7 +525,7 @@ static void audit_read(const struct exchange *x, bool complete)
 {
     char id[ID_TEXT_MAX], bytes[32];
     const struct request *rq = &x->rq;
-    bool download = rq->dialect && rq->dialect->id == DIALECT_NEUTRAL;
+    bool download = rq->reply.etag != NULL; /* a whole file, whatever the dialect; not a page of rows */
     if (!x->rows_format || !x->queued || rq->reply.status >= 300 || config.audit_reads == 2 ||
         (config.audit_reads == 0 && !download))
         return;

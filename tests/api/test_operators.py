@@ -102,6 +102,14 @@ def test_audit_all_reads(make_daemon):
     assert cut[0]["complete"] == "no"
 
 
+def test_audit_of_a_dialects_own_download(make_daemon):
+    d = make_daemon()
+    qid = d.kylin_query("select 1 as a", include_header=True)
+    assert d.kylin_get(qid, "result_download").text == "a\n1\n"
+    read = events(d, "result_download")
+    assert [(r["query"], r["dialect"], r["format"], r["bytes"], r["complete"]) for r in read] == [(qid, "kylin", "csv", "4", "yes")]
+
+
 def test_audit_survives_kill_and_tells(make_daemon):
     d = make_daemon()
     d.works()

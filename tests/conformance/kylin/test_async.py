@@ -514,6 +514,30 @@ def test_queries_of_other_dialects(q):
     assert q.d360_rows(ours) == [[42]]
 
 
+def test_the_default_bucket(make_daemon):
+    """The workspace's default bucket at the time of the submit; one that may not be written to refuses the submit."""
+    d = make_daemon()
+    own = d.kylin_query("select 1")
+    folder = os.path.join(d.folder, "lake one")
+    d.admin("bucket", "create", "lake", "--url", "file://" + folder.replace(" ", "%20"), "--workspace", "w1", "--default")
+    qid = d.kylin_query("select 2")
+    assert q_path(d, qid) == f"file://{folder.replace(' ', '%20')}/w1/async_query_result/{qid}"
+    assert os.listdir(os.path.join(folder, "w1", "async_query_result", qid)) == [f"{qid}.csv"]
+    assert q_path(d, own).endswith(f"/buckets/1/w1/async_query_result/{own}")  # it stays where it is
+    kakao = d.kakao_get(qid)["resultConfig"]
+    assert (kakao["bucketName"], kakao["storageUrl"], kakao["isStored"]) == ("lake", "lake/w1/async_query_result", True)
+    assert d.kakao_get(own)["resultConfig"]["isStored"] is False
+    said(d.kylin("DELETE", f"async_query/{qid}?project=w1"), "000", True)
+    wait_until("the delivered file to go", lambda: not os.path.exists(os.path.join(folder, "w1")))
+    os.rename(folder, folder + " gone")
+    done = d.kylin_wait(d.kylin_submit("select 3"))
+    assert done["status"] == "FAILED" and "bucket" in done["info"] and folder not in done["info"], done
+
+
+def q_path(d, qid):
+    return d.kylin_get(qid, "result_path").json()["data"]
+
+
 # --- who may --------------------------------------------------------------------------------------------------------
 
 
@@ -673,6 +697,17 @@ def test_batch_deletes(own):
     qid = d.kylin_query("select 1")
     said(d.kylin("DELETE", "async_query/"), "000", True)
     assert d.kylin_get(qid, "status").json()["data"]["status"] == "MISSING"
+
+
+def test_batch_delete_of_many(make_daemon):
+    """More than one page of the registry, all of them queued: each is canceled and gone."""
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1"})
+    ids = [d.kylin_submit(SLOW)] + [d.kylin_submit(f"select {i}") for i in range(600)]
+    said(d.kylin("DELETE", "async_query"), "000", True)
+    for qid in ids[:3] + ids[248:253] + ids[498:503] + ids[-3:]:
+        assert d.kylin_get(qid, "status").json()["data"]["status"] == "MISSING"
+    wait_until("the queue to be empty", lambda: d.metrics()["quern_queries_queued"] == 0)
+    assert text_of(d, d.kylin_query("select 7")) == "7\n"
 
 
 @pytest.mark.parametrize("when", ["2021-13-45 99:99:99", "2021-02-29 00:00:00", "2021-02-30 00:00:00", "2021-1-1 00:00:00", " 2021-01-01 00:00:00",
