@@ -185,7 +185,41 @@ class Data360:
         yield "data360 names", schema.names, answer.all_names()
 
 
-DIALECTS = (Kakao(), Data360())
+class Canner:
+    name = "canner"
+    styles = ()
+
+    def call(self, q, method, path, **body):
+        here = q.key["workspaceId"]
+        if method == "GET":
+            got = q.http("GET", f"/api/v1{path}{'&' if '?' in path else '?'}workspaceId={here}", dialect="canner")
+        else:
+            got = q.http(method, "/api/v1" + path, dialect="canner", json={"workspaceId": here, **body})
+        assert got.status_code == 200, f"{path}: {got.status_code} {got.text[:500]}"
+        return typed.load(got.content.decode())
+
+    def submit(self, q, sql):
+        query = self.call(q, "POST", "/query", sql=sql)
+        while query["status"] not in ("FINISHED", "FAILED"):
+            query = self.call(q, "GET", f"/query/{query['id']}")
+        assert query["status"] == "FINISHED", f"{query['error']}\n{sql[:4000]}"
+        return query["id"]
+
+    def read(self, q, qid, answer):
+        query = self.call(q, "GET", f"/query/{qid}")
+        kinds = [k.kakao for k in answer.all_kinds()]
+        yield "canner columns", [(c["name"], c["type"]) for c in query["columns"]], list(zip(answer.all_names(), kinds))
+        yield "canner rowCount", int(query["rowCount"]), answer.count()
+        want = answer.shown("json", "canner")
+        whole = self.call(q, "GET", f"/query/{qid}/result")
+        yield "canner result", whole["result"], want
+        yield "canner result columns", whole["columns"], query["columns"]
+        half = answer.count() // 2
+        page = self.call(q, "GET", f"/query/{qid}/result?offset={half}&limit=5")
+        yield "canner page", page["result"], want[half:half + 5]
+
+
+DIALECTS = (Kakao(), Canner(), Data360())
 
 
 def compare(q, qid, answer, context):

@@ -6,11 +6,12 @@ not from what the server does. A Kind knows one SQL type:
   sql             name of the type in the engine's SQL
   make(rng)       a random value, edges included (None is the caller's)
   literal(v)      an expression of exactly that type and value
-  text(v, p)      its bare text in profile p: "kakao" or "neutral"
-  json(v, p)      what a JSON reader sees in profile p: "data360" or "neutral". Numbers are Number (their text), so no digit is lost
+  text(v, p)      its bare text in profile p: "kakao", "canner" or "neutral"
+  json(v, p)      what a JSON reader sees in profile p: "data360", "canner" or "neutral". Numbers are Number (their text), so no digit is lost
   arrow(v)        what pyarrow shows, timestamps as microseconds
   kakao, data360  the type's description in the dialects' metadata
 """
+import base64
 import datetime as dt
 import json
 import math
@@ -223,7 +224,7 @@ class Integer(Kind):
         return max(low, min(high, rng.randint(-10**rng.randint(1, 39), 10**rng.randint(1, 39)) if low < 0 else rng.randint(0, 10**rng.randint(1, 39))))
 
     def json(self, v, p):
-        return Number(v)
+        return str(v) if p == "canner" and self.data360 == "numeric" else Number(v)
 
     def arrow(self, v):
         return Decimal(v) if self.data360 == "numeric" else str(v) if self.data360 == "varchar" else v
@@ -246,7 +247,7 @@ class Dec(Kind):
         return text[1:] if text.startswith("-") and not v else text
 
     def json(self, v, p):
-        return Number(self.text(v, p))
+        return self.text(v, p) if p == "canner" else Number(self.text(v, p))
 
     def described(self):
         return {"type": "numeric", "nullable": True, "precision": self.precision, "scale": self.scale}
@@ -272,9 +273,11 @@ class Floating(Kind):
         return f"CAST('{shortest(v, self.single)}' AS {self.sql})"
 
     def text(self, v, p):
-        return java(v, self.single) if p == "kakao" else Real(v, self.single)
+        return java(v, self.single) if p in ("kakao", "canner") else Real(v, self.single)
 
     def json(self, v, p):
+        if p == "canner" and math.isfinite(v):
+            return Number(java(v, self.single))
         return Real(v, self.single) if math.isfinite(v) else java(v, self.single)
 
     def arrow(self, v):
@@ -335,7 +338,7 @@ class Blob(Kind):
         return v.hex()
 
     def json(self, v, p):
-        return ("\\x" if p == "data360" else "") + v.hex()
+        return base64.b64encode(v).decode() if p == "canner" else ("\\x" if p == "data360" else "") + v.hex()
 
 
 class Day(Kind):
@@ -375,7 +378,7 @@ class Stamp(Kind):
         return f"CAST('{moment(v, ' ', True)}{'+00' if self.zoned else ''}' AS {self.sql})"
 
     def text(self, v, p):
-        return moment(v, " ", True) + ("" if not self.zoned else " UTC" if p == "kakao" else "+00:00")
+        return moment(v, " ", True) + ("" if not self.zoned else " UTC" if p in ("kakao", "canner") else "+00:00")
 
     def json(self, v, p):
         return moment(v, "T", False) + ("+00:00" if self.zoned else "") if p == "data360" else self.text(v, p)
@@ -495,6 +498,8 @@ class Struct(Kind):
         return Joined("{", "}", [(n + "=", x, k) for (n, k), x in zip(self.fields, v)], p)
 
     def json(self, v, p):
+        if p == "canner":
+            return [k.null_or("json", x, p) for (_, k), x in zip(self.fields, v)]
         return {n: k.null_or("json", x, p) for (n, k), x in zip(self.fields, v)}
 
     def arrow(self, v):
