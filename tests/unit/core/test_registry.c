@@ -91,6 +91,7 @@ static int step_apply(struct registry *r, struct registry_write *w, struct err *
     struct step *s = (struct step *)(void *)w;
     if (s->gate)
         sem_wait(s->gate);
+    s->gate = NULL; /* another attempt does not wait again */
     atomic_fetch_add(s->applied, 1);
     int rc = s->q ? registry_put_query(r, s->q, e) : 0;
     return rc ? rc : s->fail ? err_set(e, s->fail, "XX000", "asked to fail") : 0;
