@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/config.h"
 #include "dialects/kylin_int.h"
 
 struct submit_state {
@@ -93,7 +94,9 @@ static int fill(struct request *rq, const struct kylin_submit *in, struct submit
         return r;
     out->idempotency_key = request_header(rq, "Idempotency-Key");
     out->path = kylin__folder(rq->who.workspace_name, rq->arena);
-    out->request = kylin__file_text(&in->file, rq->arena);
+    struct kylin_file file = in->file;
+    file.bare = config.kylin_header_quoting == 1;
+    out->request = kylin__file_text(&file, rq->arena);
     if (!out->path || !out->request)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     return service_default_bucket(rq->service, &rq->who, rq->arena, &out->bucket, e);

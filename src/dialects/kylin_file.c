@@ -18,6 +18,7 @@ const char *kylin__file_text(const struct kylin_file *f, struct arena *a)
     json_kstr(&w, "format", kylin__format_name(f->format));
     json_kbool(&w, "gbk", f->gbk);
     json_kbool(&w, "header", f->header);
+    json_kbool(&w, "bare", f->bare);
     json_kstr(&w, "name", f->name);
     json_kstr(&w, "separator", f->separator);
     json_object_end(&w);
@@ -27,7 +28,7 @@ const char *kylin__file_text(const struct kylin_file *f, struct arena *a)
 
 int kylin__file_of(const struct query_view *v, struct arena *a, struct kylin_file *ret, struct err *e)
 {
-    *ret = (struct kylin_file){.name = "result", .separator = ","};
+    *ret = (struct kylin_file){.name = "result", .separator = ",", .bare = config.kylin_header_quoting == 1};
     if (v->dialect != DIALECT_KYLIN || !v->request)
         return 0;
     json_value root;
@@ -40,6 +41,7 @@ int kylin__file_of(const struct query_view *v, struct arena *a, struct kylin_fil
             ret->format = (enum kylin_format)f;
     (void)json_boolean(json_get(root, "gbk"), &ret->gbk);
     (void)json_boolean(json_get(root, "header"), &ret->header);
+    (void)json_boolean(json_get(root, "bare"), &ret->bare);
     const char *name = json_string(json_get(root, "name"), NULL),
                *separator = json_string(json_get(root, "separator"), NULL);
     ret->name = name ? name : ret->name;
@@ -69,7 +71,7 @@ void kylin__spec(const struct kylin_file *f, struct render_spec *ret)
     ret->options.charset = f->gbk ? CHARSET_GBK : CHARSET_UTF8;
     ret->options.header = f->header;
     ret->options.separator = f->separator;
-    ret->options.header_bare = config.kylin_header_quoting == 1;
+    ret->options.header_bare = f->bare;
 }
 
 /* A name that may be a folder of a bucket: bucket.c refuses a backslash and a leading ".quern-". */

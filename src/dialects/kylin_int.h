@@ -64,6 +64,7 @@ enum kylin_format { KYLIN_CSV, KYLIN_JSON, KYLIN_XLSX, KYLIN_PARQUET };
 struct kylin_file {
     enum kylin_format format;
     bool gbk, header;
+    bool bare; /* names in the header are never quoted: kylin.header_quoting at the submit */
     const char *name, *separator;
 };
 /* JSON text of the options in `a`, NULL: out of memory. */

@@ -373,6 +373,12 @@ def test_header_cells_are_quoted_like_values(q):
 def test_header_quoting_never(make_daemon):
     d = make_daemon(env={"QUERN_KYLIN_HEADER_QUOTING": "never"})
     assert text_of(d, d.kylin_query('select 1 as "a,b", \'x,y\' as "say ""hi"""', include_header=True)) == 'a,b,say "hi"\n1,"x,y"\n'
+    # what a query was submitted with stays: its file is made, its size is known
+    qid = d.kylin_query('select 1 as "a,b"', include_header=True)
+    d.restart(env={"QUERN_KYLIN_HEADER_QUOTING": "auto"})
+    for query in ("", "&include_header=true"):
+        answer = d.kylin_get(qid, "result_download", query=query)
+        assert answer.text == "a,b\n1\n" and answer.headers["Content-Length"] == "6"
 
 
 @pytest.mark.parametrize("name, plain, star", [
