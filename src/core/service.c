@@ -263,17 +263,19 @@ int service_delete_older(struct service *s, const struct identity *who, enum dia
 void service__drop_result(struct service *s, struct query *q)
 {
     pthread_mutex_lock(&q->lock);
-    struct segment *old = q->segment;
-    q->segment = NULL;
+    struct segment *old = q->live_segment ? NULL : q->segment; /* its worker's, while there is one */
+    if (old)
+        q->segment = NULL;
     uint32_t n = q->rec.nresults, nleft = q->nleft;
+    const struct result *all = q->rec.results; /* what it has of them does not change */
     q->nleft = 0;
     pthread_mutex_unlock(&q->lock);
     segment_unref(old);
     render_forget(s->render, &q->rec.id);
     pthread_mutex_lock(&s->files_lock);
     for (uint32_t i = 0; i < n; i++)
-        if (q->rec.results[i].sealed)
-            service__remove_file(s, q, q->rec.results[i].ordinal);
+        if (all[i].sealed)
+            service__remove_file(s, q, all[i].ordinal);
     for (uint32_t i = 0; i < nleft; i++)
         if (q->left[i].sealed)
             service__remove_file(s, q, q->left[i].ordinal);

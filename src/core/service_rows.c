@@ -132,8 +132,8 @@ int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows 
         state == QUERY_FINISHED || (!ended && !q->multi) ? query_shown_result(q) : NULL;
     const struct result *res = one ? shown : choose(q, ordinal);
     bool held = ended && res && res == shown && q->segment && !q->live_segment;
-    bool live =
-        !ended && !res && q->live_segment && (one ? !q->multi : ordinal == (q->multi ? q->statement : 0));
+    bool live = !ended && !res && q->segment && q->live_segment &&
+                (one ? !q->multi : ordinal == (q->multi ? q->statement : 0));
     struct segment *seg = held || live ? segment_ref(q->segment) : NULL;
     pthread_mutex_unlock(&q->lock);
     if (gone) {
