@@ -12,6 +12,7 @@ import re
 import pyarrow as pa
 
 import typed
+from quern_client import wait_until
 
 ARROW = {"Accept": "application/vnd.apache.arrow.stream"}
 ARROW_TYPES = {"bool": pa.bool_(), "smallint": pa.int16(), "integer": pa.int32(), "bigint": pa.int64(), "float4": pa.float32(), "float8": pa.float64(), "varchar": pa.utf8(),
@@ -185,6 +186,56 @@ class Data360:
         yield "data360 names", schema.names, answer.all_names()
 
 
+class Kylin:
+    """The asynchronous query, as CSV: NULL and the empty text are both nothing."""
+
+    name = "kylin"
+    styles = ()
+
+    def call(self, q, method, path, **more):
+        got = q.http(method, "/kylin/api/async_query" + path, dialect="kylin", headers={"Accept": "application/vnd.apache.kylin-v4-public+json"}, **more)
+        assert got.status_code == 200, f"{path}: {got.status_code} {got.text[:500]}"
+        return got
+
+    def submit(self, q, sql):
+        told = self.call(q, "POST", "", json={"sql": sql, "project": "w1", "include_header": True}).json()
+        assert told["code"] == "000", told
+        qid = told["data"]["query_id"]
+        state = wait_until("the query to end", lambda: (lambda s: s if s["status"] != "RUNNING" else None)(self.call(q, "GET", f"/{qid}/status?project=w1").json()["data"]))
+        assert state["status"] == "SUCCESSFUL", f"{state}\n{sql[:4000]}"
+        return q.kakao_get(qid)["queryInfo"]["queryId"]
+
+    def read(self, q, qid, answer):
+        table = csv_rows(self.call(q, "GET", f"/{qid}/result_download?project=w1&include_header=true").content.decode())
+        yield "kylin csv", [name or "" for name in table[0]], answer.all_names()
+        yield "kylin csv", table[1:], [[v or None for v in row] for row in answer.shown("text", "kylin")]
+
+
+class JackDB:
+    """Every value is a text or null; results are paged by seek and limit."""
+
+    name = "jackdb"
+    styles = ()
+
+    def submit(self, q, sql):
+        query = q.jackdb_query(sql)
+        assert query["success"] is True, f"{query}\n{sql[:4000]}"
+        return q.kakao_get(query["id"])["queryInfo"]["queryId"]
+
+    def read(self, q, qid, answer):
+        uuid = q.d360_get(qid).json()["queryId"]
+        told = q.jackdb_get(f"{uuid}/result/0")["detail"]
+        yield "jackdb names", [c["name"] for c in told["columns"]], answer.all_names()
+        yield "jackdb numRows", told["numRows"], answer.count()
+        rows, step = [], max(7, answer.count() // 2)
+        while True:
+            part = q.jackdb_get(f"{uuid}/result/0/rows?seek={len(rows)}&limit={step}")
+            rows += part
+            if len(part) < step:
+                break
+        yield "jackdb rows", rows, answer.shown("text", "jackdb")
+
+
 class Canner:
     name = "canner"
     styles = ()
@@ -219,7 +270,7 @@ class Canner:
         yield "canner page", page["result"], want[half:half + 5]
 
 
-DIALECTS = (Kakao(), Canner(), Data360())
+DIALECTS = (Kakao(), Data360(), Kylin(), JackDB(), Canner())
 
 
 def compare(q, qid, answer, context):

@@ -6,8 +6,9 @@ not from what the server does. A Kind knows one SQL type:
   sql             name of the type in the engine's SQL
   make(rng)       a random value, edges included (None is the caller's)
   literal(v)      an expression of exactly that type and value
-  text(v, p)      its bare text in profile p: "kakao", "canner" or "neutral"
-  json(v, p)      what a JSON reader sees in profile p: "data360", "canner" or "neutral". Numbers are Number (their text), so no digit is lost
+  text(v, p)      its bare text in profile p: "kakao", "kylin", "jackdb" or "neutral"
+  json(v, p)      what a JSON reader sees in profile p: "data360", "canner", "neutral", or "kylin" inside of its texts. Numbers are Number (their text), so no digit is
+                  lost
   arrow(v)        what pyarrow shows, timestamps as microseconds
   kakao, data360  the type's description in the dialects' metadata
 """
@@ -18,8 +19,9 @@ import math
 import string
 import struct
 import uuid
-from decimal import Decimal
+from decimal import Context, Decimal
 
+WIDE, WIDE400 = Context(prec=60), Context(prec=400)
 EPOCH = dt.datetime(1970, 1, 1)
 DAY_US = 86400 * 10**6
 
@@ -55,6 +57,23 @@ class Real(Number):
         return not self == other
 
     __hash__ = Number.__hash__
+
+
+class JsonCell(str):
+    """The text of a JSON value: any text that says the same."""
+
+    def __new__(cls, value):
+        self = super().__new__(cls, value)
+        self.value = value
+        return self
+
+    def __eq__(self, other):
+        return isinstance(other, str) and self.value == load(other)
+
+    def __ne__(self, other):
+        return not self == other
+
+    __hash__ = str.__hash__
 
 
 def load(text):
@@ -165,6 +184,22 @@ def moment(us, gap, always):
     return (EPOCH + dt.timedelta(days=days)).strftime("%Y-%m-%d").rjust(10, "0") + gap + clock(rest, always)
 
 
+def trimmed(us):
+    """What is left of microseconds in Kylin's texts: three digits without zeros at the end."""
+    return us - us % 1000
+
+
+def plain(value, is_single):
+    """JackDB's numbers: all digits, no exponent, no point that is not needed."""
+    if not math.isfinite(value) or not value:
+        return java(value, is_single).replace(".0", "")
+    return format(Decimal(shortest(value, is_single)).normalize(WIDE400), "f")
+
+
+def without_zeros(text):
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
@@ -273,12 +308,14 @@ class Floating(Kind):
         return f"CAST('{shortest(v, self.single)}' AS {self.sql})"
 
     def text(self, v, p):
-        return java(v, self.single) if p in ("kakao", "canner") else Real(v, self.single)
+        if p == "jackdb":
+            return plain(v, self.single)
+        return java(v, self.single) if p in ("kakao", "kylin", "canner") else Real(v, self.single)
 
     def json(self, v, p):
-        if p == "canner" and math.isfinite(v):
-            return Number(java(v, self.single))
-        return Real(v, self.single) if math.isfinite(v) else java(v, self.single)
+        if math.isfinite(v):
+            return Number(java(v, self.single)) if p in ("kylin", "canner") else Real(v, self.single)
+        return java(v, self.single)
 
     def arrow(self, v):
         return Same(v)
@@ -338,7 +375,9 @@ class Blob(Kind):
         return v.hex()
 
     def json(self, v, p):
-        return base64.b64encode(v).decode() if p == "canner" else ("\\x" if p == "data360" else "") + v.hex()
+        if p == "canner":
+            return base64.b64encode(v).decode()
+        return ("\\x" if p == "data360" else "") + v.hex()
 
 
 class Day(Kind):
@@ -356,6 +395,10 @@ class Clock(Kind):
         return rng.choice([0, DAY_US - 1, 1, 1000, 43200 * 10**6]) if rng.random() < 0.4 else rng.randrange(DAY_US)
 
     def text(self, v, p):
+        if p == "kylin":
+            return without_zeros(clock(trimmed(v), True))
+        if p == "jackdb":
+            return without_zeros(clock(v - v % 10**6, False) + f".{v % 10**6:06d}")
         return clock(v, p != "data360")
 
     def arrow(self, v):
@@ -378,6 +421,10 @@ class Stamp(Kind):
         return f"CAST('{moment(v, ' ', True)}{'+00' if self.zoned else ''}' AS {self.sql})"
 
     def text(self, v, p):
+        if p == "kylin":
+            return without_zeros(moment(trimmed(v), " ", True))
+        if p == "jackdb":
+            return moment(trimmed(v), "T", True) + ("Z" if self.zoned else "")
         return moment(v, " ", True) + ("" if not self.zoned else " UTC" if p in ("kakao", "canner") else "+00:00")
 
     def json(self, v, p):
@@ -471,7 +518,7 @@ class List(Kind):
         return f"CAST([{', '.join('NULL' if x is None else self.child.literal(x) for x in v)}] AS {self.sql})"
 
     def text(self, v, p):
-        return Joined("[", "]", [("", x, self.child) for x in v], p)
+        return joined(self, v, "[", "]", [("", x, self.child) for x in v], p)
 
     def json(self, v, p):
         return [self.child.null_or("json", x, p) for x in v]
@@ -495,7 +542,7 @@ class Struct(Kind):
         return f"CAST({{{inner}}} AS {self.sql})"
 
     def text(self, v, p):
-        return Joined("{", "}", [(n + "=", x, k) for (n, k), x in zip(self.fields, v)], p)
+        return joined(self, v, "{", "}", [(n + "=", x, k) for (n, k), x in zip(self.fields, v)], p)
 
     def json(self, v, p):
         if p == "canner":
@@ -524,7 +571,7 @@ class Map(Kind):
         return f"CAST(MAP([{keys}], [{values}]) AS {self.sql})"
 
     def text(self, v, p):
-        return Joined("{", "}", [(str(self.key.text(k, p)) + "=", x, self.value) for k, x in v], p)
+        return joined(self, v, "{", "}", [(str(self.key.text(k, p)) + "=", x, self.value) for k, x in v], p)
 
     def json(self, v, p):
         return {str(self.key.text(k, p)): self.value.null_or("json", x, p) for k, x in v}
@@ -533,12 +580,13 @@ class Map(Kind):
         return [(self.key.arrow(k), self.value.null_or("arrow", x)) for k, x in v]
 
 
-def Joined(start, end, parts, p):
+def joined(kind, v, start, end, parts, p):
+    """[a, b], {k=v}; JSON where the page says so."""
+    if p == "kylin":
+        return JsonCell(kind.json(v, p))
     return start + ", ".join(before + ("null" if x is None else str(k.text(x, p))) for before, x, k in parts) + end
 
 
-from decimal import Context  # noqa: E402
-WIDE = Context(prec=60)
 
 SMALL = [
     Boolean("BOOLEAN", data360="bool"),
@@ -550,6 +598,7 @@ SMALL = [
     Integer("USMALLINT", "integer", "integer", range=(0, 2**16 - 1)),
     Integer("UINTEGER", "bigint", "bigint", range=(0, 2**32 - 1)),
     Integer("UBIGINT", "decimal(20,0)", "numeric", range=(0, 2**64 - 1), precision=20),
+    Integer("HUGEINT", "decimal(38,0)", "numeric", range=(-10**38 + 1, 10**38 - 1), precision=38),  # beyond: tests/engines/test_values.py
     Floating("DOUBLE", data360="float8", single=False),
     Floating("FLOAT", "real", "float4", single=True),
     Text("VARCHAR"),

@@ -162,10 +162,8 @@ static char *write_f64(struct value_writer *w, uint64_t row, char *p)
         return not_finite(w, v, p);
     if (w->rule->real == REAL_JAVA)
         return p + number_double_java(v, p);
-    if (w->rule->real == REAL_DIGITS)
-        return plain(p, t, number_double(v, t), -400, 400);
-    return real_point(p, t,
-                      fabs(v) >= EXACT_F64 ? shorten_java(t, number_double_java(v, t)) : number_double(v, t));
+    size_t n = fabs(v) >= EXACT_F64 ? shorten_java(t, number_double_java(v, t)) : number_double(v, t);
+    return w->rule->real == REAL_DIGITS ? plain(p, t, n, -400, 400) : real_point(p, t, n);
 }
 
 static char *write_f32(struct value_writer *w, uint64_t row, char *p)
@@ -176,10 +174,8 @@ static char *write_f32(struct value_writer *w, uint64_t row, char *p)
         return not_finite(w, (double)v, p);
     if (w->rule->real == REAL_JAVA)
         return p + number_float_java(v, p);
-    if (w->rule->real == REAL_DIGITS)
-        return plain(p, t, number_float(v, t), -400, 400);
-    return real_point(p, t,
-                      fabsf(v) >= EXACT_F32 ? shorten_java(t, number_float_java(v, t)) : number_float(v, t));
+    size_t n = fabsf(v) >= EXACT_F32 ? shorten_java(t, number_float_java(v, t)) : number_float(v, t);
+    return w->rule->real == REAL_DIGITS ? plain(p, t, n, -400, 400) : real_point(p, t, n);
 }
 
 /* ---- dates and times ---- */
