@@ -14,10 +14,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/clock.h"
 #include "base/config.h"
 #include "base/crypto.h"
-#include "base/json_write.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "base/utf8.h"
@@ -27,30 +25,10 @@
 #include "core/keyring.h"
 #include "core/observe.h"
 #include "core/registry.h"
+#include "core/source_int.h"
 
 #define MODEL_BYTES_MAX ((size_t)256 << 20)
-#define SEAL_EXTRA      40u /* crypto_seal's nonce and tag */
 #define UID_LEN         17u
-
-struct owner {
-    int64_t id;
-    const char *name, *uuid;
-};
-
-struct model {
-    struct arena *arena;
-    struct source_row *rows; /* in the order of creation */
-    struct owner *workspaces;
-    size_t n, nworkspaces;
-};
-
-struct sources {
-    struct registry *registry;
-    uint8_t seal_key[CRYPTO_KEY_LEN];
-    pthread_rwlock_t lock;
-    struct model model; /* guarded by lock */
-    pthread_mutex_t admin;
-};
 
 /* ---- words ---- */
 
@@ -82,7 +60,7 @@ const char *source_scope_name(enum source_scope s)
     return s >= SCOPE_NONE && s <= SCOPE_PUBLIC ? scopes[s] : "unknown";
 }
 
-static int no_memory(struct err *e)
+int source__no_memory(struct err *e)
 {
     return err_set(e, ERR_NOMEM, "53200", "out of memory");
 }
@@ -166,16 +144,16 @@ static void model_free(struct model *m)
     free(m->workspaces);
 }
 
-static int reload(struct sources *s, struct err *e)
+int source__reload(struct sources *s, struct err *e)
 {
     struct loader l = {.a = arena_new(MODEL_BYTES_MAX)};
     if (!l.a)
-        return no_memory(e);
+        return source__no_memory(e);
     int rc = registry_each_workspace(s->registry, load_workspace, &l, e);
     if (!rc)
         rc = registry_each_source(s->registry, load_source, &l, e);
     if (!rc && l.failed)
-        rc = no_memory(e);
+        rc = source__no_memory(e);
     struct model fresh = {l.a, l.rows, l.workspaces, l.n, l.nworkspaces}, old = fresh;
     if (!rc) {
         pthread_rwlock_wrlock(&s->lock);
@@ -200,9 +178,9 @@ int sources_open(struct registry *r, const char *data_dir, struct sources **ret,
         crypto_hash(keyring, purpose, sizeof purpose, s->seal_key);
         pthread_rwlock_init(&s->lock, NULL);
         pthread_mutex_init(&s->admin, NULL);
-        rc = reload(s, e);
+        rc = source__reload(s, e);
     } else {
-        rc = no_memory(e);
+        rc = source__no_memory(e);
     }
     crypto_wipe(keyring, sizeof keyring);
     if (rc) {
@@ -231,7 +209,7 @@ static bool visible(const struct source_row *r, int64_t workspace, int64_t user)
     return r->workspace == workspace && (r->scope == SCOPE_PUBLIC || r->user == user);
 }
 
-static bool called(const struct source_row *r, const char *name)
+bool source__called(const struct source_row *r, const char *name)
 {
     return strcasecmp(r->name, name) == 0 || strcmp(r->uid, name) == 0;
 }
@@ -255,7 +233,7 @@ static int show(const struct source_row *r, const struct identity *who, struct a
               copy_text(a, r->address, &s.address) && copy_text(a, r->username, &s.username) &&
               copy_text(a, r->database, &s.database);
     if (!ok)
-        return no_memory(e);
+        return source__no_memory(e);
     *ret = s;
     return 0;
 }
@@ -267,7 +245,7 @@ static int show_catalog(const struct identity *who, struct arena *a, struct sour
     uint8_t hash[CRYPTO_HASH_LEN];
     char *uid = arena_alloc(a, UID_LEN + 1);
     if (!uid)
-        return no_memory(e);
+        return source__no_memory(e);
     crypto_digest(who->workspace_uuid, strlen(who->workspace_uuid), hash);
     uid[0] = 'D';
     for (unsigned i = 1; i < UID_LEN; i++)
@@ -288,7 +266,7 @@ int source_list(struct sources *s, const struct identity *who, struct arena *a, 
     for (size_t i = 0; i < s->model.n; i++)
         n += visible(&s->model.rows[i], who->workspace, who->user);
     struct source *all = arena_alloc(a, n * sizeof *all);
-    int rc = all ? show_catalog(who, a, &all[0], e) : no_memory(e);
+    int rc = all ? show_catalog(who, a, &all[0], e) : source__no_memory(e);
     size_t at = 1;
     for (size_t i = 0; i < s->model.n && !rc; i++)
         if (visible(&s->model.rows[i], who->workspace, who->user))
@@ -315,7 +293,7 @@ int source_find(struct sources *s, const struct identity *who, const char *name,
     rc = ERR_NOTFOUND;
     pthread_rwlock_rdlock(&s->lock);
     for (size_t i = 0; i < s->model.n && rc == ERR_NOTFOUND; i++)
-        if (visible(&s->model.rows[i], who->workspace, who->user) && called(&s->model.rows[i], name))
+        if (visible(&s->model.rows[i], who->workspace, who->user) && source__called(&s->model.rows[i], name))
             rc = show(&s->model.rows[i], who, a, ret, e);
     pthread_rwlock_unlock(&s->lock);
     return rc == ERR_NOTFOUND ? not_found(e) : rc;
@@ -359,8 +337,7 @@ struct change {
     struct sources *s;
 };
 
-/* The seal holds for this workspace and this source only. */
-static void bind_to(const struct source_row *r, char out[64])
+void source__bind_to(const struct source_row *r, char out[64])
 {
     snprintf(out, 64, "%lld/%.20s", (long long)r->workspace, r->uid);
 }
@@ -379,7 +356,7 @@ static int apply_delete(struct registry *r, struct registry_write *w, struct err
 static int commit(struct sources *s, struct change *c, struct err *e)
 {
     int rc = registry_do(s->registry, &c->w, e);
-    return rc ? rc : reload(s, e);
+    return rc ? rc : source__reload(s, e);
 }
 
 static int check_text(const char *field, const char *text, struct err *e)
@@ -435,8 +412,8 @@ static int seal(const struct sources *s, const struct source_new *in, struct are
     char ad[64];
     uint8_t *sealed = arena_alloc(a, in->secret_len + SEAL_EXTRA);
     if (!sealed)
-        return no_memory(e);
-    bind_to(r, ad);
+        return source__no_memory(e);
+    source__bind_to(r, ad);
     crypto_seal(s->seal_key, in->secret, in->secret_len, ad, strlen(ad), sealed);
     r->secret = sealed;
     r->secret_len = (uint32_t)(in->secret_len + SEAL_EXTRA);
@@ -508,16 +485,16 @@ int source_create(struct sources *s, const struct identity *who, const struct so
     return show(&c.row, who, a, ret, e);
 }
 
-/* Takes a source away; `user` 0: an administrator, who may all. `admin` held. */
-static int remove_one(struct sources *s, int64_t workspace, const struct identity *who, const char *name,
-                      struct err *e)
+int source__remove(struct sources *s, int64_t workspace, const struct identity *who, const char *name,
+                   struct err *e)
 {
     struct change c = {.w = {.apply = apply_delete}};
     int rc = ERR_NOTFOUND;
     pthread_rwlock_rdlock(&s->lock);
     for (size_t i = 0; i < s->model.n && rc == ERR_NOTFOUND; i++) {
         const struct source_row *r = &s->model.rows[i];
-        if (r->workspace != workspace || !called(r, name) || (who && !visible(r, workspace, who->user)))
+        if (r->workspace != workspace || !source__called(r, name) ||
+            (who && !visible(r, workspace, who->user)))
             continue;
         c.row.id = r->id;
         rc = !who || r->user == who->user || who->role == ROLE_ADMIN ? 0 : ERR_DENIED;
@@ -539,14 +516,14 @@ int source_delete(struct sources *s, const struct identity *who, const char *nam
     int rc = may_change(who, e);
     struct arena *a = rc ? NULL : arena_new(4096);
     if (!rc)
-        rc = a ? show_catalog(who, a, &own, e) : no_memory(e);
+        rc = a ? show_catalog(who, a, &own, e) : source__no_memory(e);
     if (!rc && (strcasecmp(name, own.name) == 0 || strcmp(name, own.uid) == 0))
         rc = err_set(e, ERR_INVALID, "42501", "the catalog cannot be deleted");
     arena_free(a);
     if (rc)
         return rc;
     pthread_mutex_lock(&s->admin);
-    rc = remove_one(s, who->workspace, who, name, e);
+    rc = source__remove(s, who->workspace, who, name, e);
     pthread_mutex_unlock(&s->admin);
     if (rc)
         return rc;
@@ -554,145 +531,5 @@ int source_delete(struct sources *s, const struct identity *who, const char *nam
                 NULL);
     log_event(LOG_INFO, "core", "data source deleted", "workspace", who->workspace_name, "source", name,
               NULL);
-    return 0;
-}
-
-/* ---- administration ---- */
-
-static int written(struct buf *out, struct err *e)
-{
-    return buf_failed(out) ? err_set(e, out->why, "54000", "the answer does not fit; name a workspace") : 0;
-}
-
-/* Lock held. */
-static const struct owner *workspace_named(const struct sources *s, const char *name, struct err *e)
-{
-    for (size_t i = 0; i < s->model.nworkspaces; i++)
-        if (strcmp(s->model.workspaces[i].name, name) == 0)
-            return &s->model.workspaces[i];
-    err_set(e, ERR_NOTFOUND, "02000", "there is no workspace \"%.255s\"", name);
-    return NULL;
-}
-
-static void write_row(struct json_write *j, const char *workspace, const struct source_row *r)
-{
-    char when[40];
-    json_object_begin(j);
-    json_kstr(j, "workspace", workspace);
-    json_kstr(j, "name", r ? r->name : SOURCE_CATALOG_NAME);
-    json_kstr(j, "kind", source_kind_name(r ? (enum source_kind)r->kind : SOURCE_CATALOG));
-    json_kstr(j, "scope", source_scope_name(r ? (enum source_scope)r->scope : SCOPE_NONE));
-    json_kstr(j, "creator", r ? r->user_name : NULL);
-    json_kstr(j, "instance", r ? r->instance : NULL);
-    json_kstr(j, "createdAt", r ? clock_iso_ms(r->created_ms, when, sizeof when) : NULL);
-    json_object_end(j);
-}
-
-int source_admin_list(struct sources *s, const char *workspace, struct buf *out, struct err *e)
-{
-    int rc = reload(s, e); /* a workspace may be new */
-    if (rc)
-        return rc;
-    struct json_write j = JSON_WRITE_INIT(out);
-    json_array_begin(&j);
-    pthread_rwlock_rdlock(&s->lock);
-    const struct owner *only = workspace ? workspace_named(s, workspace, e) : NULL;
-    for (size_t w = 0; w < s->model.nworkspaces; w++) {
-        const struct owner *o = &s->model.workspaces[w];
-        if (workspace && o != only)
-            continue;
-        write_row(&j, o->name, NULL);
-        for (size_t i = 0; i < s->model.n; i++)
-            if (s->model.rows[i].workspace == o->id)
-                write_row(&j, o->name, &s->model.rows[i]);
-    }
-    rc = workspace && !only ? ERR_NOTFOUND : 0;
-    pthread_rwlock_unlock(&s->lock);
-    json_array_end(&j);
-    return rc ? rc : written(out, e);
-}
-
-static int workspace_id(struct sources *s, const char *workspace, int64_t *ret, struct err *e)
-{
-    int rc = reload(s, e);
-    if (rc)
-        return rc;
-    pthread_rwlock_rdlock(&s->lock);
-    const struct owner *o = workspace_named(s, workspace, e);
-    if (o)
-        *ret = o->id;
-    pthread_rwlock_unlock(&s->lock);
-    return o ? 0 : ERR_NOTFOUND;
-}
-
-int source_admin_remove(struct sources *s, const char *workspace, const char *name, struct buf *out,
-                        struct err *e)
-{
-    int64_t id = 0;
-    int rc = workspace_id(s, workspace, &id, e);
-    if (!rc && strcasecmp(name, SOURCE_CATALOG_NAME) == 0)
-        rc = err_set(e, ERR_INVALID, "42501", "the catalog cannot be removed");
-    if (rc)
-        return rc;
-    pthread_mutex_lock(&s->admin);
-    rc = remove_one(s, id, NULL, name, e);
-    pthread_mutex_unlock(&s->admin);
-    if (rc)
-        return rc;
-    audit_event("source_deleted", "workspace", workspace, "source", name, "by", "admin", NULL);
-    log_event(LOG_INFO, "core", "data source deleted", "workspace", workspace, "source", name, NULL);
-    struct json_write j = JSON_WRITE_INIT(out);
-    json_object_begin(&j);
-    json_kstr(&j, "workspace", workspace);
-    json_kstr(&j, "name", name);
-    json_kbool(&j, "removed", true);
-    json_object_end(&j);
-    return written(out, e);
-}
-
-/* Lock held. */
-static int unseal(const struct sources *s, const struct source_row *r, struct err *e)
-{
-    if (!r->secret)
-        return 0;
-    char ad[64];
-    uint8_t *plain = malloc(r->secret_len);
-    if (!plain)
-        return no_memory(e);
-    bind_to(r, ad);
-    bool ok = r->secret_len >= SEAL_EXTRA &&
-              crypto_open(s->seal_key, r->secret, r->secret_len, ad, strlen(ad), plain);
-    crypto_wipe(plain, r->secret_len);
-    free(plain);
-    return ok ? 0
-              : err_set(e, ERR_CORRUPT, "XX001",
-                        "the secret of data source \"%s\" does not open with this keyring", r->name);
-}
-
-int source_admin_test(struct sources *s, const char *workspace, const char *name, int64_t *ret_workspace,
-                      enum source_kind *ret_kind, struct err *e)
-{
-    int64_t id = 0;
-    int rc = workspace_id(s, workspace, &id, e);
-    if (rc)
-        return rc;
-    enum source_kind kind = SOURCE_CATALOG;
-    bool found = strcasecmp(name, SOURCE_CATALOG_NAME) == 0;
-    pthread_rwlock_rdlock(&s->lock);
-    for (size_t i = 0; i < s->model.n && !found; i++) {
-        const struct source_row *r = &s->model.rows[i];
-        found = r->workspace == id && called(r, name);
-        if (found) {
-            rc = unseal(s, r, e);
-            kind = (enum source_kind)r->kind;
-        }
-    }
-    pthread_rwlock_unlock(&s->lock);
-    if (!found)
-        return err_set(e, ERR_NOTFOUND, "3D000", "there is no data source \"%.255s\"", name);
-    if (rc)
-        return rc;
-    *ret_workspace = id;
-    *ret_kind = kind;
     return 0;
 }
