@@ -1,17 +1,15 @@
 /*
  * duckdb_script: a text of several statements, and the session that they share. Job thread.
  *
- * The engine's own parser says whether the text is right, how many statements it holds, and that each piece is one of them; our tokens only
- * tell where one ends, which its C interface does not. Where the two do not agree nothing runs. The session stays between the jobs of a
- * script (d->script) until COMMIT, ROLLBACK, a cancel, or a job that is not the script's.
+ * The engine's own parser says whether the text is right, how many statements it holds, and that each piece is
+ * one of them; what is done here only tells where one ends, which its C interface does not. Where the two do not
+ * agree nothing runs. The session stays between the jobs of a script (d->script) until COMMIT, ROLLBACK, a
+ * cancel, or a job that is not the script's.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "engines/compat.h"
 #include "engines/duckdb_int.h"
-
-#define SCRATCH (256u << 20)
 
 static int apart(struct err *e)
 {
@@ -30,32 +28,114 @@ static int count(struct duck *d, duckdb_connection c, const char *sql, size_t n,
     return r;
 }
 
-/* What lies between the semicolons; a piece without a token is none. */
-static int cut(struct arena *a, const struct clex *l, struct wire_script *ret, struct err *e)
+/* ---- where a statement ends ---- */
+
+static bool word_char(unsigned char c)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < l->count; i++)
-        n += !compat_op(l, i, ';') && (i == 0 || compat_op(l, i - 1, ';'));
-    if (n > WIRE_PIECES_MAX)
-        return err_set(e, ERR_LIMIT, "54000",
-                       "the text holds %u statements, more than any script may have (%u)", n,
-                       WIRE_PIECES_MAX);
-    struct wire_piece *p = arena_alloc(a, (n + 1) * sizeof *p);
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '$' || c >= 0x80;
+}
+
+static size_t quoted(const char *p, size_t n, size_t at, char quote, bool escapes)
+{
+    for (; at < n; at++) {
+        if (escapes && p[at] == '\\')
+            at++;
+        else if (p[at] == quote && (at + 1 >= n || p[at + 1] != quote))
+            return at + 1;
+        else if (p[at] == quote)
+            at++;
+    }
+    return n;
+}
+
+/* $tag$ ... $tag$; 0 when none begins here. */
+static size_t dollars(const char *p, size_t n, size_t at)
+{
+    size_t tag = at + 1;
+    while (tag < n && p[tag] != '$' && word_char((unsigned char)p[tag]))
+        tag++;
+    if (tag >= n || p[tag] != '$' || (tag > at + 1 && p[at + 1] >= '0' && p[at + 1] <= '9'))
+        return 0;
+    size_t len = tag + 1 - at;
+    const char *end = memmem(p + tag + 1, n - tag - 1, p + at, len);
+    return end ? (size_t)(end - p) + len : n;
+}
+
+/* Behind a comment that begins here, in which others may stand; 0 when none does. */
+static size_t comment(const char *p, size_t n, size_t at)
+{
+    if (at + 1 >= n)
+        return 0;
+    if (p[at] == '-' && p[at + 1] == '-') {
+        while (at < n && p[at] != '\n' && p[at] != '\r')
+            at++;
+        return at;
+    }
+    if (p[at] != '/' || p[at + 1] != '*')
+        return 0;
+    size_t depth = 0;
+    while (at + 1 < n) {
+        bool open = p[at] == '/' && p[at + 1] == '*', close = p[at] == '*' && p[at + 1] == '/';
+        at += open || close ? 2 : 1;
+        depth += open;
+        depth -= close;
+        if (close && depth == 0)
+            return at;
+    }
+    return n;
+}
+
+/* Behind the token that begins here. */
+static size_t token(const char *p, size_t n, size_t at)
+{
+    size_t end = p[at] == '$' ? dollars(p, n, at) : 0;
+    if (end)
+        return end;
+    if (p[at] == '\'' || p[at] == '"')
+        return quoted(p, n, at + 1, p[at], false);
+    for (end = at; end < n && p[at] != '$' && word_char((unsigned char)p[end]); end++) {
+    }
+    if (end == at + 1 && (p[at] | 32) == 'e' && end < n && p[end] == '\'')
+        return quoted(p, n, end + 1, '\'', true);
+    return end > at ? end : at + 1;
+}
+
+/* What lies between the semicolons; a piece without a token is none. */
+static int cut(struct arena *a, const char *sql, size_t n, struct wire_script *ret, struct err *e)
+{
+    size_t most = 1;
+    for (size_t i = 0; i < n; i++)
+        most += sql[i] == ';';
+    struct wire_piece *p = arena_alloc(a, most * sizeof *p);
     if (!p)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    ret->npieces = n;
-    ret->pieces = p;
-    for (uint32_t i = 0; i < l->count; i++) {
-        if (compat_op(l, i, ';'))
+    uint32_t count = 0;
+    bool open = false;
+    for (size_t at = 0, end; at < n; at = end) {
+        if ((end = comment(sql, n, at)))
             continue;
-        p->at = l->t[i].at;
-        while (i + 1 < l->count && !compat_op(l, i + 1, ';'))
-            i++;
-        p->n = l->t[i].at + l->t[i].n - p->at;
-        p++;
+        end = at + 1;
+        if (sql[at] == ';') {
+            open = false;
+        } else if (sql[at] != ' ' && (sql[at] < '\t' || sql[at] > '\r')) {
+            end = token(sql, n, at);
+            if (!open)
+                p[count++] = (struct wire_piece){(uint32_t)at, 0};
+            p[count - 1].n = (uint32_t)(end - p[count - 1].at);
+            open = true;
+        }
     }
+    if (count > WIRE_PIECES_MAX)
+        return err_set(e, ERR_LIMIT, "54000",
+                       "the text holds %u statements, more than any script may have (%u)", count,
+                       WIRE_PIECES_MAX);
+    ret->npieces = count;
+    ret->pieces = p;
     return 0;
 }
+
+/* ---- the engine's own parser has the last word ---- */
 
 static int agree(struct duck *d, duckdb_connection c, const struct wire_job *job, const struct wire_script *s,
                  struct err *e, uint32_t *kind)
@@ -81,24 +161,12 @@ static int agree(struct duck *d, duckdb_connection c, const struct wire_job *job
 int duck__split(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                 struct wire_script *ret, struct err *e, uint32_t *kind)
 {
-    struct arena *scratch = arena_new(SCRATCH);
-    struct clex l;
-    int r = 0;
     *kind = WIRE_FAIL_SQL;
     *ret = (struct wire_script){.job = job->job, .npieces = 1};
-    bool clear = scratch && compat_lex(scratch, job->sql, job->sql_len, &l);
-    if (clear)
-        r = cut(a, &l, ret, e);
-    arena_free(scratch);
-    if (r)
-        return r;
-    if (clear)
-        return ret->npieces == 1 ? 0 : agree(d, c, job, ret, e, kind);
-    /* Where the tokens are unclear (a nested comment) it may still be one statement. */
-    idx_t n = 1;
-    if (!memchr(job->sql, 0, job->sql_len))
-        r = count(d, c, job->sql, job->sql_len, &n, e, kind);
-    return r || n < 2 || duck__policy_pivot(job->sql, job->sql_len) ? r : apart(e);
+    if (memchr(job->sql, 0, job->sql_len))
+        return 0; /* refused with the plan */
+    int r = cut(a, job->sql, job->sql_len, ret, e);
+    return r || ret->npieces == 1 ? r : agree(d, c, job, ret, e, kind);
 }
 
 /* ---- the session ---- */

@@ -26,7 +26,7 @@ def run(q, command, **more):
 
 def test_split_by_the_engines_own_parser(q):
     query, said = run(q, """SELECT 'a;b' AS x; SELECT "c;d" FROM (SELECT 1 AS "c;d"); -- no; statement
-        SELECT $$e;f$$; /* nor; this */ SELECT $t$;$$;$t$ ; ; ;; SELECT E'\\';' /* last */; -- end""")
+        SELECT $$e;f$$; /* nor; this */ SELECT $t$;$$;$t$ ; ; ;; SELECT E'\\';' /* last /* inside; */ ; */; -- end""")
     assert query["success"] is True, said
     assert said == [("query", [["a;b"]]), ("query", [["1"]]), ("query", [["e;f"]]), ("query", [[";$$;"]]), ("query", [["';"]])]
 

@@ -405,7 +405,10 @@ static void tells_statements_apart(void **state)
     expect_split("SELECT 1; SELEC 2", NULL);
     expect_split("SELECT 1; SELECT (2", NULL);
     expect_split("SELECT 1; SELECT 'a", NULL);
-    expect_split("SELECT 1; /* /* nested */ ; */ SELECT 2", NULL); /* our tokens do not say: nothing runs */
+    expect_split("SELECT 1; /* /* nested; */ ; */ SELECT 2", "SELECT 1|SELECT 2");
+    expect_split("SELECT 1 AS a$$; SELECT e'a''\\';', 'x;y'", "SELECT 1 AS a$$|SELECT e'a''\\';', 'x;y'");
+    expect_split("SELECT 1; SELECT 2 /* open", NULL);
+    expect_split("SELECT 1) ; SELECT 2", NULL);
     struct wire_job job = driver_job("SELECT 1; SELECT 2");
     driver_run(&d, &job); /* whoever did not ask has one statement */
     assert_false(d.ok);
