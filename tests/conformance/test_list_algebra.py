@@ -230,6 +230,32 @@ def test_several_sorts(lists, place):
     assert lists.queries(lists.whole(sort="createdAt")) == place.all
 
 
+@pytest.mark.parametrize("dialect", ["jackdb", "canner"])
+@pytest.mark.parametrize("size", [7, 100, 333, 1000])
+def test_pages_of_the_other_lists(place, dialect, size):
+    """JackDB's and Canner's lists have neither filters nor orders: pages put together are all queries of the workspace, newest first."""
+    here = place.d.key["workspaceId"]
+    ids, total = [], SIZE
+    while True:
+        if size == 7 and len(ids) == 70:  # small pages: some of them, and the last ones
+            ids += [None] * (SIZE - 75)
+        path = f"/api/v2/query?seek={len(ids)}&limit={size}" if dialect == "jackdb" else f"/api/v1/queries?workspaceId={here}&limit={size}&offset={len(ids)}"
+        answer = place.d.http("GET", path, dialect=dialect)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        if dialect == "canner":
+            total, page = page["totalCount"], page["result"]
+        assert total == SIZE and len(page) == max(0, min(size, SIZE - len(ids)))
+        if not page:
+            break
+        ids += [item["id"] for item in page]
+    known = [i for i in ids if i]
+    assert len(ids) == SIZE and len(known) == len(set(known))
+    for at in [*range(3), SIZE // 2, *range(SIZE - 3, SIZE)]:
+        if ids[at]:
+            assert place.by_id[place.d.kakao_get(ids[at])["queryInfo"]["queryId"]] is place.all[SIZE - 1 - at]
+
+
 @pytest.mark.parametrize("bad", ["sort=nope", "sort=state,sideways", "states=DONE", "states=FINISHED,DONE", "page=-1", "page=x", "size=-1", "size=x", "page=1.5"])
 def test_bad_lists_are_400(place, bad):
     answer = place.d.http("GET", "/v1/data-query/query?" + bad)
