@@ -15,7 +15,7 @@
 #include "core/render.h"
 #include "dialects/canner_int.h"
 
-#define URL_MAX 1024
+#define PARTS_MAX 10000
 
 /* ---- the words of a link ---- */
 
@@ -99,8 +99,9 @@ static enum handled answer_urls(struct request *rq, const struct query_view *v)
     uint64_t size = (uint64_t)config.canner_part_rows,
              parts = v->schema ? v->rows / size + (v->rows % size != 0) : 0;
     struct err e;
-    if (parts > UINT32_MAX) {
-        err_set(&e, ERR_INVALID, "54000", "the result has too many parts (canner.part_rows)");
+    if (parts > PARTS_MAX) {
+        err_set(&e, ERR_INVALID, "54000", "the result has more than %d parts: raise canner.part_rows",
+                PARTS_MAX);
         return canner__fail(rq, 400, &e);
     }
     struct json_write w = reply_json(rq, 200);
@@ -112,9 +113,12 @@ static enum handled answer_urls(struct request *rq, const struct query_view *v)
         if (!text)
             return canner__no_memory(rq);
         service_link(rq->service, text, strlen(text), mark);
-        json_str(&w,
-                 arena_printf(rq->arena, "%s%s/api/v1/result/%s/part-%u.parquet?expires=%lld&signature=%s",
-                              base, prefix, id_uuid(&v->id, id), i, (long long)expires_s, mark));
+        const char *url =
+            arena_printf(rq->arena, "%s%s/api/v1/result/%s/part-%u.parquet?expires=%lld&signature=%s", base,
+                         prefix, id_uuid(&v->id, id), i, (long long)expires_s, mark);
+        if (!url)
+            return canner__no_memory(rq);
+        json_str(&w, url);
     }
     json_array_end(&w);
     json_object_end(&w);

@@ -145,6 +145,9 @@ def test_parts_are_consecutive_rows(make_daemon):
     tables = [pq.read_table(io.BytesIO(requests.get(u).content)) for u in urls]
     assert [len(t) for t in tables] == [1000, 1000, 1000, 500]
     assert [n for t in tables for n in t["n"].to_pylist()] == list(range(3500))
+    many = client.wait_for_finish(client.gen_query("select range as n from range(10000001)"))
+    refused = d.http("GET", f"/api/v1/query/{many.id}/result/signedUrls?workspaceId={client.workspace}", dialect="canner")
+    assert refused.status_code == 400 and "canner.part_rows" in refused.json()["message"]
     assert client.get_by_storage(query, limit=10, offset=995)[1:] == [[i] for i in range(995, 1005)]
 
 
