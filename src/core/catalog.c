@@ -1,14 +1,14 @@
 /*
  * catalog: see catalog.h.
  *
- * Invariants: a lock has readers or one writer, never both; the waiting claims stand in the order in which
- * they came; after every change advance() has granted all that may be granted. A lock, once made, stays until
- * the close (as many as workspaces). Everything is guarded by `mu`; answers are given after it was let go.
+ * Invariants: after every change all that may be granted has been granted. A lock, once made, stays until the
+ * close (as many as workspaces). Everything is guarded by `mu`; answers are given after it was let go.
  */
 #include "core/catalog.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -22,10 +22,8 @@
 struct catalog_lock {
     int64_t workspace;
     struct catalog *catalog;
-    int readers;
-    bool writer;
+    struct claims claims;
     uint64_t views;
-    struct catalog_claim *head, **tail;
     struct catalog_lock *next;
 };
 
@@ -50,7 +48,6 @@ static struct catalog_lock *lock_of(struct catalog *c, int64_t workspace)
         return NULL;
     l->workspace = workspace;
     l->catalog = c;
-    l->tail = &l->head;
     l->next = c->locks;
     c->locks = l;
     return l;
@@ -63,87 +60,72 @@ static void count(struct catalog *c, int change)
     metric_set(c->m_waiting, c->waiting);
 }
 
-/* (mu) Takes the claim behind *at out of the queue. */
-static struct catalog_claim *unlink_claim(struct catalog_lock *l, struct catalog_claim **at)
+static struct catalog_claim *outer(struct claim *c)
 {
-    struct catalog_claim *w = *at;
-    *at = w->next;
-    if (!*at)
-        l->tail = at;
-    w->next = NULL;
-    w->waiting = false;
-    count(l->catalog, -1);
-    metric_observe_ns(l->catalog->m_seconds, sys_mono_ns() - w->since_ns);
-    return w;
+    return (struct catalog_claim *)(void *)((char *)c - offsetof(struct catalog_claim, claim));
 }
 
-/* (mu) Grants what may be granted, in order; who got it is appended to the list at *tail. */
-static void advance(struct catalog_lock *l, int64_t now, struct catalog_claim ***tail)
+/* (mu) It waits no more. */
+static void waited(struct catalog *c, const struct claim *w)
 {
-    int64_t hold = CONF(catalog_max_writer_wait) * 1000000;
-    bool held_back = false;
-    for (struct catalog_claim **at = &l->head; *at && !l->writer;) {
-        struct catalog_claim *w = *at;
-        bool grant = w->write ? l->readers == 0 : !held_back;
-        if (!grant) {
-            if (w->write && now < w->since_ns + hold)
-                held_back = true;
-            at = &w->next;
-            continue;
-        }
-        if (w->write)
-            l->writer = true;
-        else
-            l->readers++;
-        unlink_claim(l, at);
-        **tail = w;
-        *tail = &w->next;
-    }
+    count(c, -1);
+    metric_observe_ns(c->m_seconds, sys_mono_ns() - w->since_ns);
 }
 
-static void answer_all(struct catalog_claim *list, enum catalog_answer a)
+/* (mu) */
+static struct claim_list grant(struct catalog_lock *l, int64_t now)
+{
+    struct claim_list granted = claims_grant(&l->claims, now, CONF(catalog_max_writer_wait) * 1000000);
+    for (const struct claim *w = granted.first; w; w = w->next)
+        waited(l->catalog, w);
+    return granted;
+}
+
+/* All but `mine`, which is its caller's. */
+static void answer_all(struct claim *list, const struct claim *mine, enum catalog_answer a)
 {
     while (list) {
-        struct catalog_claim *w = list;
+        struct claim *w = list;
         list = w->next;
         w->next = NULL;
-        w->answer(w, a); /* may be used again or freed inside */
+        if (w != mine)
+            outer(w)->answer(outer(w), a); /* may be used again or freed inside */
     }
+}
+
+/* (mu) */
+static struct catalog_lock *lock_for(struct catalog *c, struct catalog_claim *w, int64_t workspace)
+{
+    struct catalog_lock *l = lock_of(c, workspace);
+    ASSERT(l);
+    w->lock = l;
+    return l;
+}
+
+void catalog_announce(struct catalog *c, struct catalog_claim *w, int64_t workspace)
+{
+    pthread_mutex_lock(&c->mu);
+    claims_announce(&lock_for(c, w, workspace)->claims, &w->claim);
+    pthread_mutex_unlock(&c->mu);
 }
 
 static bool take(struct catalog *c, struct catalog_claim *w, int64_t workspace, bool write, bool wait)
 {
     pthread_mutex_lock(&c->mu);
-    struct catalog_lock *l = lock_of(c, workspace);
-    ASSERT(l);
-    struct catalog_claim *granted = NULL, **tail = &granted;
-    w->lock = l;
-    w->write = write;
-    w->waiting = true;
-    w->since_ns = sys_mono_ns();
-    w->next = NULL;
-    *l->tail = w;
-    l->tail = &w->next;
+    struct catalog_lock *l = lock_for(c, w, workspace);
+    int64_t now = sys_mono_ns();
+    claims_want(&l->claims, &w->claim, write, now);
     count(c, 1);
-    advance(l, w->since_ns, &tail);
-    bool mine = !w->waiting;
+    struct claim_list granted = grant(l, now);
+    bool mine = w->claim.place == CLAIM_HOLDING;
     if (!mine && !wait) {
-        struct catalog_claim **at = &l->head;
-        while (*at != w)
-            at = &(*at)->next;
-        unlink_claim(l, at);
+        claims_leave(&l->claims, &w->claim);
+        waited(c, &w->claim);
     } else if (!mine) {
         pthread_cond_signal(&c->changed); /* its limit may be the next deadline */
     }
     pthread_mutex_unlock(&c->mu);
-    /* One arrival lets nobody else in but for deadlines that passed just now. */
-    for (struct catalog_claim **at = &granted; mine && *at; at = &(*at)->next) {
-        if (*at != w)
-            continue;
-        *at = w->next;
-        break;
-    }
-    answer_all(granted, CATALOG_GRANTED);
+    answer_all(granted.first, &w->claim, CATALOG_GRANTED);
     return mine;
 }
 
@@ -157,37 +139,39 @@ bool catalog_try(struct catalog *c, struct catalog_claim *w, int64_t workspace, 
     return take(c, w, workspace, write, false);
 }
 
-bool catalog_forget(struct catalog *c, struct catalog_claim *w)
+static bool leave(struct catalog *c, struct catalog_claim *w, enum claim_place from)
 {
-    struct catalog_claim *granted = NULL, **tail = &granted;
+    struct claim_list granted = {NULL, NULL};
     pthread_mutex_lock(&c->mu);
-    bool waited = w->waiting;
-    if (waited) {
-        struct catalog_lock *l = w->lock;
-        struct catalog_claim **at = &l->head;
-        while (*at != w)
-            at = &(*at)->next;
-        unlink_claim(l, at);
-        advance(l, sys_mono_ns(), &tail);
+    bool stood = w->claim.place == from;
+    if (stood) {
+        claims_leave(&w->lock->claims, &w->claim);
+        if (from == CLAIM_WAITING)
+            waited(c, &w->claim);
+        granted = grant(w->lock, sys_mono_ns());
     }
     pthread_mutex_unlock(&c->mu);
-    answer_all(granted, CATALOG_GRANTED);
-    return waited;
+    answer_all(granted.first, NULL, CATALOG_GRANTED);
+    return stood;
+}
+
+void catalog_decline(struct catalog *c, struct catalog_claim *w)
+{
+    (void)leave(c, w, CLAIM_OPEN);
+}
+
+bool catalog_forget(struct catalog *c, struct catalog_claim *w)
+{
+    return leave(c, w, CLAIM_WAITING);
 }
 
 void catalog_release(struct catalog *c, struct catalog_claim *w)
 {
-    struct catalog_claim *granted = NULL, **tail = &granted;
     pthread_mutex_lock(&c->mu);
-    struct catalog_lock *l = w->lock;
-    ASSERT(!w->waiting && (w->write ? l->writer && l->readers == 0 : l->readers > 0 && !l->writer));
-    if (w->write)
-        l->writer = false;
-    else
-        l->readers--;
-    advance(l, sys_mono_ns(), &tail);
+    claims_release(&w->lock->claims, &w->claim);
+    struct claim_list granted = grant(w->lock, sys_mono_ns());
     pthread_mutex_unlock(&c->mu);
-    answer_all(granted, CATALOG_GRANTED);
+    answer_all(granted.first, NULL, CATALOG_GRANTED);
 }
 
 uint64_t catalog_views(const struct catalog_claim *w)
@@ -201,7 +185,7 @@ uint64_t catalog_views(const struct catalog_claim *w)
 void catalog_set_views(const struct catalog_claim *w, uint64_t epoch)
 {
     pthread_mutex_lock(&w->lock->catalog->mu);
-    ASSERT(w->write && w->lock->writer);
+    ASSERT(w->claim.place == CLAIM_HOLDING && w->claim.write);
     w->lock->views = epoch;
     pthread_mutex_unlock(&w->lock->catalog->mu);
 }
@@ -216,32 +200,36 @@ int catalog_waiting(struct catalog *c)
 
 /* ---- deadlines ---- */
 
+#define LOOK_AT_LEAST INT64_C(60000000000)
+
+static void join(struct claim_list *to, struct claim_list more)
+{
+    if (!more.first)
+        return;
+    if (to->last)
+        to->last->next = more.first;
+    else
+        to->first = more.first;
+    to->last = more.last;
+}
+
 /* (mu) Takes out who waited too long and lets in whom a writer may hold back no longer. Returns the next
  * instant to look again. */
-static int64_t look(struct catalog *c, int64_t now, struct catalog_claim ***expired,
-                    struct catalog_claim ***granted)
+static int64_t look(struct catalog *c, int64_t now, struct claim_list *expired, struct claim_list *granted)
 {
     int64_t limit = CONF(catalog_wait) * 1000000, hold = CONF(catalog_max_writer_wait) * 1000000,
-            next = now + INT64_C(60000000000);
+            next = now + LOOK_AT_LEAST;
     for (struct catalog_lock *l = c->locks; l; l = l->next) {
-        for (struct catalog_claim **at = &l->head; *at;) {
-            struct catalog_claim *w = *at;
-            if (w->since_ns + limit <= now) {
-                unlink_claim(l, at);
-                metric_add(c->m_expired, 1);
-                **expired = w;
-                *expired = &w->next;
-            } else {
-                at = &w->next;
-            }
+        struct claim_list late = claims_expire(&l->claims, now, limit);
+        for (const struct claim *w = late.first; w; w = w->next) {
+            waited(c, w);
+            metric_add(c->m_expired, 1);
         }
-        advance(l, now, granted);
-        for (const struct catalog_claim *w = l->head; w; w = w->next) {
-            if (w->since_ns + limit < next)
-                next = w->since_ns + limit;
-            if (w->write && w->since_ns + hold > now && w->since_ns + hold < next)
-                next = w->since_ns + hold;
-        }
+        join(expired, late);
+        join(granted, grant(l, now));
+        int64_t due = claims_due(&l->claims, now, limit, hold);
+        if (due < next)
+            next = due;
     }
     return next;
 }
@@ -252,12 +240,12 @@ static void *deadlines_main(void *arg)
     pthread_setname_np(pthread_self(), "q-catalog");
     pthread_mutex_lock(&c->mu);
     while (!c->stop) {
-        struct catalog_claim *expired = NULL, **etail = &expired, *granted = NULL, **gtail = &granted;
-        int64_t next = look(c, sys_mono_ns(), &etail, &gtail);
-        if (expired || granted) {
+        struct claim_list expired = {NULL, NULL}, granted = {NULL, NULL};
+        int64_t next = look(c, sys_mono_ns(), &expired, &granted);
+        if (expired.first || granted.first) {
             pthread_mutex_unlock(&c->mu);
-            answer_all(expired, CATALOG_EXPIRED);
-            answer_all(granted, CATALOG_GRANTED);
+            answer_all(expired.first, NULL, CATALOG_EXPIRED);
+            answer_all(granted.first, NULL, CATALOG_GRANTED);
             pthread_mutex_lock(&c->mu);
             continue;
         }
@@ -308,11 +296,11 @@ void catalog_close(struct catalog *c)
         pthread_join(c->thread, NULL);
     while (c->locks) {
         struct catalog_lock *l = c->locks;
-        struct catalog_claim *list = l->head;
+        struct claim *list = l->claims.line.first;
         c->locks = l->next;
-        for (struct catalog_claim *w = list; w; w = w->next)
-            w->waiting = false;
-        answer_all(list, CATALOG_CLOSED);
+        for (struct claim *w = list; w; w = w->next)
+            w->place = CLAIM_AWAY;
+        answer_all(list, NULL, CATALOG_CLOSED);
         free(l);
     }
     pthread_cond_destroy(&c->changed);

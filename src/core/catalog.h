@@ -1,11 +1,8 @@
 /*
  * catalog: who may use a workspace's catalog file now. One lock for each workspace: readers share, a writer
- * is alone (design.md decision 2).
- *
- * First come, first served: a writer that waits holds back those who come after it, but readers only until it
- * has waited for catalog.max_writer_wait; from then on readers pass it and it takes the first instant without
- * any. Who waits longer than catalog.wait is told so. Nobody blocks a thread: who cannot have the lock now is
- * called back.
+ * is alone (design.md decision 2). The rule is claims.h's, with catalog.max_writer_wait as `hold` and
+ * catalog.wait as the longest wait: who waits longer is told so. Nobody blocks a thread: who cannot have the
+ * lock now is called back.
  *
  * The engine library's own file lock is never relied upon: a statement that reads the file's bytes would drop
  * it. So the holder of the lock must have its engine process let go of the file before catalog_release
@@ -20,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "core/claims.h"
 
 struct catalog;
 struct catalog_lock;
@@ -36,20 +34,22 @@ struct catalog_claim {
     void (*answer)(struct catalog_claim *c,
                    enum catalog_answer a); /* at most once a take, and only when that returned false */
     struct catalog_lock *lock;             /* the rest is the catalog's own */
-    bool write, waiting;
-    int64_t since_ns;
-    struct catalog_claim *next;
+    struct claim claim;
 };
 
 int catalog_open(struct catalog **ret, struct err *e) MUST_USE;
 /* Answers CATALOG_CLOSED to all who wait. Nobody may hold a lock that is still to be released. */
 void catalog_close(struct catalog *c);
 
+/* It will ask with catalog_take, or decline, in a moment: those who come later wait for that. */
+void catalog_announce(struct catalog *c, struct catalog_claim *claim, int64_t workspace);
 /* True: it holds the lock now. False: `answer` will be called, unless catalog_forget is quicker; it may have
  * been called before this returns. */
 bool catalog_take(struct catalog *c, struct catalog_claim *claim, int64_t workspace, bool write) MUST_USE;
 /* As catalog_take, but never waits: false = not now, and nothing will be called. */
 bool catalog_try(struct catalog *c, struct catalog_claim *claim, int64_t workspace, bool write) MUST_USE;
+/* Nothing when it was not announced. */
+void catalog_decline(struct catalog *c, struct catalog_claim *claim);
 /* True: it waited and does no more. */
 bool catalog_forget(struct catalog *c, struct catalog_claim *claim);
 void catalog_release(struct catalog *c, struct catalog_claim *claim);

@@ -3,9 +3,8 @@
  * idempotency keys, files that no record names, removal of deleted results, records that could not be
  * written, free space, idle engines; see tick().
  *
- * Ticks once a second. What a wrong wall clock calls old is not deleted: after a start, and after the wall
- * clock moved otherwise than the monotonic one, nothing is deleted by age for retention.quiet (or for the
- * result retention, where that is shorter), measured by the monotonic clock.
+ * Ticks once a second. When age may delete: retention.h, for retention.quiet (or for the result retention,
+ * where that is shorter).
  */
 #include <stdlib.h>
 #include <time.h>
@@ -14,11 +13,11 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "core/observe.h"
+#include "core/retention.h"
 #include "core/service_int.h"
 
 #define TICK_MS       1000
 #define BATCH         250
-#define JUMP_MS       60000 /* wall against monotonic clock, between two ticks */
 #define DAY_MS        86400000LL
 #define BATCHES       20   /* a tick */
 #define KEYS_EVERY    3600 /* ticks */
@@ -38,8 +37,8 @@ struct janitor {
     pthread_cond_t cond;
     struct removal *removals, *again;
     bool stop, running;
-    int64_t last_wall_ms, last_mono_ms, quiet_until_ms; /* janitor thread; the last two monotonic */
-    uint32_t ticks;                                     /* likewise */
+    struct retention_clock clock; /* janitor thread */
+    uint32_t ticks;               /* likewise */
 };
 
 void janitor_remove(struct janitor *j, struct query *q)
@@ -219,23 +218,16 @@ static void try_again(struct janitor *j)
     }
 }
 
-/* Is the wall clock not to be trusted with deletion now? */
-static bool clock_doubtful(struct janitor *j, int64_t wall, int64_t mono)
+static bool may_delete(struct janitor *j, int64_t wall)
 {
-    int64_t drift = j->last_mono_ms ? wall - j->last_wall_ms - (mono - j->last_mono_ms) : 0;
-    bool jumped = drift > JUMP_MS || drift < -JUMP_MS;
-    if (jumped || !j->last_mono_ms) {
-        int64_t pause = config.retention_quiet < config.result_retention ? config.retention_quiet
-                                                                         : config.result_retention;
-        if (mono + pause > j->quiet_until_ms)
-            j->quiet_until_ms = mono + pause;
-    }
+    int64_t quiet =
+        config.retention_quiet < config.result_retention ? config.retention_quiet : config.result_retention;
+    bool jumped;
+    bool may = retention_may_delete(&j->clock, wall, sys_mono_ns() / 1000000, quiet, &jumped);
     if (jumped)
         log_event(LOG_WARN, "core",
                   "the wall clock jumped: nothing is deleted by age for a while (retention.quiet)", NULL);
-    j->last_wall_ms = wall;
-    j->last_mono_ms = mono;
-    return mono < j->quiet_until_ms;
+    return may;
 }
 
 /* Every deadline. Those of requests and downloads are http's (src/http/watch.c, stream.c), of a running query
@@ -244,13 +236,13 @@ static void tick(struct janitor *j)
 {
     struct service *s = j->service;
     int64_t now = sys_wall_ms();
-    bool quiet = clock_doubtful(j, now, sys_mono_ns() / 1000000);
+    bool may = may_delete(j, now);
     disk_tick(s->disk);
     metric_set(s->m_disk_free, (int64_t)disk_free(s->disk));
     metric_set(s->m_disk_low, disk_low(s->disk));
     metric_set(s->m_spool, (int64_t)usage_total(s->usage));
     try_again(j);
-    if (!quiet) {
+    if (may) {
         sweep(s, now, now, expire, registry_expired);
         sweep(s, now, now - config.retention_history, forget, registry_historic);
         if (j->ticks % KEYS_EVERY == 0)

@@ -187,7 +187,8 @@ bool query_move(struct query *q, enum query_state to)
 
 static bool waiter_due(const struct query *q, const struct query_waiter *w)
 {
-    return (w->until && (q->flags & w->until) == w->until) || (w->version && w->version != q->version);
+    return (w->until && (q->flags & w->until) == w->until) || (w->version && w->version != q->version) ||
+           (w->for_ever && (q->flags & QF_UNRECORDED));
 }
 
 static void waiter_unlink(struct query_waiter *w)

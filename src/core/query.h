@@ -121,7 +121,9 @@ enum query_flag {
     QF_ACCEPTED = 1, /* its record is durable (or it was refused: then QF_ENDED too and `refused`) */
     QF_PLANNED = 2,  /* schema known, or it never will be */
     QF_ROWS = 4,     /* at least one row can be read, or it ended */
-    QF_ENDED = 8     /* terminal, and that is durable */
+    QF_ENDED = 8,    /* terminal, and that is durable */
+    QF_UNRECORDED =
+        16 /* it has ended, and for some seconds that could not be recorded; readers see what is */
 };
 
 struct query;
@@ -132,6 +134,7 @@ struct query_waiter {
     void (*wake)(struct query_waiter *w);
     uint32_t until;                    /* wake when (flags & until) == until; 0 = not by flags */
     uint64_t version;                  /* wake when the query's version differs; 0 = not by version */
+    bool for_ever;                     /* has no deadline: wake when the end cannot be recorded, too */
     bool queued;                       /* (L) */
     struct query_waiter *next, **prev; /* (L) */
 };
@@ -161,7 +164,8 @@ struct query_view {
     int64_t queued_ns, plan_ns, run_ns, elapsed_ns;
     double progress; /* 0..1 */
     uint64_t rows_scanned, bytes_scanned;
-    uint64_t rows_processed; /* rows_scanned, or the rows that came out where the engine cannot say what it reads;
+    uint64_t
+        rows_processed; /* rows_scanned, or the rows that came out where the engine cannot say what it reads;
                               * never falls */
     uint64_t peak_memory; /* bytes; 0 = it ended before the first heartbeat */
     bool scanned;

@@ -41,7 +41,6 @@ struct query {
     struct query *table_next;     /* likewise */
     struct turn_item turn;        /* guarded by the scheduler's lock */
     struct plan_node *plan;       /* likewise: waits for the plan lane */
-    bool end_told;                /* (L) readers saw the end although it could not be recorded yet */
     struct result *left;          /* (L) stored results that the end did not keep: their files go */
     uint32_t nleft;               /* (L) */
     struct engine *engine;        /* (L) while a worker runs it: for cancel */

@@ -1,15 +1,8 @@
 /*
- * recovery: what a start does with what an earlier run left (design.md decision 1). Runs once, before the
- * listener opens.
- *
- *   QUEUED                          queued again
- *   RUNNING, delivering             delivery resumes (results are sealed)
- *   RUNNING, nothing handed out,    queued again; the engine only had read access, so that no effect can be doubled: `writes` is committed before
- *     no `writes`, fewer than         an engine gets a statement that it may write for
- *     recovery.max_runs
- *   RUNNING otherwise               FAILED "interrupted by restart" (a script keeps the results of the statements that had ended); the engine's own log makes a write whole or undone when the catalog is next opened
- * Files that no manifest names are removed.
+ * recovery: see recovery.h. Runs once, before the listener opens. Files that no manifest names are removed.
  */
+#include "core/recovery.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,27 +35,42 @@ static void requeue(struct service *s, struct query *q)
     scheduler_push(s->scheduler, q, false);
 }
 
+enum recovery_verdict recovery_verdict(const struct query_record *r, uint32_t max_runs)
+{
+    if (query_state_ended((enum query_state)r->state))
+        return RECOVERY_NOTHING;
+    if (r->state == QUERY_QUEUED)
+        return RECOVERY_QUEUE;
+    if (r->phase == PHASE_DELIVERING && r->nresults > 0)
+        return RECOVERY_DELIVER;
+    return !r->exposed && !r->writes && r->runs < max_runs ? RECOVERY_QUEUE : RECOVERY_FAIL;
+}
+
 static void recover_one(struct service *s, struct query *q)
 {
     struct query_record *r = &q->rec;
     q->submitted_ns = sys_mono_ns() - (sys_wall_ms() - r->created_ms) * 1000000;
     atomic_fetch_add(&s->live, 1);
     service__table_add(s, q);
-    if (r->state == QUERY_QUEUED) {
+    switch (recovery_verdict(r, (uint32_t)config.recovery_max_runs)) {
+    case RECOVERY_NOTHING: /* only what has not ended is asked about */
+        break;
+    case RECOVERY_QUEUE:
         requeue(s, q);
-    } else if (r->phase == PHASE_DELIVERING && r->nresults > 0) {
+        break;
+    case RECOVERY_DELIVER:
         q->started_ns = sys_mono_ns();
         q->schema_known = true;
         q->flags |= QF_PLANNED;
         delivery_push(s->delivery, q);
-    } else if (!r->exposed && !r->writes && r->runs < (uint32_t)config.recovery_max_runs) {
-        requeue(s, q);
-    } else {
+        break;
+    case RECOVERY_FAIL:
         q->started_ns = sys_mono_ns();
         if (r->script)
             service__end_script(q, END_RESTARTED, NULL, NULL, false);
         else
             service__end(q, END_RESTARTED, NULL, NULL, 0);
+        break;
     }
 }
 

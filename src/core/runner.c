@@ -734,7 +734,10 @@ static bool attempt(struct run *r)
 {
     struct query *q = r->q;
     if (runner__over(r)) {
-        runner__let_go(r);
+        if (q->holds)
+            runner__let_go(r);
+        else
+            catalog_decline(r->s->catalog, &q->claim);
         return false;
     }
     if (q->need == NEED_LOOK)

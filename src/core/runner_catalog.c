@@ -85,8 +85,12 @@ bool runner__hold(struct run *r)
 {
     struct query *q = r->q;
     struct catalog *c = r->s->catalog;
-    if (q->need == NEED_NONE || q->holds)
+    if (q->holds)
         return true;
+    if (q->need == NEED_NONE) {
+        catalog_decline(c, &q->claim);
+        return true;
+    }
     q->claim.answer = answered;
     q->holds = true; /* once it waits, the query is the next worker's */
     pthread_mutex_lock(&q->lock);

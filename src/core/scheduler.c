@@ -99,6 +99,8 @@ static void *run_worker(void *arg)
         c->running++;
         c->current[w->index] = q;
         int64_t workspace = q->rec.workspace;
+        if (!q->holds) /* here, where the order of the queue is known: see claims.h */
+            catalog_announce(c->service->catalog, &q->claim, workspace);
         show_queued(c);
         metric_set(c->service->m_running, c->running);
         pthread_mutex_unlock(&c->lock);

@@ -206,30 +206,30 @@ static void end_done(struct registry_write *w, int rc, const struct err *e)
     struct query_write *qw = (struct query_write *)(void *)w;
     struct query *q = qw->q;
     pthread_mutex_lock(&q->lock);
-    bool told = q->end_told, refused = q->refused;
+    bool refused = q->refused;
     pthread_mutex_unlock(&q->lock);
     if (rc && !refused)
         end_failed(q, e, (int)qw->runs);
-    else if (!told)
+    else
         end_shown(q);
     query_unref(q);
     free(w);
 }
 
-/* After END_TRIES a query that waits for its record for so long ends for its readers too: FAILED when it was
- * FINISHED (its result goes: that makes room), else as it ended. The record is tried until it succeeds; a
- * crash before that leaves it RUNNING, and the next start decides. */
+/* The record is tried until it succeeds, and readers see the query as it is recorded until then: RUNNING; a crash
+ * before that leaves it so, and the next start decides. After END_TRIES a result goes (that makes room): the
+ * query will be FAILED, of which nobody was told otherwise. And those who would wait for its end for ever are
+ * told that it cannot be recorded now (QF_UNRECORDED). */
 #define END_TRIES 4
 
 void service__end_again(struct query *q, int tries)
 {
-    bool tell = false, drop = false;
     pthread_mutex_lock(&q->lock);
-    if (tries >= END_TRIES && !q->end_told) {
-        tell = q->end_told = true;
-        drop = q->rec.state == QUERY_FINISHED;
-    }
-    pthread_mutex_unlock(&q->lock);
+    bool give_up = tries == END_TRIES, drop = give_up && q->rec.state == QUERY_FINISHED;
+    if (give_up)
+        query_signal_unlock(q, QF_UNRECORDED, false);
+    else
+        pthread_mutex_unlock(&q->lock);
     if (drop) {
         service__drop_result(q->service, q);
         pthread_mutex_lock(&q->lock);
@@ -244,8 +244,6 @@ void service__end_again(struct query *q, int tries)
         q->rec.nresults = 0;
         pthread_mutex_unlock(&q->lock);
     }
-    if (tell)
-        end_shown(q);
     service__write(q, apply_end, end_done, 0, 0, (uint32_t)tries);
 }
 

@@ -527,6 +527,7 @@ int data360__error_status(const struct query_view *v, bool *ret_user)
         return 400;
     case END_RUN_TIMEOUT:
     case END_PLAN_TIMEOUT:
+    case END_CATALOG_WAIT: /* it did nothing: asking again is right, but not at once and by itself as after a 5xx */
         return 408;
     default:
         break;

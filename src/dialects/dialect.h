@@ -177,6 +177,8 @@ void request_keep_query(struct request *rq, struct query *q);
 /* After QF_ACCEPTED of a submit: 0 = recorded (or *inout is now the earlier query with the same idempotency
  * key, kept by the request); 1 = return request_defer(rq, self); <0 refused, e says why. */
 int request_settle(struct request *rq, struct query **inout, struct err *e);
+/* Waits for `until` or another version. Without a deadline (0) it also ends, with 503, when the query's end
+ * cannot be recorded. */
 enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version,
                           int64_t deadline_ns, handler_fn next);
 enum handled request_defer(struct request *rq, handler_fn next);

@@ -131,6 +131,17 @@ int request_settle(struct request *rq, struct query **inout, struct err *e)
 enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version,
                           int64_t deadline_ns, handler_fn next)
 {
+    struct query_view v;
+    if (!deadline_ns)
+        query_view(q, &v);
+    if (!deadline_ns && (v.flags & QF_UNRECORDED) && !(v.flags & QF_ENDED)) {
+        struct err e;
+        err_set(
+            &e, ERR_UNAVAILABLE, "53100",
+            "the query has ended, but that cannot be recorded now (the disk is full, or cannot be written): "
+            "ask for it again");
+        return reply_error(rq, 503, &e);
+    }
     rq->wait = (struct reply_wait){q, until, version, deadline_ns};
     rq->next = next;
     return REPLY_PARK;

@@ -78,6 +78,7 @@ struct park *park_new(struct watch *w, int fd, struct query *q, uint32_t until, 
     p->waiter.wake = wake;
     p->waiter.until = until;
     p->waiter.version = version;
+    p->waiter.for_ever = deadline_ns == 0;
     p->query = q;
     p->fd = fd;
     p->deadline_ns = deadline_ns;

@@ -224,6 +224,19 @@ def test_writers_in_order(d):
     good(d, "DROP TABLE o")
 
 
+def test_writes_submitted_without_waiting(d):
+    """One after the other on one connection, none waits for the one before, all slots are free: workers take them at the same instant, and still each
+    finds what those before it had written."""
+    for turn in range(3):
+        made = [d.kakao_run(f"CREATE TABLE s{turn} (a INTEGER)")]
+        made += [d.kakao_run(f"INSERT INTO s{turn} SELECT {i} WHERE (SELECT count(*) FROM s{turn}) = {i}") for i in range(8)]
+        made.append(d.kakao_run(f"SELECT count(*) FROM s{turn}"))
+        bodies = [d.kakao_wait(qid) for qid in made]
+        assert {b["queryInfo"]["state"] for b in bodies} == {"FINISHED"}, bodies
+        assert bodies[-1]["queryData"] == [["8"]]
+        good(d, f"DROP TABLE s{turn}")
+
+
 def test_writes_that_follow_each_other(d):
     """Each submitted when the one before has begun to wait or run: each finds what the one before made."""
     good(d, "CREATE TABLE first AS SELECT 1 AS a")
@@ -264,7 +277,10 @@ def test_a_writer_is_killed(d):
                 try:
                     for fd in os.listdir(f"/proc/{pid}/fd"):
                         if os.readlink(f"/proc/{pid}/fd/{fd}").startswith(folder):
-                            return pid
+                            with open(f"/proc/{pid}/fdinfo/{fd}") as f:
+                                flags = int(re.search(r"flags:\s+(\d+)", f.read()).group(1), 8)
+                            if flags & os.O_ACCMODE != os.O_RDONLY:  # a reader may just be leaving
+                                return pid
                 except OSError:
                     pass
             return None

@@ -243,3 +243,43 @@ def test_an_end_that_cannot_be_recorded_is_tried_again(make_daemon):
             break
     if not tried:
         pytest.skip("no end was met by the failing calls")
+
+
+def test_what_cannot_be_recorded_is_not_told(make_daemon):
+    """The registry cannot be written any more when a query ends: it is shown as it is recorded, who waits for its end is told why, and the next
+    start decides by the record."""
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_LOG_LEVEL": "info", "QUERN_SERVER_DRAIN": "0", "QUERN_RECOVERY_MAX_RUNS": "100"})
+    d.works()
+    d.stop()
+    count = os.path.join(d.folder, "count")
+    d.start(env={"QUERN_FAULT_COUNT": count})
+    qid = d.kakao_run(BLOCK)
+    d.kakao_wait(qid, states=("RUNNING",))
+    assert d.kakao_abort(qid).status_code == 200
+    d.stop()
+    with open(count) as f:
+        steps = int(dict(line.split() for line in f)["sqlite"])
+    for k in range(steps - 20, steps + 10, 2):
+        try:
+            d.start(env={"QUERN_FAULT": f"sqlite:{k}:EIO:100000"})
+        except StartFailed:
+            continue
+        answer = d.kakao_run(BLOCK, check=False)
+        if answer.status_code == 202:
+            qid = answer.json()["queryInfo"]["queryId"]
+            d.kakao_wait(qid, states=("RUNNING",))
+            answer = d.kakao_abort(qid)
+            if answer.status_code == 503:
+                break
+        d.kill()
+        d.start()
+        d.abort_all()
+        d.stop()
+    assert answer.status_code == 503 and "cannot be recorded" in answer.text and int(answer.headers["Retry-After"]) > 0, f"{answer.status_code} {answer.text}"
+    assert "could not be recorded" in d.log()
+    assert d.kakao_get(qid)["queryInfo"]["state"] == "RUNNING", "told before it was recorded"
+    d.kill()
+    d.start()
+    d.kakao_wait(qid, states=("RUNNING",))
+    assert d.kakao_abort(qid).status_code == 200
+    assert d.kakao_get(qid)["queryInfo"]["state"] == "ABORTED"

@@ -33,7 +33,7 @@ ROWS = {
     "engine_lied": ("FAILED", "58000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR", r"malformed answer", 500),
     "disk_full": ("FAILED", "53100", None, None, "INSUFFICIENT_RESOURCES", r"disk is full", 500),
     "restarted": ("FAILED", "57P01", None, None, None, r"interrupted by restart", 500),
-    "catalog_wait": ("FAILED", "55P03", "EXCEEDED_TIME_LIMIT", 131075, "INSUFFICIENT_RESOURCES", r"catalog\.wait", 500),
+    "catalog_wait": ("FAILED", "55P03", "EXCEEDED_TIME_LIMIT", 131075, "INSUFFICIENT_RESOURCES", r"catalog\.wait", 408),
     "delivery": ("FAILED", "58030", "GENERIC_EXTERNAL", 16777216, "EXTERNAL", r".", 500),
 }
 # Those whose SQLSTATE is the engine's own, or that are no error, are checked below by name.

@@ -121,6 +121,32 @@ static void first_come_first_served(void **state)
     catalog_release(cat, &r3.claim);
 }
 
+/* Who was announced first is served first, whoever asks first; who declines holds nobody back. */
+static void announced(void **state)
+{
+    (void)state;
+    struct who w1 = {.claim = {.answer = answer}, .name = "1"}, none = {.claim = {.answer = answer}},
+               w2 = {.claim = {.answer = answer}, .name = "2"}, r = {.claim = {.answer = answer}, .name = "r"};
+    catalog_announce(cat, &w1.claim, 1);
+    catalog_announce(cat, &none.claim, 1);
+    catalog_announce(cat, &w2.claim, 1);
+    catalog_announce(cat, &r.claim, 1);
+    assert_false(catalog_take(cat, &r.claim, 1, false));
+    assert_false(catalog_take(cat, &w2.claim, 1, true));
+    assert_int_equal(catalog_waiting(cat), 2);
+    assert_true(catalog_take(cat, &w1.claim, 1, true));
+    catalog_release(cat, &w1.claim);
+    assert_string_equal(order, ""); /* `none` may still want to write */
+    assert_false(catalog_forget(cat, &none.claim));
+    catalog_decline(cat, &none.claim);
+    catalog_decline(cat, &none.claim); /* once is enough */
+    assert_string_equal(order, "2");
+    catalog_release(cat, &w2.claim);
+    assert_string_equal(order, "2r");
+    catalog_release(cat, &r.claim);
+    assert_int_equal(catalog_waiting(cat), 0);
+}
+
 static void wait_for(bool *flag)
 {
     for (int i = 0; i < 5000; i++) {
@@ -418,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(readers_share, open_it, close_it),
         cmocka_unit_test_setup_teardown(first_come_first_served, open_it, close_it),
+        cmocka_unit_test_setup_teardown(announced, open_it, close_it),
         cmocka_unit_test_setup_teardown(readers_pass_in_time, open_it, close_it),
         cmocka_unit_test_setup_teardown(limit, open_it, close_it),
         cmocka_unit_test_setup_teardown(forgetting, open_it, close_it),
