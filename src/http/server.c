@@ -10,17 +10,12 @@
  */
 #include "http/server.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,7 +25,9 @@
 #include "core/audit.h"
 #include "dialects/neutral.h"
 #include "http/http_int.h"
+#include "http/listen.h"
 #include "http/peers.h"
+#include "http/send.h"
 
 #define BODY_RATE      1024 /* bytes a second that a body must keep up, beyond http.body_timeout */
 #define PAGE           4096u
@@ -126,13 +123,6 @@ void server__resume(void *exchange)
 
 /* ---- connections ---- */
 
-static void timing(struct http_conn *c, int64_t deadline, int64_t stall, int64_t age)
-{
-    atomic_store_explicit(&c->watch.stall_ns, stall, memory_order_relaxed);
-    atomic_store_explicit(&c->watch.age_ns, age, memory_order_relaxed);
-    atomic_store_explicit(&c->watch.deadline_ns, deadline, memory_order_relaxed);
-}
-
 static struct http_conn *conn_of(struct MHD_Connection *mhd)
 {
     const union MHD_ConnectionInfo *i = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -193,7 +183,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         c->loopback = peers_address(peer ? peer->client_addr : NULL, c->address, c->peer, sizeof c->peer);
         c->admin = l->admin;
         c->proxy = proxies_has(s->proxies, c->address);
-        timing(c, sys_mono_ns() + config.http_header_timeout * 1000000, 0, 0);
+        watch_timing(&c->watch, sys_mono_ns() + config.http_header_timeout * 1000000, 0, 0);
         if (!c->loopback && !c->proxy && !c->admin && config.http_per_peer) {
             c->counted = peers_add(s->peers, c->address, config.http_per_peer);
             if (!c->counted)
@@ -224,7 +214,7 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
     (void)cls;
     (void)uri;
     if (c)
-        timing(c, sys_mono_ns() + config.http_header_timeout * 1000000, 0, 0);
+        watch_timing(&c->watch, sys_mono_ns() + config.http_header_timeout * 1000000, 0, 0);
     return NULL;
 }
 
@@ -265,195 +255,7 @@ void server__trim(void *exchange)
 #endif
 }
 
-/* ---- replies ---- */
-
-static void header(struct MHD_Response *r, const char *name, const char *value)
-{
-    if (MHD_add_response_header(r, name, value) != MHD_YES)
-        log_event(LOG_WARN, "http", "a response header was refused", "name", name, NULL);
-}
-
-static ssize_t pull(void *cls, uint64_t pos, char *p, size_t n)
-{
-    struct exchange *x = cls;
-    (void)pos;
-    size_t got = stream_take(&x->stream, p, n);
-    if (got) {
-        int64_t now = sys_mono_ns();
-        atomic_store_explicit(&x->conn->watch.deadline_ns, now + config.download_stall * 1000000,
-                              memory_order_relaxed);
-        metric_add(x->server->sent_bytes, (int64_t)got);
-        x->out_bytes += got;
-        return (ssize_t)got;
-    }
-    if (x->stream.failed)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
-    if (stream_done(&x->stream))
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    return exchange_refill(x) ? 0 : MHD_CONTENT_READER_END_WITH_ERROR;
-}
-
-/* What part of `total` goes out: sets status and, when it is a part, writes Content-Range. */
-static void choose_range(struct exchange *x, uint64_t total, uint64_t *ret_off, uint64_t *ret_len,
-                         char content_range[80])
-{
-    struct reply *r = &x->rq.reply;
-    *ret_off = 0;
-    *ret_len = total;
-    enum range_verdict v;
-    if (!exchange_range(x, total, &v, ret_off, ret_len))
-        return;
-    switch (v) {
-    case RANGE_ONE:
-        r->status = 206;
-        snprintf(content_range, 80, "bytes %llu-%llu/%llu", (unsigned long long)*ret_off,
-                 (unsigned long long)(*ret_off + *ret_len - 1), (unsigned long long)total);
-        break;
-    case RANGE_UNSATISFIABLE:
-        r->status = 416;
-        *ret_off = *ret_len = 0;
-        snprintf(content_range, 80, "bytes */%llu", (unsigned long long)total);
-        break;
-    case RANGE_NONE:
-        break;
-    }
-}
-
-static struct MHD_Response *make_response(struct exchange *x, char content_range[80])
-{
-    struct reply *r = &x->rq.reply;
-    uint64_t off = 0, len;
-    if (x->send_fd >= 0) {
-        len = x->send_len;
-        if (r->etag)
-            choose_range(x, x->send_len, &off, &len, content_range);
-        if (len == 0)
-            return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-        struct MHD_Response *m = MHD_create_response_from_fd_at_offset64(len, x->send_fd, x->send_off + off);
-        if (m) {
-            x->send_fd = -1; /* the library closes it */
-            metric_add(x->server->sent_bytes, (int64_t)len);
-            x->out_bytes = len;
-        }
-        return m;
-    }
-    if (x->pulled) {
-        len = MHD_SIZE_UNKNOWN;
-        if (r->length >= 0) {
-            len = (uint64_t)r->length;
-            if (r->etag)
-                choose_range(x, len, &off, &len, content_range);
-        }
-        if (len == 0)
-            return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-        return MHD_create_response_from_callback(len, 16384, pull, x, NULL);
-    }
-    len = r->body.len;
-    if (r->etag)
-        choose_range(x, r->body.len, &off, &len, content_range);
-    metric_add(x->server->sent_bytes, (int64_t)len);
-    x->out_bytes = len;
-    /* The body lives in the exchange, which outlives the response. */
-    return MHD_create_response_from_buffer((size_t)len, len ? r->body.p + off : NULL, MHD_RESPMEM_PERSISTENT);
-}
-
-/* What lets a web page of another origin read the answer. Pages that are for this machine only are for nobody
- * else. */
-static void origin_headers(struct exchange *x, struct MHD_Response *m)
-{
-    const struct cors *c = x->server->cors;
-    if (x->conn->admin || (x->rq.route && !x->rq.route->role))
-        return;
-    if (!cors_any(c))
-        header(m, "Vary", "Origin");
-    const char *origin = server__header(x, "Origin");
-    if (!cors_allows(c, origin))
-        return;
-    header(m, "Access-Control-Allow-Origin", cors_any(c) ? "*" : origin);
-    if (!cors_any(c)) /* never together with "*" */
-        header(m, "Access-Control-Allow-Credentials", "true");
-    header(m, "Access-Control-Expose-Headers", CORS_EXPOSED);
-}
-
-static enum MHD_Result send_reply(struct exchange *x)
-{
-    struct reply *r = &x->rq.reply;
-    char content_range[80] = "";
-    if (r->etag && r->status == 200) {
-        const char *match = server__header(x, "If-None-Match");
-        if (match && guard_etag_listed(match, r->etag, true)) {
-            r->status = 304;
-            buf_reset(&r->body);
-            x->pulled = false;
-            if (x->send_fd >= 0) {
-                close(x->send_fd);
-                x->send_fd = -1;
-            }
-        }
-    }
-    bool ranges =
-        r->etag && (x->send_fd >= 0 || !x->pulled || r->length >= 0 || r->resumable) && r->status != 304;
-    struct MHD_Response *m = make_response(x, content_range);
-    if (!m)
-        return MHD_NO;
-    if (r->content_type && r->status != 304)
-        header(m, "Content-Type", r->content_type);
-    header(m, "X-Request-Id", x->request_id);
-    if (r->etag)
-        header(m, "ETag", r->etag);
-    if (ranges)
-        header(m, "Accept-Ranges", "bytes");
-    if (content_range[0])
-        header(m, "Content-Range", content_range);
-    if (x->server->cors)
-        origin_headers(x, m);
-    bool retry = false;
-    for (uint32_t i = 0; i < r->nheaders; i++) {
-        header(m, r->headers[i].name, r->headers[i].value);
-        retry |= strcasecmp(r->headers[i].name, "Retry-After") == 0;
-    }
-    if ((r->status == 429 || r->status == 503) && !retry)
-        header(m, "Retry-After", r->status == 429 ? "5" : "2");
-    if (x->early || atomic_load_explicit(&x->server->stopping, memory_order_relaxed))
-        header(m, "Connection", "close");
-    int64_t now = sys_mono_ns();
-    timing(x->conn, now + config.download_stall * 1000000, config.download_stall * 1000000,
-           x->pulled || r->streaming ? now + config.download_max_age * 1000000 : 0);
-    if (x->pulled)
-        metric_add(x->server->streams, 1);
-    x->queued = true;
-    x->stage = STAGE_SENT;
-    enum MHD_Result ok = MHD_queue_response(x->mhd, (unsigned)r->status, m);
-    MHD_destroy_response(m);
-    return ok;
-}
-
-/* The body is over the limit in mid-upload, where the library takes no response: the answer is written to the
- * socket as far as it takes it at once. */
-static void send_raw(struct exchange *x)
-{
-    struct reply *r = &x->rq.reply;
-    char head[512];
-    int n = snprintf(head, sizeof head,
-                     "HTTP/1.1 %d Content Too Large\r\nContent-Type: %s\r\nContent-Length: "
-                     "%zu\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n",
-                     r->status, r->content_type ? r->content_type : "text/plain", r->body.len, x->request_id);
-    if (n <= 0 || (size_t)n >= sizeof head)
-        return;
-    if (x->server->tls && !x->conn->admin) {
-        const union MHD_ConnectionInfo *i =
-            MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-        if (i && i->tls_session) {
-            tls_send(i->tls_session, head, (size_t)n);
-            tls_send(i->tls_session, r->body.p, r->body.len);
-        }
-    } else {
-        struct iovec iov[2] = {{head, (size_t)n}, {r->body.p, r->body.len}};
-        struct msghdr msg = {.msg_iov = iov, .msg_iovlen = r->body.len ? 2 : 1};
-        ssize_t sent = sendmsg(x->conn->watch.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-        (void)sent;
-    }
-}
+/* ---- requests ---- */
 
 static enum MHD_Result act(struct exchange *x, enum exchange_next next)
 {
@@ -462,7 +264,7 @@ static enum MHD_Result act(struct exchange *x, enum exchange_next next)
     case EXCHANGE_WAIT: /* x may be somebody else's by now */
         return MHD_YES;
     case EXCHANGE_SEND:
-        return send_reply(x);
+        return send_reply(x) ? MHD_YES : MHD_NO;
     case EXCHANGE_DROP:
         break;
     }
@@ -483,8 +285,9 @@ static enum MHD_Result one_header(void *cls, enum MHD_ValueKind kind, const char
 static void body_deadline(struct exchange *x)
 {
     uint64_t size = x->guard.has_length ? x->guard.length : x->discarded;
-    timing(x->conn,
-           x->begun_ns + config.http_body_timeout * 1000000 + (int64_t)(size / BODY_RATE) * 1000000000, 0, 0);
+    watch_timing(&x->conn->watch,
+                 x->begun_ns + config.http_body_timeout * 1000000 + (int64_t)(size / BODY_RATE) * 1000000000,
+                 0, 0);
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -515,7 +318,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     }
     if (x->queued)
         return MHD_YES;
-    timing(x->conn, 0, 0, 0);
+    watch_timing(&x->conn->watch, 0, 0, 0);
     return act(x, exchange_run(x));
 }
 
@@ -547,7 +350,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
         return;
     audit_read(x, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     int64_t now = sys_mono_ns();
-    timing(x->conn, now + config.http_idle * 1000000, 0, 0);
+    watch_timing(&x->conn->watch, now + config.http_idle * 1000000, 0, 0);
     uint32_t n = x->route_number == UINT32_MAX ? router_routes(s->router) : x->route_number;
     int status = x->rq.reply.status;
     if (x->queued && status >= 100 && status < 600)
@@ -564,75 +367,6 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
 }
 
 /* ---- start and stop ---- */
-
-static int open_listener(const char *key, const char *listen_at, bool plain, int *ret_fd, char *address,
-                         size_t n, struct err *e)
-{
-    char host[256];
-    const char *colon = strrchr(listen_at, ':');
-    size_t hn = colon ? (size_t)(colon - listen_at) : 0;
-    if (!colon || hn == 0 || hn >= sizeof host)
-        return err_set(e, ERR_INVALID, NULL, "%s: \"%s\" is not HOST:PORT", key, listen_at);
-    bool brackets = listen_at[0] == '[' && listen_at[hn - 1] == ']';
-    memcpy(host, listen_at + brackets, hn - 2 * (size_t)brackets);
-    host[hn - 2 * (size_t)brackets] = '\0';
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
-                    *found = NULL;
-    if (getaddrinfo(host, colon + 1, &hints, &found) != 0 || !found)
-        return err_set(e, ERR_INVALID, NULL, "%s: \"%s\" is no address with a port number", key, listen_at);
-    unsigned char bytes[16];
-    bool loopback = peers_address(found->ai_addr, bytes, NULL, 0);
-    int rc = 0, one = 1, fd = -1;
-    if (!loopback && plain && !config.http_plain_non_loopback)
-        rc = err_set(e, ERR_INVALID, NULL,
-                     "http.listen: plain HTTP on an address that is not loopback needs "
-                     "http.plain_non_loopback = yes, or TLS "
-                     "(http.tls_certificate, http.tls_key)");
-    if (!rc) {
-        fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
-            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) ||
-            bind(fd, found->ai_addr, found->ai_addrlen) || listen(fd, 4096))
-            rc = err_errno(e, errno, "listening");
-    }
-    freeaddrinfo(found);
-    struct sockaddr_storage at;
-    socklen_t at_len = sizeof at;
-    if (!rc && getsockname(fd, (struct sockaddr *)&at, &at_len))
-        rc = err_errno(e, errno, "listening");
-    if (rc) {
-        if (fd >= 0)
-            close(fd);
-        return rc;
-    }
-    unsigned port = ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
-                                                   : ((struct sockaddr_in *)&at)->sin_port);
-    snprintf(address, n, brackets ? "[%s]:%u" : "%s:%u", host, port);
-    *ret_fd = fd;
-    return 0;
-}
-
-/* Connections leave descriptors to engines, the spool and the registry: a quarter of the limit, 64 to 1024. */
-static int64_t connections_limit(void)
-{
-    struct rlimit l;
-    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur > (rlim_t)1 << 30)
-        return config.http_max_connections;
-    int64_t all = (int64_t)l.rlim_cur, spare = all / 4 < 64 ? 64 : all / 4 > 1024 ? 1024 : all / 4;
-    int64_t most = all > spare + 16 ? all - spare : 16;
-    return most < config.http_max_connections ? most : config.http_max_connections;
-}
-
-static void raise_descriptor_limit(void)
-{
-    struct rlimit l;
-    rlim_t want = (rlim_t)config.http_max_connections + 1024;
-    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < want) {
-        l.rlim_cur = l.rlim_max < want ? l.rlim_max : want;
-        if (setrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur < want)
-            log_event(LOG_WARN, "http", "the limit of open files is below http.max_connections", NULL);
-    }
-}
 
 static int make_stats(struct server *s)
 {
@@ -698,7 +432,7 @@ static int add_listener(struct server *s, const char *key, const char *at, bool 
 {
     struct listener *l = &s->listeners[s->nlisteners];
     *l = (struct listener){s, NULL, -1, admin};
-    int rc = open_listener(key, at, !admin && !s->tls, &l->fd, address, n, e);
+    int rc = listen_open(key, at, !admin && !s->tls, &l->fd, address, n, e);
     if (!rc)
         s->nlisteners++;
     return rc;
@@ -749,8 +483,8 @@ int server_start(const struct server_options *o, struct server **ret, char *ret_
     s->service = o->service;
     s->identities = o->identities;
     s->peers = peers_new();
-    raise_descriptor_limit();
-    s->most_connections = connections_limit();
+    listen_raise_descriptors();
+    s->most_connections = listen_connections();
     int rc = s->peers ? router_new(dialects, &s->router, e) : err_set(e, ERR_NOMEM, NULL, "out of memory");
     if (!rc && make_stats(s))
         rc = err_set(e, ERR_NOMEM, NULL, "out of memory");

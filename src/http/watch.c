@@ -285,6 +285,13 @@ void watch_fire_all(struct watch *w, enum park_reason why)
 
 /* ---- connections ---- */
 
+void watch_timing(struct watch_conn *c, int64_t deadline_ns, int64_t stall_ns, int64_t age_ns)
+{
+    atomic_store_explicit(&c->stall_ns, stall_ns, memory_order_relaxed);
+    atomic_store_explicit(&c->age_ns, age_ns, memory_order_relaxed);
+    atomic_store_explicit(&c->deadline_ns, deadline_ns, memory_order_relaxed);
+}
+
 void watch_conn_add(struct watch *w, struct watch_conn *c)
 {
     pthread_mutex_lock(&w->lock);

@@ -33,6 +33,9 @@ void watch_remove(
     struct park *p); /* any thread; afterwards the watch will not fire it (it may be firing it now) */
 void watch_fire_all(struct watch *w, enum park_reason why);
 
+/* When the connection is to be closed: at the deadline, or after no progress for `stall`, or at `age`; 0 none. Its
+ * I/O thread. */
+void watch_timing(struct watch_conn *c, int64_t deadline_ns, int64_t stall_ns, int64_t age_ns);
 void watch_conn_add(struct watch *w, struct watch_conn *c);
 void watch_conn_remove(struct watch *w, struct watch_conn *c); /* before the socket is closed */
 /* Takes over a descriptor: sends FIN, throws away input until the peer's end, 2 s or 64 MiB, then closes. */

@@ -309,6 +309,28 @@ def test_engine_hung(make_daemon):
     d.works()
 
 
+def test_engine_starved(make_daemon):
+    """An engine that gets the processor only now and then is slow, not dead: its query ends as it should, and others are answered meanwhile."""
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_SILENCE": "30s"})
+    qid = running(d, "SELECT count(*) AS n, sum(a.range * b.range) AS s FROM range(30000) a, range(3000) b")
+    pids = [p for p, _ in engines(d)]
+    stops = 0
+    while d.kakao_get(qid)["queryInfo"]["state"] == "RUNNING" and stops < 12:
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in pids:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.25 if number == signal.SIGSTOP else 0.05)
+            assert d.http("GET", "/healthz", key=False).status_code == 200
+        stops += 1
+    assert stops > 0
+    body = d.kakao_wait(qid)
+    assert body["queryInfo"]["state"] == "FINISHED" and body["queryData"][0][0] == "90000000", body
+    d.works()
+
+
 def test_restarted(make_daemon):
     """Rows were handed out before the daemon died: the statement is not run again."""
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1"})

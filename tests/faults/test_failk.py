@@ -16,7 +16,7 @@ import requests
 
 from quern_client import BLOCK, Daemon, StartFailed, wait_until
 
-ERRORS = {"open": ("EMFILE", "EIO"), "read": ("EINTR",), "write": ("EIO",), "fsync": ("ENOSPC",), "rename": ("ENOSPC",), "unlink": ("ENOSPC",), "mkdir": ("EMFILE",),
+ERRORS = {"open": ("EMFILE", "EIO", "EINTR"), "read": ("EINTR",), "write": ("EIO", "EINTR"), "fsync": ("ENOSPC",), "rename": ("ENOSPC",), "unlink": ("ENOSPC",), "mkdir": ("EMFILE",),
           "spawn": ("EMFILE",), "sqlite": ("ENOSPC",), "memfd": ("ENOSPC",), "mmap": ("EMFILE",)}
 ENV = {"QUERN_ENGINE_SLOTS": "2", "QUERN_SERVER_DRAIN": "1s", "QUERN_LOG_LEVEL": "warn"}
 SEED = int(os.environ.get("QUERN_SEED") or random.SystemRandom().randrange(1 << 30))
