@@ -190,7 +190,10 @@ int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, s
 
 /* ---- duckdb_script.c ---- */
 #define DUCK_TOUCH_WRITER "DELETE FROM data_catalog.quern_internal.writer WHERE false"
-/* The statements of the text; one: ret->pieces is not set. Nothing is run. */
+/* What lies between the semicolons that stand in no string, quoted name or comment; a piece without a token is
+ * none. Pure, hostile bytes allowed, fuzzed. */
+int duck__cut(struct arena *a, const char *sql, size_t n, struct wire_script *ret, struct err *e) MUST_USE;
+/* The statements of the text, as the engine's parser agrees. Nothing is run. */
 int duck__split(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                 struct wire_script *ret, struct err *e, uint32_t *kind) MUST_USE;
 /* d->script is there, in its transaction when the job wants one. */

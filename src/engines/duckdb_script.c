@@ -101,8 +101,7 @@ static size_t token(const char *p, size_t n, size_t at)
     return end > at ? end : at + 1;
 }
 
-/* What lies between the semicolons; a piece without a token is none. */
-static int cut(struct arena *a, const char *sql, size_t n, struct wire_script *ret, struct err *e)
+int duck__cut(struct arena *a, const char *sql, size_t n, struct wire_script *ret, struct err *e)
 {
     size_t most = 1;
     for (size_t i = 0; i < n; i++)
@@ -165,7 +164,7 @@ int duck__split(struct duck *d, duckdb_connection c, const struct wire_job *job,
     *ret = (struct wire_script){.job = job->job, .npieces = 1};
     if (memchr(job->sql, 0, job->sql_len))
         return 0; /* refused with the plan */
-    int r = cut(a, job->sql, job->sql_len, ret, e);
+    int r = duck__cut(a, job->sql, job->sql_len, ret, e);
     return r || ret->npieces == 1 ? r : agree(d, c, job, ret, e, kind);
 }
 

@@ -230,6 +230,17 @@ def test_many_statements(make_daemon):
     assert again["success"] is True
 
 
+def test_a_quota_ends_a_script_and_names_itself(make_daemon):
+    d = make_daemon()
+    d.admin("workspace", "set", "w1", "spool_bytes=3000000")
+    query = d.jackdb_execute("SELECT range FROM range(50000); SELECT range FROM range(2000000); SELECT 4", wait=60, stopOnError="false")
+    results = d.jackdb_results(query)
+    assert query["success"] is False and len(results) == 2  # there is no room for what comes behind either
+    assert "error" not in results[0]["detail"] and "spool_bytes" in results[1]["detail"]["error"]
+    assert d.jackdb_get(f"{query['id']}/result/0/rows?seek=49999") == [["49999"]]
+    assert d.jackdb_query("SELECT 1")["success"] is True
+
+
 def test_results_survive_a_restart(make_daemon):
     d = make_daemon()
     query = d.jackdb_query("SELECT range FROM range(20000); CREATE TABLE t(a INT); INSERT INTO t VALUES (1),(2); SELECT nope")
