@@ -488,3 +488,15 @@ def test_the_cache_is_bounded(own):
         assert d.download(small, "parquet").status_code == 200
     assert renderings(d, "done") == 2
     wait_until("an empty cache", lambda: int(d.metrics()["quern_rendered_bytes"]) == 0)
+
+
+def test_a_download_goes_on_after_a_restart(make_daemon):
+    """The file is made again, byte for byte, so that the old tag still counts."""
+    d = make_daemon(bucket=False)
+    qid = run(d, SLOW.format(20000 if sanitized() else 150000))
+    first = {fmt: d.download(qid, fmt) for fmt in ("xlsx", "parquet", "csv")}
+    d.restart()
+    for fmt, whole in first.items():
+        half = len(whole.content) // 2
+        rest = d.download(qid, fmt, headers={"Range": f"bytes={half}-", "If-Range": whole.headers["ETag"]})
+        assert rest.status_code == 206 and whole.content[:half] + rest.content == whole.content, fmt
