@@ -18,6 +18,7 @@
 
 #define SQL_MAX    (64u << 20)
 #define NAME_TRIES 100000u
+#define DICT_MAX   8192u  /* entries: a column with more is given up as a dictionary soon */
 #define GROUP_ROWS 65536u /* a stored batch: nothing is gathered from two */
 
 /* ---- types ---- */
@@ -185,8 +186,10 @@ static int statement(const struct render_job *j, uint64_t skip, struct buf *b)
                 strcmp(o->codec, "none") == 0  ? "uncompressed"
                 : strcmp(o->codec, "lz4") == 0 ? "lz4_raw"
                                                : o->codec);
-    (void)buf_printf(b, ", PARQUET_VERSION 'v%u', ROW_GROUP_SIZE %u%s)", o->version == 2 ? 2 : 1, GROUP_ROWS,
-                     o->plain ? ", DICTIONARY_SIZE_LIMIT 0" : "");
+    (void)buf_printf(b,
+                     ", PARQUET_VERSION 'v%u', ROW_GROUP_SIZE %u, WRITE_BLOOM_FILTER false, "
+                     "DICTIONARY_SIZE_LIMIT %u)",
+                     o->version == 2 ? 2 : 1, GROUP_ROWS, o->plain ? 0 : DICT_MAX);
     return rc || buf_failed(b) ? ERR_NOMEM : 0;
 }
 
