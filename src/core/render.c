@@ -10,9 +10,6 @@
  */
 #include "core/render_int.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -465,7 +462,6 @@ static void *worker_main(void *arg)
             u->tail = &u->head;
         n->waiting--;
         r->state = RENDERING_RUNNING;
-        r->began_ns = sys_mono_ns();
         atomic_store(&r->permille, 0);
         pthread_mutex_unlock(&n->lock);
         work(n, r, x);
@@ -520,19 +516,6 @@ void render_forget(struct render *n, const struct qid *id)
 
 /* ---- life ---- */
 
-/* DIR/rendered holds nothing that outlives a start: files have no names while they are served. */
-static int open_folder(struct render *n, const char *data_dir, struct err *e)
-{
-    CLEANUP_BUF struct buf path = BUF_INIT(8192);
-    (void)buf_printf(&path, "%s/rendered", data_dir);
-    const char *p = buf_str(&path);
-    if (!p)
-        return full(e);
-    if (sys_mkdir_p(p, 0700) < 0 || (n->dir_fd = sys_open(p, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)) < 0)
-        return err_errno(e, errno, "opening the folder of rendered files");
-    return 0;
-}
-
 static int start_thread(struct render *n, enum render_lane lane, struct err *e)
 {
     struct worker_arg *w = malloc(sizeof *w);
@@ -547,13 +530,12 @@ static int start_thread(struct render *n, enum render_lane lane, struct err *e)
     return 0;
 }
 
-int render_open(struct service *s, const char *data_dir, struct render **ret, struct err *e)
+int render_open(struct service *s, struct render **ret, struct err *e)
 {
     struct render *n = calloc(1, sizeof *n);
     if (!n)
         return full(e);
     n->service = s;
-    n->dir_fd = -1;
     pthread_mutex_init(&n->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -571,7 +553,7 @@ int render_open(struct service *s, const char *data_dir, struct render **ret, st
     n->m_running = metrics_get(METRIC_GAUGE, "quern_renderings_running", "", "Renderings under way.");
     n->m_bytes = metrics_get(METRIC_GAUGE, "quern_rendered_bytes", "", "Bytes of rendered files kept.");
     *ret = n;
-    int rc = open_folder(n, data_dir, e);
+    int rc = 0;
     for (int64_t i = 0; !rc && i < config.render_slots; i++)
         rc = start_thread(n, LANE_FILE, e);
     return rc ? rc : start_thread(n, LANE_TEXT, e);
@@ -607,8 +589,6 @@ void render_close(struct render *n)
         ASSERT(r->refs == 0);
         destroy(r);
     }
-    if (n->dir_fd >= 0)
-        close(n->dir_fd);
     pthread_cond_destroy(&n->changed);
     for (int i = 0; i < LANES; i++)
         pthread_cond_destroy(&n->queues[i].wanted);

@@ -3,7 +3,7 @@
  * leaves: how long it is, what lies where.
  *
  *   files (xlsx, parquet)       made by a render process (a confined child, docs/formats.md), complete before
- *                               anybody may read them, kept as a cache below DIR/rendered
+ *                               anybody may read them, kept for a while as files without names
  *   text (csv, json, ...)       not stored: measured once (where which row begins), then encoded again for
  *                               whoever reads, from any byte on
  *

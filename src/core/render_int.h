@@ -36,7 +36,6 @@ struct rendering {
     bool listed;                    /* (L) */
     uint8_t state;                  /* (L) enum rendering_state */
     int64_t idle_ns;                /* (L) since when nobody holds it; also when it was last used */
-    int64_t began_ns;               /* (L) monotonic */
     struct err error;               /* (L) */
     struct engine *engine;          /* (L) while it runs */
     struct rendering *next, **prev; /* (L) list, most recently used first */
@@ -62,7 +61,6 @@ struct render_queue {
 
 struct render {
     struct service *service;
-    int dir_fd; /* DIR/rendered */
     pthread_mutex_t lock;
     pthread_cond_t changed;            /* a rendering ended */
     struct render_queue queues[LANES]; /* (L) */

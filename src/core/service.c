@@ -375,7 +375,7 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     if (!rc)
         rc = scheduler_start(s, &s->scheduler, e);
     if (!rc)
-        rc = render_open(s, o->data_dir, &s->render, e);
+        rc = render_open(s, &s->render, e);
     if (!rc)
         rc = janitor_start(s, &s->janitor, e);
     if (!rc)

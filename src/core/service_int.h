@@ -187,7 +187,7 @@ int service__buckets_open(struct service *s, struct err *e) MUST_USE;
 void service__buckets_close(struct service *s);
 
 /* ---- render.c ---- */
-int render_open(struct service *s, const char *data_dir, struct render **ret, struct err *e) MUST_USE;
+int render_open(struct service *s, struct render **ret, struct err *e) MUST_USE;
 struct rendering;
 struct render_spec;
 /* render_start of a result that is sealed while its query is still being delivered. res stays in the query's
