@@ -92,7 +92,12 @@ static struct MHD_Response *make_response(struct exchange *x, char content_range
         }
         if (len == 0)
             return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-        return MHD_create_response_from_callback(len, 16384, pull, x, NULL);
+        struct MHD_Response *m = MHD_create_response_from_callback(len, 16384, pull, x, NULL);
+        /* The library ends a chunked answer to HEAD with a last chunk, which is no part of it: such an answer goes
+         * without chunks, and the connection ends with it. */
+        if (m && len == MHD_SIZE_UNKNOWN && strcmp(x->rq.method, "HEAD") == 0)
+            (void)MHD_set_response_options(m, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+        return m;
     }
     len = r->body.len;
     if (r->etag)

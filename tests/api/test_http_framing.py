@@ -243,6 +243,15 @@ def test_head(q, raw):
     assert connection.read()[2] == body  # no body in between
 
 
+def test_head_of_an_answer_of_unknown_length_is_followed_by_nothing(q, raw):
+    qid = q.kakao_query("SELECT range AS n, 'label ' || range AS s FROM range(300000)")["queryInfo"]["queryId"]
+    connection = raw()
+    connection.send(f"HEAD /api/v3/query/{qid}/rows?offset=0&rowLimit=100000 HTTP/1.1\r\n".encode() + HOST + credential(q, "data360") + b"\r\n")
+    status, headers, _ = connection.read("HEAD")
+    assert status == 200 and "content-length" not in {k.lower() for k in headers}
+    assert connection.file.read() == b""  # to the end of the connection
+
+
 def test_keep_alive_survives_refusals(q, raw):
     connection = raw()
     for _ in range(3):
