@@ -6,9 +6,7 @@
  * threads exist; READY; jobs. Job thread: reads frames while it has no job, runs statements (duckdb_run.c).
  * Main thread: sleeps until a job has lasted WATCH_NS; from then to the job's end it reads the frames, sends
  * heartbeats (every 250 ms, whatever the job thread does) and interrupts. So a job that is over at once
- * costs one wake. While jobs come at once one after the other the job thread looks for the next one without
- * sleeping (engine.spin): a library that was asleep for half a millisecond takes three times as long for a
- * small statement. The daemon's end of the socket closing, a frame out of turn or one that does not decode
+ * costs one wake. The daemon's end of the socket closing, a frame out of turn or one that does not decode
  * ends the process.
  */
 #include <errno.h>
@@ -41,7 +39,6 @@ struct worker {
     struct duck *duck;
     struct port port;
     int statm;
-    int64_t spin_ns; /* (C) */
     pthread_mutex_t mu;
     pthread_cond_t cv;
     /* locked by mu */
@@ -57,16 +54,11 @@ _Noreturn static void leave(int code)
     _exit(code);
 }
 
-static int64_t now_ns(void)
+static int64_t now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static int64_t now_ms(void)
-{
-    return now_ns() / 1000000;
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static uint64_t resident(const struct worker *w)
@@ -140,24 +132,17 @@ static void take(struct worker *w, enum wire_type type, const uint8_t *p, uint32
 static void *job_thread(void *arg)
 {
     struct worker *w = arg;
-    bool expected = false; /* the last job came within spin_ns of the one before */
-    int64_t ended = 0;
     for (;;) {
         enum wire_type type;
         const uint8_t *p;
         uint32_t n;
-        if (expected)
-            expected = port_soon(&w->port, w->spin_ns);
         int r = port_read(&w->port, -1, false, &type, &p, &n);
         if (r < 0)
             leave(r == ERR_END ? 0 : 2);
-        if (type != WIRE_JOB) {
+        if (type == WIRE_JOB)
+            run_job(w, p, n);
+        else
             take(w, type, p, n);
-            continue;
-        }
-        expected = now_ns() - ended < w->spin_ns;
-        run_job(w, p, n);
-        ended = now_ns();
     }
     return NULL;
 }
@@ -257,7 +242,6 @@ int main(void)
     send_ready(&w->port, &level);
     if (setup.render)
         leave(render_serve(&setup, &w->port, w->statm));
-    w->spin_ns = (int64_t)setup.spin_us * 1000;
     if (setup.selftest)
         leave(selftest(w->duck, &setup, &w->port));
     pthread_mutex_init(&w->mu, NULL);

@@ -9,11 +9,9 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #define RX_CEILING (64u * 1024u * 1024u + 256u * 1024u)
@@ -92,24 +90,6 @@ void port_timer_wait(struct port *p)
     struct pollfd pf = {p->timer, POLLIN, 0};
     (void)poll(&pf, 1, -1);
     timer_read(p);
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-bool port_soon(struct port *p, int64_t ns)
-{
-    struct pollfd pf = {p->fd, POLLIN, 0};
-    if (p->rx.len > p->used)
-        return true;
-    for (int64_t end = now_ns() + ns; now_ns() < end; (void)sched_yield())
-        if (poll(&pf, 1, 0) != 0)
-            return true;
-    return false;
 }
 
 void port_unread(struct port *p)

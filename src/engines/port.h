@@ -47,8 +47,6 @@ int port_init(struct port *p, int fd) MUST_USE;
  * payload is valid until the next call. */
 int port_read(struct port *p, int timeout_ms, bool timed, enum wire_type *ret_type,
               const uint8_t **ret_payload, uint32_t *ret_len) MUST_USE;
-/* The thread that reads: does something come within ns? Looks without sleeping, but lets others run. */
-bool port_soon(struct port *p, int64_t ns);
 /* The frame that was read last is read again. */
 void port_unread(struct port *p);
 /* Before the other thread starts, and after the sandbox, which closes what is open. */

@@ -159,7 +159,6 @@ int wire_put_setup(struct buf *b, const struct wire_setup *m)
     put_u64(b, m->spill_max);
     put_u64(b, m->batch_max);
     put_u32(b, m->threads);
-    put_u32(b, m->spin_us);
     put_i32(b, m->landlock_abi_max);
     put_bool(b, m->selftest);
     put_bool(b, m->render);
@@ -474,7 +473,6 @@ int wire_get_setup(const uint8_t *p, size_t n, struct arena *a, struct wire_setu
     m.spill_max = get_u64(&in);
     m.batch_max = get_u64(&in);
     m.threads = get_u32(&in);
-    m.spin_us = get_u32(&in);
     m.landlock_abi_max = get_i32(&in);
     m.selftest = get_bool(&in);
     m.render = get_bool(&in);

@@ -82,7 +82,6 @@ struct wire_setup {
     uint64_t spill_max;
     uint64_t batch_max; /* ceiling of one memfd */
     uint32_t threads;
-    uint32_t spin_us; /* how long to look for a job that is expected at once before sleeping */
     int32_t landlock_abi_max;
     bool selftest; /* run the hostile list instead of serving; see sandbox.h */
     bool render;   /* no SQL in this process: it takes one RENDER. spill_max is the largest file then */

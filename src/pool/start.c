@@ -53,7 +53,6 @@ static int send_setup(struct engine *x, const struct engine_key *key, bool selft
         .spill_max = (uint64_t)(key->render ? config.render_max_file : config.engine_spill),
         .batch_max = slot__size(),
         .threads = (uint32_t)(key->render ? config.render_threads : config.engine_threads),
-        .spin_us = (uint32_t)config.engine_spin,
         .landlock_abi_max = (int32_t)config.engine_landlock_abi_max,
         .selftest = selftest,
         .render = key->render,
