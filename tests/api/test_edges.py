@@ -133,7 +133,8 @@ def test_bodies_of_16_mib(q):
     pad = b" " * (BODY_MAX - len(head) - len(tail) - len(text))
     answer = q.http("POST", "/api/v3/query", dialect="data360", data=head + text + tail + pad)
     qid = q.d360_status_of(answer)["queryId"]
-    assert answer.json()["data"] == [[text.decode(), 0]]
+    q.d360_wait(qid)
+    assert q.d360_get(f"{qid}/rows?offset=0&rowLimit=10").json()["data"] == [[text.decode(), 0]]
     for fmt in ("csv", "json", "ndjson", "arrow"):
         assert text in q.download(qid, fmt).content
     assert text in q.http("GET", f"/v1/data-query/query/{qid}").content
