@@ -149,11 +149,6 @@ enum handled canner__signed_urls(struct request *rq)
 
 /* ---- a file ---- */
 
-static void drop_query(void *query)
-{
-    query_unref(query);
-}
-
 /* True: the link is good. */
 static bool check_link(struct request *rq, uint32_t *ret_part, enum handled *ret)
 {
@@ -231,10 +226,8 @@ static enum handled find_part(struct request *rq)
     if (r)
         return canner__fail(rq, reply_status_of(r), &e);
     struct part *kept = arena_alloc(rq->arena, sizeof *kept);
-    if (!kept || arena_on_free(rq->arena, drop_query, p.query)) {
-        query_unref(p.query);
+    if (!request_own_query(rq, p.query) || !kept)
         return canner__no_memory(rq);
-    }
     *kept = p;
     rq->state = kept;
     return send_part(rq, p.query, p.number);

@@ -14,11 +14,6 @@
 #define NS_PER_MS     1000000
 #define LIMIT_DEFAULT 100
 
-static void drop_query(void *query)
-{
-    query_unref(query);
-}
-
 /* ---- submit ---- */
 
 static enum handled submitted(struct request *rq)
@@ -72,8 +67,7 @@ enum handled canner__submit(struct request *rq, const struct canner_submit *in, 
     int r = service_submit(rq->service, &rq->who, &s, &st->query, &e);
     if (r)
         return st->fail(rq, reply_status_of(r), &e);
-    if (arena_on_free(rq->arena, drop_query, st->query)) { /* the reference lives as long as the request */
-        query_unref(st->query);
+    if (!request_own_query(rq, st->query)) {
         err_set(&e, ERR_NOMEM, "53200", "out of memory");
         return st->fail(rq, 503, &e);
     }

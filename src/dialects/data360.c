@@ -169,11 +169,6 @@ static enum handled submitted(struct request *rq)
 
 /* ---- the submit ---- */
 
-static void drop_query(void *query)
-{
-    query_unref(query);
-}
-
 /* What later answers need to know of the request: does the complete answer hold chunk 0; what stood where
  * $1..$n stand now. */
 static const char *request_memory(const struct d360_submit *in, struct buf *b)
@@ -256,10 +251,8 @@ static enum handled submit(struct request *rq)
     r = service_submit(rq->service, &rq->who, &in, &st->query, &e);
     if (r)
         return data360__fail(rq, reply_status_of(r), &e);
-    if (arena_on_free(rq->arena, drop_query, st->query)) { /* the reference lives as long as the request */
-        query_unref(st->query);
+    if (!request_own_query(rq, st->query))
         return out_of_memory(rq);
-    }
     rq->state = st;
     return submitted(rq);
 }

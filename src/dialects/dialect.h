@@ -172,7 +172,9 @@ enum handled reply_error(struct request *rq, int status,
 /* HTTP status for a service error as most dialects use it: INVALID 400, DENIED 403, NOTFOUND 404, CONFLICT
  * 409, LIMIT/BUSY 429, UNAVAILABLE 503, TIMEOUT 408 ... */
 int reply_status_of(int code);
-/* Keeps a reference until the request ends. */
+/* Takes the caller's reference and lets it go when the request ends; false (out of memory): it is gone now. */
+bool request_own_query(struct request *rq, struct query *q);
+/* Keeps a reference of its own until the request ends. */
 void request_keep_query(struct request *rq, struct query *q);
 /* After QF_ACCEPTED of a submit: 0 = recorded (or *inout is now the earlier query with the same idempotency
  * key, kept by the request); 1 = return request_defer(rq, self); <0 refused, e says why. */

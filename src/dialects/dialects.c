@@ -109,6 +109,14 @@ bool request_is_local(struct request *rq)
     return rq->source->is_local(rq);
 }
 
+bool request_own_query(struct request *rq, struct query *q)
+{
+    bool kept = arena_on_free(rq->arena, drop_query, q) == 0;
+    if (!kept)
+        query_unref(q);
+    return kept;
+}
+
 void request_keep_query(struct request *rq, struct query *q)
 {
     if (arena_on_free(rq->arena, drop_query, query_ref(q)))
@@ -164,10 +172,8 @@ int request_find(struct request *rq, const char *id, size_t n, handler_fn self, 
     }
     if (rc)
         return rc;
-    if (arena_on_free(rq->arena, drop_query, q)) {
-        query_unref(q);
+    if (!request_own_query(rq, q))
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    }
     *ret = q;
     return 1;
 }

@@ -208,11 +208,6 @@ static enum handled executed(struct request *rq)
     return REPLY_READY;
 }
 
-static void drop_query(void *query)
-{
-    query_unref(query);
-}
-
 /* What was asked for, for people and for telling two requests apart. */
 static const char *memory(const struct jackdb_execute *in, struct buf *b)
 {
@@ -265,10 +260,8 @@ static enum handled execute(struct request *rq)
     r = service_submit(rq->service, &rq->who, &s, &x->query, &e);
     if (r)
         return jackdb__fail(rq, reply_status_of(r), &e);
-    if (arena_on_free(rq->arena, drop_query, x->query)) { /* the reference lives as long as the request */
-        query_unref(x->query);
+    if (!request_own_query(rq, x->query))
         return jackdb__no_memory(rq);
-    }
     rq->state = x;
     return executed(rq);
 }

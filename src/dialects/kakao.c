@@ -105,11 +105,6 @@ static int name_header(struct request *rq, const char *header, const char **ret,
     return 0;
 }
 
-static void drop_query(void *query)
-{
-    query_unref(query);
-}
-
 static enum handled run_submit(struct request *rq) /* worker, unless the bucket was looked at just now */
 {
     struct run_state *st = rq->state;
@@ -159,8 +154,7 @@ static enum handled run_submit(struct request *rq) /* worker, unless the bucket 
     r = service_submit(rq->service, &rq->who, &in, &st->query, &e);
     if (r)
         return kakao__fail(rq, reply_status_of(r), &e);
-    if (arena_on_free(rq->arena, drop_query, st->query)) { /* the reference lives as long as the request */
-        query_unref(st->query);
+    if (!request_own_query(rq, st->query)) {
         err_set(&e, ERR_NOMEM, "53200", "out of memory");
         return kakao__fail(rq, 500, &e);
     }

@@ -63,11 +63,6 @@ static enum handled submitted(struct request *rq)
                   kylin__shape(rq) == KYLIN_V2 ? "still running" : "query still running");
 }
 
-static void drop_query(void *query)
-{
-    query_unref(query);
-}
-
 int kylin__statement(struct request *rq, const struct kylin_submit *in, struct submit *ret, struct err *e)
 {
     bool blank = !in->sql || kylin__blank(in->sql, in->sql_len);
@@ -115,10 +110,8 @@ static enum handled submit(struct request *rq) /* worker: makes the default buck
         return kylin__fail(rq, KYLIN_FOREIGN, e.text);
     if (r)
         return kylin__fail_with(rq, reply_status_of(r), &e);
-    if (arena_on_free(rq->arena, drop_query, st->query)) {
-        query_unref(st->query);
+    if (!request_own_query(rq, st->query))
         return no_memory(rq);
-    }
     return submitted(rq);
 }
 
