@@ -80,7 +80,9 @@ struct query {
     /* Idempotency: */
     const char *idempotency_key; /* (C) NULL none */
     uint8_t body_hash[32];       /* (C) */
-    bool duplicate;              /* (L) an earlier query has the key: `original` */
+    const struct err
+        *no_room;   /* (C) why nothing new is accepted: it is only asked whether the key is known */
+    bool duplicate; /* (L) an earlier query has the key: `original` */
     struct qid original;
 };
 

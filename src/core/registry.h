@@ -108,10 +108,13 @@ int registry_put_gone(struct registry *r, const struct qid *id, int64_t gone_ms,
                       struct err *e) MUST_USE; /* drops inline bytes too */
 int registry_delete_query(struct registry *r, const struct qid *id, struct err *e) MUST_USE;
 
-/* Remembers (workspace, user, key) -> query for `body` (32 bytes). 0 = remembered now; 1 = it was there with
- * the same body: *ret_query names the query that has it; ERR_CONFLICT = it was there with another body. */
-int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key,
+/* Inside a write (it sees what the writes before it did): 0 = nobody used (workspace, user, key); 1 = an earlier
+ * query did with the same `body` (32 bytes): *ret_query names it; ERR_CONFLICT = with another body. */
+int registry_get_idempotency(struct registry *r, const struct query_record *q, const char *key,
                              const uint8_t body[32], struct qid *ret_query, struct err *e) MUST_USE;
+/* Remembers that (workspace, user, key) is q's, for `body`; nobody had it. */
+int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key,
+                             const uint8_t body[32], struct err *e) MUST_USE;
 /* No result of the workspace's queries so far may be reused any more (a write changed its data). */
 int registry_put_unreusable(struct registry *r, int64_t workspace, struct err *e) MUST_USE;
 /* At most n; *ret_n is how many went. */

@@ -211,7 +211,7 @@ int registry_put_exposed(struct registry *r, const struct qid *id, struct err *e
     return rc ? rc : registry__run(&r->writer, on_row(r, REG_QUERY_EXPOSED, p.seq, e), NULL, e);
 }
 
-int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key,
+int registry_get_idempotency(struct registry *r, const struct query_record *q, const char *key,
                              const uint8_t body[32], struct qid *ret_query, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_IDEMPOTENCY_GET, e);
@@ -221,18 +221,20 @@ int registry_put_idempotency(struct registry *r, const struct query_record *q, c
     sqlite3_bind_int64(st, 2, q->user);
     sqlite3_bind_text(st, 3, key, -1, SQLITE_STATIC);
     int rc = registry__row(&r->writer, st, e);
-    if (rc < 0)
+    if (rc <= 0)
         return rc;
-    if (rc > 0) {
-        const void *had = sqlite3_column_blob(st, 0), *id = sqlite3_column_blob(st, 1);
-        bool same = had && sqlite3_column_bytes(st, 0) == 32 && memcmp(had, body, 32) == 0;
-        if (id && sqlite3_column_bytes(st, 1) == (int)sizeof ret_query->b)
-            memcpy(ret_query->b, id, sizeof ret_query->b);
-        sqlite3_reset(st);
-        return same ? 1
-                    : err_set(e, ERR_CONFLICT, "22023",
-                              "Idempotency-Key was used before with another request");
-    }
+    const void *had = sqlite3_column_blob(st, 0), *id = sqlite3_column_blob(st, 1);
+    bool same = had && sqlite3_column_bytes(st, 0) == 32 && memcmp(had, body, 32) == 0;
+    if (id && sqlite3_column_bytes(st, 1) == (int)sizeof ret_query->b)
+        memcpy(ret_query->b, id, sizeof ret_query->b);
+    sqlite3_reset(st);
+    return same ? 1
+                : err_set(e, ERR_CONFLICT, "22023", "Idempotency-Key was used before with another request");
+}
+
+int registry_put_idempotency(struct registry *r, const struct query_record *q, const char *key,
+                             const uint8_t body[32], struct err *e)
+{
     struct binder b = {registry__stmt(&r->writer, REG_IDEMPOTENCY_PUT, e), 1};
     if (!b.st)
         return failed(e);

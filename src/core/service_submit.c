@@ -2,8 +2,10 @@
  * service_submit: from what a dialect submits to a query that is recorded and on its way.
  *
  * A submitted query is in the table at once; it is answered only when its record is durable (QF_ACCEPTED).
- * With an idempotency key nothing starts before the registry has said that no earlier query has the key. Any
- * thread; the record is written by the registry's.
+ * With an idempotency key nothing starts before the registry has said that no earlier query has the key; and
+ * a submit that comes again is answered as the first was, also when nothing new would be accepted (a full
+ * queue, a drain): its client may only have lost the answer. Any thread; the record is written by the
+ * registry's.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +45,7 @@ static int apply_insert(struct registry *r, struct registry_write *w, struct err
     }
     if (q->idempotency_key) {
         struct qid original;
-        int rc = registry_put_idempotency(r, &rec, q->idempotency_key, q->body_hash, &original, e);
+        int rc = registry_get_idempotency(r, &rec, q->idempotency_key, q->body_hash, &original, e);
         if (rc > 0) {
             pthread_mutex_lock(&q->lock);
             q->duplicate = true;
@@ -51,7 +53,13 @@ static int apply_insert(struct registry *r, struct registry_write *w, struct err
             pthread_mutex_unlock(&q->lock);
             return err_set(e, ERR_CONFLICT, "23505", "an earlier query has the same Idempotency-Key");
         }
-        if (rc < 0)
+        if (!rc && q->no_room) {
+            *e = *q->no_room;
+            return e->code;
+        }
+        if (!rc)
+            rc = registry_put_idempotency(r, &rec, q->idempotency_key, q->body_hash, e);
+        if (rc)
             return rc;
     }
     return registry_put_query(r, &rec, e);
@@ -94,6 +102,7 @@ static void insert_done(struct registry_write *w, int rc, const struct err *e)
         refuse(q, e);
     } else {
         observe_submit(&q->rec);
+        metric_add(q->service->m_submitted, 1);
         /* With an idempotency key nothing starts before it is known that no earlier query has the key. */
         if (q->idempotency_key)
             dispatch(q->service, q);
@@ -239,6 +248,19 @@ static int spool_room(struct service *s, int64_t workspace, struct err *e)
                    (unsigned long long)used, (long long)most, key);
 }
 
+/* May a new query come? */
+static int room(struct service *s, const struct identity *who, struct err *e)
+{
+    if (atomic_load(&s->draining))
+        return err_set(e, ERR_UNAVAILABLE, "57P03", "the server is draining: it accepts no new queries");
+    int rc = audit_admit(e);
+    if (!rc && !disk_ok(s->disk, e))
+        rc = ERR_UNAVAILABLE;
+    if (!rc)
+        rc = spool_room(s, who->workspace, e);
+    return rc ? rc : scheduler_room(s->scheduler, who->workspace, e);
+}
+
 int service_submit(struct service *s, const struct identity *who, const struct submit *in, struct query **ret,
                    struct err *e)
 {
@@ -246,25 +268,29 @@ int service_submit(struct service *s, const struct identity *who, const struct s
         observe_denied(who, "submit", NULL);
         return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not run queries");
     }
-    if (atomic_load(&s->draining))
-        return err_set(e, ERR_UNAVAILABLE, "57P03", "the server is draining: it accepts no new queries");
     if (in->sql_len == 0)
         return err_set(e, ERR_INVALID, "42601", "the SQL text is empty");
     if (memchr(in->sql, 0, in->sql_len))
         return err_set(e, ERR_INVALID, "22021", "the SQL text contains a NUL character");
-    int rc = audit_admit(e);
-    if (!rc && !disk_ok(s->disk, e))
-        rc = ERR_UNAVAILABLE;
-    if (!rc)
-        rc = spool_room(s, who->workspace, e);
-    if (!rc)
-        rc = scheduler_room(s->scheduler, who->workspace, e);
-    if (rc)
+    struct err why;
+    err_clear(&why);
+    int rc = room(s, who, &why);
+    if (rc && !in->idempotency_key) {
+        *e = why;
         return rc;
+    }
     struct query *q = query_new(s);
     if (!q)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
-    rc = fill_record(q, who, in, e);
+    if (rc) {
+        struct err *copy = arena_alloc(q->arena, sizeof *copy);
+        q->no_room = copy;
+        if (copy)
+            *copy = why;
+        rc = copy ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
+    }
+    if (!rc)
+        rc = fill_record(q, who, in, e);
     if (!rc && in->bucket) {
         const char *url;
         rc = workspace_bucket_url(s->workspaces, who->workspace, in->bucket, q->arena, &url, e);
@@ -274,7 +300,6 @@ int service_submit(struct service *s, const struct identity *who, const struct s
         return rc;
     }
     atomic_fetch_add(&s->live, 1);
-    metric_add(s->m_submitted, 1);
     service__table_add(s, q);
     service__write(q, apply_insert, insert_done, q->hold_until_ns, 0, 0);
     if (!q->idempotency_key)

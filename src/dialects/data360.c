@@ -179,6 +179,10 @@ static const char *request_memory(const struct d360_submit *in, struct buf *b)
         json_object_begin(&w);
         json_kbool(&w, "inline", !in->async && !in->has_range);
         json_ki64(&w, "style", in->style);
+        if (in->has_range) { /* another range is another request (Idempotency-Key) */
+            json_ki64(&w, "rangeRows", in->range_rows);
+            json_ki64(&w, "rangeBytes", in->range_bytes);
+        }
         if (with_names && in->style == D360_NAMED) {
             json_key(&w, "names");
             json_array_begin(&w);

@@ -14,19 +14,21 @@
 
 struct sync_state {
     struct kylin_submit in;
-    struct query *query;
+    struct query
+        *query; /* whose answer it is: `own`, or the earlier one with the same key (kept by the request) */
+    struct query *own; /* this request's reference */
     struct service *service;
     struct identity who;
-    bool made, answered; /* made: by this request, not an earlier one with the same key */
+    bool keyed, answered;
 };
 
 /* The request is over. */
 static void leave(void *arg)
 {
     struct sync_state *st = arg;
-    if (st->made && !st->answered)
-        (void)!service_cancel(st->service, &st->who, st->query, NULL);
-    query_unref(st->query);
+    if (!st->keyed && !st->answered)
+        (void)!service_cancel(st->service, &st->who, st->own, NULL);
+    query_unref(st->own);
 }
 
 static void write_column(struct json_write *w, const struct column *c)
@@ -183,7 +185,8 @@ enum handled kylin__query(struct request *rq)
         return kylin__fail_with(rq, reply_status_of(r), &e);
     st->service = rq->service;
     st->who = rq->who;
-    st->made = !request_header(rq, "Idempotency-Key");
+    st->keyed = request_header(rq, "Idempotency-Key") != NULL;
+    st->own = st->query;
     if (arena_on_free(rq->arena, leave, st)) {
         leave(st);
         err_set(&e, ERR_NOMEM, "53200", "out of memory");
