@@ -56,6 +56,11 @@ int err_set(struct err *e, int code, const char *sqlstate, const char *fmt, ...)
     return code;
 }
 
+int err_no_memory(struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "53200", "out of memory");
+}
+
 int err_errno(struct err *e, int errnum, const char *what)
 {
     bool full = errnum == ENOSPC || errnum == EDQUOT;

@@ -55,6 +55,9 @@ void err_clear(struct err *e);
  * "..."). sqlstate may be NULL. The text is cut at a UTF-8 boundary when longer than ERR_TEXT_MAX-1. */
 int err_set(struct err *e, int code, const char *sqlstate, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* As err_set with ERR_NOMEM, 53200 and "out of memory". */
+int err_no_memory(struct err *e);
+
 /* As err_set with ERR_IO (ERR_UNAVAILABLE for ENOSPC and EDQUOT; sqlstate 58030 or 53100) and the text "WHAT:
  * <errno words>". `what` must not contain a path. */
 int err_errno(struct err *e, int errnum, const char *what);

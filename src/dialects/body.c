@@ -18,12 +18,12 @@ int body_object(struct arena *a, const char *body, size_t n, bool *ret_is_json, 
     if (ret_is_json)
         *ret_is_json = r == 0;
     if (r == ERR_NOMEM)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     if (r)
         return err_set(e, ERR_INVALID, "22023", "the request body is no valid JSON: %s", why.text);
     if (arena_on_free(a, free_doc, doc)) {
         json_doc_free(doc);
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     }
     json_value root = json_root(doc);
     if (json_kind(root) != JSON_OBJECT)

@@ -1,6 +1,5 @@
 /*
- * canner: Canner Enterprise RESTful API V1, and the GraphQL operations of its Python client. Routes, errors and
- * services; see canner_int.h for the other files and docs/canner.md for the wire.
+ * canner: Canner Enterprise RESTful API V1, and the GraphQL operations of its Python client. Routes and services; see canner_int.h for the other files and docs/canner.md for the wire.
  *
  * Both base paths of the product are served, `/api/v1` (cluster) and `/web/api/v1` (standalone). Every success is
  * 200. Errors are {"code","message"}; an SQL error is not one of them: it shows in the query, whose status is
@@ -10,83 +9,10 @@
 #include "dialects/canner_int.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
 
 #define SERVICE "SQL_ENGINE"
-
-/* ---- errors (specs/canner.md section 6) ---- */
-
-const char *canner__code(int status)
-{
-    switch (status) {
-    case 401:
-        return "UNAUTHENTICATED";
-    case 403:
-        return "GRAPHQL_ADMISSION_CONTROL_FORBIDDEN"; /* the word its clients know */
-    case 404:
-        return "NOT_FOUND";
-    case 405:
-        return "METHOD_NOT_ALLOWED";
-    case 409:
-        return "CONFLICT";
-    case 413:
-        return "PAYLOAD_TOO_LARGE";
-    case 415:
-        return "UNSUPPORTED_MEDIA_TYPE";
-    case 429:
-        return "TOO_MANY_REQUESTS";
-    case 503:
-        return "SERVICE_UNAVAILABLE";
-    default:
-        return status >= 500 ? "INTERNAL_SERVER_ERROR" : "BAD_USER_INPUT";
-    }
-}
-
-static void write_body(struct request *rq, int status, const char *code, const char *text)
-{
-    struct json_write w = reply_json(rq, status);
-    json_object_begin(&w);
-    json_kstr(&w, "code", code);
-    json_kstr(&w, "message", text);
-    json_object_end(&w);
-}
-
-static void write_error(struct request *rq, int status, const struct err *e)
-{
-    write_body(rq, status, canner__code(status),
-               e && e->text[0] ? e->text : "the request could not be answered");
-}
-
-enum handled canner__fail(struct request *rq, int status, const struct err *e)
-{
-    return reply_error(rq, status, e);
-}
-
-enum handled canner__refuse(struct request *rq, int status, const char *code, const char *text)
-{
-    buf_reset(&rq->reply.body);
-    write_body(rq, status, code, text);
-    return REPLY_READY;
-}
-
-enum handled canner__no_memory(struct request *rq)
-{
-    struct err e;
-    err_set(&e, ERR_NOMEM, "53200", "out of memory");
-    return canner__fail(rq, 503, &e);
-}
-
-int canner__workspace(struct request *rq, const char *in_body, struct err *e)
-{
-    const char *id = in_body ? in_body : request_query(rq, "workspaceId", 0);
-    if (!id || !*id)
-        return err_set(e, ERR_INVALID, "22023", "workspaceId is required");
-    if (strcasecmp(id, rq->who.workspace_uuid) != 0)
-        return err_set(e, ERR_NOTFOUND, "02000", "workspace not found");
-    return 0;
-}
 
 /* ---- services: the workspace's engine is the only one ---- */
 
@@ -98,7 +24,7 @@ static enum handled answer_service(struct request *rq)
     err_clear(&e);
     int r = service_engine(rq->service, &rq->who, &use, &e);
     if (r)
-        return canner__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     struct json_write w = reply_json(rq, 200);
     json_object_begin(&w);
     json_kstr(&w, "id", rq->who.workspace_uuid);
@@ -134,7 +60,7 @@ static enum handled put_service(struct request *rq)
         return request_defer(rq, put_service);
     if (!r)
         r = service_engine_switch(rq->service, &rq->who, on, &e);
-    return r ? canner__fail(rq, reply_status_of(r), &e) : answer_service(rq);
+    return r ? reply_error(rq, reply_status_of(r), &e) : answer_service(rq);
 }
 
 /* ---- the table ---- */
@@ -169,6 +95,6 @@ const struct dialect dialect_canner = {
     .name = "canner",
     .credential = CREDENTIAL_CANNER,
     .routes = routes,
-    .error = write_error,
+    .error = canner__error,
     .metadata = NULL,
 };

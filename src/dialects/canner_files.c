@@ -102,7 +102,7 @@ static enum handled answer_urls(struct request *rq, const struct query_view *v)
     if (parts > PARTS_MAX) {
         err_set(&e, ERR_INVALID, "54000", "the result has more than %d parts: raise canner.part_rows",
                 PARTS_MAX);
-        return canner__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     }
     struct json_write w = reply_json(rq, 200);
     json_object_begin(&w);
@@ -111,13 +111,13 @@ static enum handled answer_urls(struct request *rq, const struct query_view *v)
     for (uint32_t i = 0; i < (uint32_t)parts && !buf_failed(w.b); i++) {
         const char *text = link_text(rq->arena, &v->id, i, expires_s);
         if (!text)
-            return canner__no_memory(rq);
+            return reply_no_memory(rq);
         service_link(rq->service, text, strlen(text), mark);
         const char *url =
             arena_printf(rq->arena, "%s%s/api/v1/result/%s/part-%u.parquet?expires=%lld&signature=%s", base,
                          prefix, id_uuid(&v->id, id), i, (long long)expires_s, mark);
         if (!url)
-            return canner__no_memory(rq);
+            return reply_no_memory(rq);
         json_str(&w, url);
     }
     json_array_end(&w);
@@ -129,21 +129,14 @@ enum handled canner__signed_urls(struct request *rq)
 {
     struct err e;
     struct query *q;
+    struct query_view v;
+    enum handled ret;
     err_clear(&e);
     int r = canner__workspace(rq, NULL, &e);
-    if (!r) {
-        r = request_find(rq, rq->params[0].p, rq->params[0].n, canner__signed_urls, &q, &e);
-        if (r == 0)
-            return REPLY_DEFER;
-    }
-    if (r < 0)
-        return canner__fail(rq, reply_status_of(r), &e);
-    struct query_view v;
-    query_view(q, &v);
-    int status;
-    const char *code, *text;
-    if (canner__no_result(rq->arena, &v, &status, &code, &text))
-        return canner__refuse(rq, status, code, text);
+    if (r)
+        return reply_error(rq, reply_status_of(r), &e);
+    if (!canner__result(rq, canner__signed_urls, &q, &v, &ret))
+        return ret;
     return answer_urls(rq, &v);
 }
 
@@ -193,7 +186,7 @@ static enum handled send_part(struct request *rq, struct query *q, uint32_t part
     if (r == ERR_GONE)
         return canner__refuse(rq, 404, "RESULT_EXPIRED", e.text);
     if (r)
-        return canner__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     id_uuid(&v.id, id);
     rq->reply.etag = arena_printf(rq->arena, "\"%s.%u-%s\"", id, part, rendering_tag(rq->rendering));
     const char *name = arena_printf(rq->arena, "%s-part-%u.parquet", id, part);
@@ -224,10 +217,10 @@ static enum handled find_part(struct request *rq)
     if (r == ERR_NOTFOUND)
         return canner__refuse(rq, 404, "RESULT_EXPIRED", "the query has left the history");
     if (r)
-        return canner__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     struct part *kept = arena_alloc(rq->arena, sizeof *kept);
     if (!request_own_query(rq, p.query) || !kept)
-        return canner__no_memory(rq);
+        return reply_no_memory(rq);
     *kept = p;
     rq->state = kept;
     return send_part(rq, p.query, p.number);

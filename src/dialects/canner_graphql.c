@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/config.h"
 #include "dialects/canner_int.h"
 
 static enum handled answer_errors(struct request *rq, const char *code, const char *text)
@@ -34,7 +35,7 @@ static enum handled answer_errors(struct request *rq, const char *code, const ch
 static enum handled fail(struct request *rq, int status, const struct err *e)
 {
     if (status >= 429)
-        return canner__fail(rq, status, e);
+        return reply_error(rq, status, e);
     return answer_errors(rq, canner__code(status), e->text);
 }
 
@@ -87,7 +88,7 @@ static enum handled create_query(struct request *rq, const struct canner_graphql
         return fail(rq, reply_status_of(r), &e);
     struct canner_submitting *st = arena_alloc(rq->arena, sizeof *st);
     if (!st)
-        return canner__no_memory(rq);
+        return reply_no_memory(rq);
     *st = (struct canner_submitting){.answer = answer_created, .fail = fail};
     return canner__submit(rq, &g->submit, NULL, st);
 }
@@ -175,7 +176,7 @@ static enum handled on_query(struct request *rq, const struct canner_graphql *g)
 {
     struct err e;
     struct query *q;
-    enum handled parked;
+    enum handled ret;
     err_clear(&e);
     int r = request_find(rq, g->id, strlen(g->id), canner__graphql, &q, &e);
     if (r == 0)
@@ -186,8 +187,8 @@ static enum handled on_query(struct request *rq, const struct canner_graphql *g)
         return delete_statement(rq, q);
     if (g->operation == CANNER_RESULT)
         return send_result(rq, q, g);
-    if (canner__hold(rq, q, canner__graphql, &parked))
-        return parked;
+    if (request_hold(rq, q, config.canner_hold, canner__graphql, &ret))
+        return ret;
     struct query_view v;
     query_view(q, &v);
     return answer_query(rq, "sqlQuery", &v);
@@ -202,7 +203,7 @@ enum handled canner__graphql(struct request *rq)
     int r = canner__read_graphql(rq->arena, rq->body, rq->body_len, &g, &is_json, &e);
     if (r)
         return is_json ? answer_errors(rq, canner__code(400), e.text)
-                       : canner__fail(rq, reply_status_of(r), &e);
+                       : reply_error(rq, reply_status_of(r), &e);
     switch (g.operation) {
     case CANNER_CREATE_QUERY:
         return create_query(rq, &g);

@@ -1,7 +1,8 @@
 /*
- * canner_int: what the files of the Canner REST v1 dialect share. canner.c: routes, errors, services.
- * canner_body.c: request bodies. canner_query.c: submit, status, result, cancel, list. canner_saved.c: saved SQL.
- * canner_files.c: Parquet files behind signed links. canner_graphql.c: the operations that its Python client sends. canner_show.c: the objects of the answers.
+ * canner_int: what the files of the Canner REST v1 dialect share. canner.c: routes, services.
+ * canner_request.c: errors, and what handlers begin with. canner_body.c: request bodies. canner_query.c: submit, status,
+ * result, cancel, list. canner_saved.c: saved SQL. canner_files.c: Parquet files behind signed links. canner_graphql.c:
+ * the operations that its Python client sends. canner_show.c: the objects of the answers, and rows.
  */
 #ifndef QUERN_DIALECTS_CANNER_INT_H
 #define QUERN_DIALECTS_CANNER_INT_H
@@ -59,8 +60,8 @@ struct canner_graphql {
 int canner__read_graphql(struct arena *a, const char *body, size_t n, struct canner_graphql *ret,
                          bool *ret_is_json, struct err *e) MUST_USE;
 
-/* ---- canner.c ---- */
-enum handled canner__fail(struct request *rq, int status, const struct err *e);
+/* ---- canner_request.c ---- */
+void canner__error(struct request *rq, int status, const struct err *e);
 /* Answers with a code of its own. */
 enum handled canner__refuse(struct request *rq, int status, const char *code, const char *text);
 /* Word for an HTTP status. */
@@ -68,7 +69,8 @@ const char *canner__code(int status);
 /* The workspace that a request names, in its body or (NULL) its query string: must be the key's own. ERR_INVALID
  * when absent, ERR_NOTFOUND. */
 int canner__workspace(struct request *rq, const char *in_body, struct err *e) MUST_USE;
-enum handled canner__no_memory(struct request *rq);
+/* ... and offset and limit (UINT64_MAX: all) of a GET's query string. */
+int canner__window(struct request *rq, uint64_t *ret_offset, uint64_t *ret_limit, struct err *e) MUST_USE;
 
 /* ---- canner_show.c ---- */
 const char *canner__status(const struct query_view *v);
@@ -92,6 +94,9 @@ enum handled canner__send_rows(struct request *rq, struct query *q, const struct
 /* Why the result of the query cannot be read: true, and the HTTP status, code and text. False: FINISHED, there. */
 bool canner__no_result(struct arena *a, const struct query_view *v, int *ret_status, const char **ret_code,
                        const char **ret_text);
+/* The query of the path, whose result is there. False: *ret is what the handler returns. */
+bool canner__result(struct request *rq, handler_fn self, struct query **ret_query, struct query_view *v,
+                    enum handled *ret);
 
 /* ---- canner_query.c ---- */
 enum handled canner__submit_query(struct request *rq);
@@ -99,13 +104,11 @@ enum handled canner__get_query(struct request *rq);
 enum handled canner__get_result(struct request *rq);
 enum handled canner__cancel_query(struct request *rq);
 enum handled canner__list_queries(struct request *rq);
-/* Parks until the query has ended, canner.hold at most. True: return *ret. */
-bool canner__hold(struct request *rq, struct query *q, handler_fn self, enum handled *ret);
 /* A submit on its way. Answers with answer(rq, view) when it is recorded and, if that takes no longer than
  * canner.hold, ended. fail() answers with an error. */
 struct canner_submitting {
     enum handled (*answer)(struct request *rq, const struct query_view *v);
-    enum handled (*fail)(struct request *rq, int status, const struct err *e);
+    error_fn fail;
     struct query *query;
     int64_t hold_until; /* monotonic */
 };

@@ -20,17 +20,9 @@ static enum handled submitted(struct request *rq)
 {
     struct canner_submitting *st = rq->state;
     struct query_view v;
-    struct err e;
-    err_clear(&e);
-    query_view(st->query, &v);
-    if (!(v.flags & QF_ACCEPTED))
-        return request_park(rq, st->query, QF_ACCEPTED, 0, 0, submitted);
-    int r = request_settle(rq, &st->query, &e);
-    if (r > 0)
-        return request_defer(rq, submitted);
-    if (r)
-        return st->fail(rq, reply_status_of(r), &e);
-    query_view(st->query, &v);
+    enum handled ret;
+    if (!request_accepted(rq, &st->query, submitted, st->fail, &v, &ret))
+        return ret;
     if (!(v.flags & QF_ENDED) && sys_mono_ns() < st->hold_until)
         return request_park(rq, st->query, QF_ENDED, 0, st->hold_until, submitted);
     return st->answer(rq, &v);
@@ -64,14 +56,9 @@ enum handled canner__submit(struct request *rq, const struct canner_submit *in, 
                        .idempotency_key = request_header(rq, "Idempotency-Key")};
     s.request = in->source ? request_memory(in->source, &memory) : NULL;
     st->hold_until = sys_mono_ns() + config.canner_hold * NS_PER_MS;
-    int r = service_submit(rq->service, &rq->who, &s, &st->query, &e);
-    if (r)
-        return st->fail(rq, reply_status_of(r), &e);
-    if (!request_own_query(rq, st->query)) {
-        err_set(&e, ERR_NOMEM, "53200", "out of memory");
-        return st->fail(rq, 503, &e);
-    }
-    r = saved ? saved_ran(rq->service, &saved->id, st->query, &e) : 0;
+    int r = request_submit(rq, &s, &st->query, &e);
+    if (!r && saved)
+        r = saved_ran(rq->service, &saved->id, st->query, &e);
     if (r)
         return st->fail(rq, reply_status_of(r), &e);
     rq->state = st;
@@ -94,11 +81,11 @@ enum handled canner__submit_query(struct request *rq)
     if (!r)
         r = canner__workspace(rq, in.workspace, &e);
     if (r)
-        return canner__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     struct canner_submitting *st = arena_alloc(rq->arena, sizeof *st);
     if (!st)
-        return canner__no_memory(rq);
-    *st = (struct canner_submitting){.answer = answer_query, .fail = canner__fail};
+        return reply_no_memory(rq);
+    *st = (struct canner_submitting){.answer = answer_query, .fail = reply_error};
     return canner__submit(rq, &in, NULL, st);
 }
 
@@ -115,57 +102,32 @@ enum handled canner__run_saved(struct request *rq)
     struct saved_sql *saved = arena_alloc(rq->arena, sizeof *saved);
     struct canner_submitting *st = arena_alloc(rq->arena, sizeof *st);
     if (!saved || !st)
-        return canner__no_memory(rq);
+        return reply_no_memory(rq);
     if (!r)
         r = saved_find(rq->service, &rq->who, rq->params[0].p, rq->params[0].n, rq->arena, saved, &e);
     if (r)
-        return canner__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     in.sql = saved->sql;
     in.sql_len = saved->sql_len;
-    *st = (struct canner_submitting){.answer = answer_query, .fail = canner__fail};
+    *st = (struct canner_submitting){.answer = answer_query, .fail = reply_error};
     return canner__submit(rq, &in, saved, st);
 }
 
 /* ---- status ---- */
 
-bool canner__hold(struct request *rq, struct query *q, handler_fn self, enum handled *ret)
-{
-    if (config.canner_hold <= 0 || rq->woken_by_deadline)
-        return false;
-    struct query_view v;
-    query_view(q, &v);
-    if (v.flags & QF_ENDED)
-        return false;
-    int64_t *deadline = rq->state; /* counted from the first visit */
-    if (!deadline) {
-        deadline = arena_alloc(rq->arena, sizeof *deadline);
-        if (!deadline)
-            return false;
-        *deadline = sys_mono_ns() + config.canner_hold * NS_PER_MS;
-        rq->state = deadline;
-    }
-    if (sys_mono_ns() >= *deadline)
-        return false;
-    *ret = request_park(rq, q, QF_ENDED, 0, *deadline, self);
-    return true;
-}
-
 enum handled canner__get_query(struct request *rq)
 {
     struct err e;
     struct query *q;
-    enum handled parked;
+    enum handled ret;
     err_clear(&e);
     int r = canner__workspace(rq, NULL, &e);
-    if (!r) {
-        r = request_find(rq, rq->params[0].p, rq->params[0].n, canner__get_query, &q, &e);
-        if (r == 0)
-            return REPLY_DEFER;
-    }
-    if (r < 0)
-        return canner__fail(rq, reply_status_of(r), &e);
-    if (canner__hold(rq, q, canner__get_query, &parked))
-        return parked;
+    if (r)
+        return reply_error(rq, reply_status_of(r), &e);
+    if (!request_found(rq, canner__get_query, &q, &ret))
+        return ret;
+    if (request_hold(rq, q, config.canner_hold, canner__get_query, &ret))
+        return ret;
     struct query_view v;
     query_view(q, &v);
     return answer_query(rq, &v);
@@ -177,30 +139,15 @@ enum handled canner__get_result(struct request *rq)
 {
     struct err e;
     struct query *q;
-    int64_t limit = -1, offset = 0;
-    err_clear(&e);
-    int r = canner__workspace(rq, NULL, &e);
-    if (!r && request_query(rq, "limit", 0))
-        r = request_query_int(rq, "limit", 0, 0, INT64_MAX, &limit, &e);
-    if (!r)
-        r = request_query_int(rq, "offset", 0, 0, INT64_MAX, &offset, &e);
-    if (!r) {
-        r = request_find(rq, rq->params[0].p, rq->params[0].n, canner__get_result, &q, &e);
-        if (r == 0)
-            return REPLY_DEFER;
-    }
-    if (r < 0)
-        return canner__fail(rq, reply_status_of(r), &e);
     struct query_view v;
-    query_view(q, &v);
-    int status;
-    const char *code, *text;
-    if (canner__no_result(rq->arena, &v, &status, &code, &text))
-        return canner__refuse(rq, status, code, text);
-    struct canner_rows rows = {.before = "{",
-                               .behind = "}",
-                               .offset = (uint64_t)offset,
-                               .limit = limit < 0 ? UINT64_MAX : (uint64_t)limit};
+    enum handled ret;
+    struct canner_rows rows = {.before = "{", .behind = "}"};
+    err_clear(&e);
+    int r = canner__window(rq, &rows.offset, &rows.limit, &e);
+    if (r)
+        return reply_error(rq, reply_status_of(r), &e);
+    if (!canner__result(rq, canner__get_result, &q, &v, &ret))
+        return ret;
     return canner__send_rows(rq, q, &rows, canner__get_result);
 }
 
@@ -221,20 +168,18 @@ enum handled canner__cancel_query(struct request *rq)
     struct err e;
     struct query *q;
     const char *workspace;
+    enum handled ret;
     err_clear(&e);
     int r = canner__read_workspace(rq->arena, rq->body, rq->body_len, &workspace, &e);
     if (!r)
         r = canner__workspace(rq, workspace, &e);
-    if (!r) {
-        r = request_find(rq, rq->params[0].p, rq->params[0].n, canner__cancel_query, &q, &e);
-        if (r == 0)
-            return REPLY_DEFER;
-    }
-    if (r < 0)
-        return canner__fail(rq, reply_status_of(r), &e);
+    if (r)
+        return reply_error(rq, reply_status_of(r), &e);
+    if (!request_found(rq, canner__cancel_query, &q, &ret))
+        return ret;
     r = service_cancel(rq->service, &rq->who, q, &e);
     if (r && r != ERR_CONFLICT) /* it had ended: nothing changes */
-        return canner__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     rq->state = q;
     return canceled(rq);
 }
@@ -252,7 +197,7 @@ static int next_queries(struct request *rq, size_t soft, struct buf *out, bool *
     struct listing *l = rq->state;
     struct arena *a = arena_new(1u << 20); /* of these items' texts */
     if (!a)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     int r = 0;
     while (!r && l->at < l->n && out->len < soft) {
         struct query *q;
@@ -294,17 +239,17 @@ enum handled canner__list_queries(struct request *rq)
         r = err_set(&e, ERR_INVALID, "22023", "parameter limit must be at most %lld (canner.max_page)",
                     (long long)config.canner_max_page);
     if (r)
-        return canner__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     if (!rq->may_block)
         return request_defer(rq, canner__list_queries);
     struct listing *l = arena_alloc(rq->arena, sizeof *l);
     if (!l)
-        return canner__no_memory(rq);
+        return reply_no_memory(rq);
     struct list_filter f = {.offset = (uint64_t)offset, .limit = (uint32_t)limit};
     uint64_t total;
     r = service_list_ids(rq->service, &rq->who, &f, rq->arena, &l->ids, &l->n, &total, &e);
     if (r)
-        return canner__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     l->at = 0;
     l->any = false;
     rq->state = l;

@@ -58,7 +58,7 @@ enum handled canner__send_saved(struct request *rq, uint64_t offset, uint64_t li
 {
     struct listing *l = arena_alloc(rq->arena, sizeof *l);
     if (!l)
-        return canner__no_memory(rq);
+        return reply_no_memory(rq);
     *l = (struct listing){
         .graphql = graphql, .offset = offset, .left = limit, .who = &rq->who, .behind = behind};
     rq->state = l;
@@ -72,17 +72,12 @@ enum handled canner__send_saved(struct request *rq, uint64_t offset, uint64_t li
 enum handled canner__list_saved(struct request *rq)
 {
     struct err e;
-    int64_t limit = -1, offset = 0;
+    uint64_t offset, limit;
     err_clear(&e);
-    int r = canner__workspace(rq, NULL, &e);
-    if (!r && request_query(rq, "limit", 0))
-        r = request_query_int(rq, "limit", 0, 0, INT64_MAX, &limit, &e);
-    if (!r)
-        r = request_query_int(rq, "offset", 0, 0, INT64_MAX, &offset, &e);
+    int r = canner__window(rq, &offset, &limit, &e);
     if (r)
-        return canner__fail(rq, reply_status_of(r), &e);
-    return canner__send_saved(rq, (uint64_t)offset, limit < 0 ? UINT64_MAX : (uint64_t)limit, false, "[",
-                              "]");
+        return reply_error(rq, reply_status_of(r), &e);
+    return canner__send_saved(rq, offset, limit, false, "[", "]");
 }
 
 /* ---- save ---- */
@@ -110,7 +105,7 @@ enum handled canner__save(struct request *rq)
         .title = in.title, .description = in.description, .sql = in.sql, .sql_len = in.sql_len};
     if (!r)
         r = saved_put(rq->service, &rq->who, &x, &e);
-    return r ? canner__fail(rq, reply_status_of(r), &e) : answer_saved(rq, &x);
+    return r ? reply_error(rq, reply_status_of(r), &e) : answer_saved(rq, &x);
 }
 
 /* ---- look ---- */
@@ -142,7 +137,7 @@ static enum handled stats_of_query(struct request *rq, const struct err *unknown
     err_clear(&e);
     int r = request_find(rq, rq->params[0].p, rq->params[0].n, canner__get_saved, &q, &e);
     if (r < 0)
-        return canner__fail(rq, reply_status_of(r), r == ERR_NOTFOUND ? unknown : &e);
+        return reply_error(rq, reply_status_of(r), r == ERR_NOTFOUND ? unknown : &e);
     return r ? answer_stats(rq, NULL, q) : REPLY_DEFER;
 }
 
@@ -155,7 +150,7 @@ enum handled canner__get_saved(struct request *rq)
     err_clear(&e);
     int r = canner__workspace(rq, NULL, &e);
     if (r)
-        return canner__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     if (!rq->may_block)
         return request_defer(rq, canner__get_saved);
     r = saved_find(rq->service, &rq->who, rq->params[0].p, rq->params[0].n, rq->arena, &x, &e);
@@ -166,5 +161,5 @@ enum handled canner__get_saved(struct request *rq)
         if (r == ERR_NOTFOUND) /* it left the history, or this key may not see it */
             r = 0;
     }
-    return r < 0 ? canner__fail(rq, reply_status_of(r), &e) : answer_stats(rq, &x, last);
+    return r < 0 ? reply_error(rq, reply_status_of(r), &e) : answer_stats(rq, &x, last);
 }

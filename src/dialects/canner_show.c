@@ -272,6 +272,20 @@ bool canner__no_result(struct arena *a, const struct query_view *v, int *ret_sta
     return true;
 }
 
+bool canner__result(struct request *rq, handler_fn self, struct query **ret_query, struct query_view *v,
+                    enum handled *ret)
+{
+    int status;
+    const char *code, *text;
+    if (!request_found(rq, self, ret_query, ret))
+        return false;
+    query_view(*ret_query, v);
+    bool there = !canner__no_result(rq->arena, v, &status, &code, &text);
+    if (!there)
+        *ret = canner__refuse(rq, status, code, text);
+    return there;
+}
+
 struct sending {
     struct canner_rows r;
     const struct schema *schema; /* the query's, which the request keeps */
@@ -305,14 +319,14 @@ enum handled canner__send_rows(struct request *rq, struct query *q, const struct
         return request_defer(rq, self);
     struct sending *s = arena_alloc(rq->arena, sizeof *s);
     if (!s)
-        return canner__no_memory(rq);
+        return reply_no_memory(rq);
     *s = (struct sending){*r, v.schema, v.rows};
     struct rows *rows = NULL;
     int rc = any ? rows_open(rq->service, q, UINT32_MAX, &rows, &e) : 0;
     if (rc == ERR_GONE)
         return canner__refuse(rq, 404, "RESULT_EXPIRED", e.text);
     if (rc)
-        return canner__fail(rq, reply_status_of(rc), &e);
+        return reply_error(rq, reply_status_of(rc), &e);
     rq->state = s;
     reply_json(rq, 200);
     buf_str_add(&rq->reply.body, r->before);
@@ -320,7 +334,7 @@ enum handled canner__send_rows(struct request *rq, struct query *q, const struct
     if (!rows) {
         buf_str_add(&rq->reply.body, "[]");
         if (behind_rows(rq, 0, &rq->reply.body))
-            return canner__no_memory(rq);
+            return reply_no_memory(rq);
         return REPLY_READY;
     }
     struct reply_rows *out = &rq->reply.rows;

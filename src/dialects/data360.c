@@ -30,13 +30,6 @@ struct submit_state {
 
 static enum handled submitted(struct request *rq);
 
-static enum handled out_of_memory(struct request *rq)
-{
-    struct err e;
-    err_set(&e, ERR_NOMEM, "53200", "out of memory");
-    return data360__fail(rq, 500, &e);
-}
-
 static bool status_headers(struct request *rq, const struct query_view *v, uint64_t chunks)
 {
     CLEANUP_BUF struct buf b = BUF_INIT(4096);
@@ -59,7 +52,7 @@ static enum handled answer_pending(struct request *rq, const struct query_view *
     /* an ASYNC submit may find the query finished; its layout is ROWS, so no segment is needed */
     uint64_t chunks = data360__chunk_count(layout, v->batches, 0, false);
     if (!status_headers(rq, v, chunks))
-        return out_of_memory(rq);
+        return reply_no_memory(rq);
     if (st->format == D360_ARROW_STREAM && st->empty_pending) {
         reply_json(rq, 200);
         rq->reply.content_type = D360_ARROW;
@@ -84,7 +77,7 @@ static enum handled pending(struct request *rq)
         uint32_t note = schema_body ? D360_EMPTY : D360_ROWS;
         int r = service_note(rq->service, st->query, note, &e);
         if (r)
-            return data360__fail(rq, reply_status_of(r), &e);
+            return reply_error(rq, reply_status_of(r), &e);
         v.note = note;
     }
     return answer_pending(rq, &v);
@@ -105,18 +98,18 @@ static enum handled complete(struct request *rq)
     enum d360_layout layout = data360__layout(&v);
     if (!v.rows) {
         if (!status_headers(rq, &v, data360__chunk_count(layout, v.batches, v.batches, true)))
-            return out_of_memory(rq);
+            return reply_no_memory(rq);
         return data360__send_empty(rq, st->format, v.schema, false, false);
     }
     struct rows *rows;
     int r = rows_open(rq->service, st->query, UINT32_MAX, &rows, &e);
     if (r)
-        return data360__fail(rq, r == ERR_GONE ? 404 : reply_status_of(r), &e);
+        return reply_error(rq, r == ERR_GONE ? 404 : reply_status_of(r), &e);
     struct segment *seg = rows_segment(rows);
     uint64_t inline_batches = data360__inline_batches(seg);
     if (!status_headers(rq, &v, data360__chunk_count(layout, segment_nbatches(seg), inline_batches, true))) {
         rows_close(rows);
-        return out_of_memory(rq);
+        return reply_no_memory(rq);
     }
     struct d360_range range = {.zone = zone_find(v.timezone)};
     if (st->in.has_range) {
@@ -136,20 +129,10 @@ static enum handled submitted(struct request *rq)
 {
     struct submit_state *st = rq->state;
     struct query_view v;
-    struct err e;
-    err_clear(&e);
-    query_view(st->query, &v);
-    if (!(v.flags & QF_ACCEPTED))
-        return request_park(rq, st->query, QF_ACCEPTED, 0, 0, submitted);
-    int r = request_settle(rq, &st->query, &e);
-    if (r > 0)
-        return request_defer(rq, submitted);
-    if (r)
-        return data360__fail(rq, reply_status_of(r), &e);
-    query_view(st->query, &v);
-    enum handled bad;
-    if (data360__ended_badly(rq, &v, &bad))
-        return bad;
+    enum handled ret;
+    if (!request_accepted(rq, &st->query, submitted, reply_error, &v, &ret) ||
+        data360__ended_badly(rq, &v, &ret))
+        return ret;
     int64_t now = sys_mono_ns();
     if (query_state_ended(v.state)) {
         if (st->in.async)
@@ -204,21 +187,21 @@ static enum handled submit(struct request *rq)
     err_clear(&e);
     struct submit_state *st = arena_alloc(rq->arena, sizeof *st);
     if (!st)
-        return out_of_memory(rq);
+        return reply_no_memory(rq);
     st->format = data360__accept(request_header(rq, "Accept"));
     if (st->format == D360_NONE) {
         err_set(&e, ERR_INVALID, "0A000", "Accept must allow application/json or " D360_ARROW);
-        return data360__fail(rq, 406, &e);
+        return reply_error(rq, 406, &e);
     }
     enum d360_format type = data360__content_type(request_header(rq, "Content-Type"));
     if (type == D360_NONE) {
         err_set(&e, ERR_INVALID, "0A000", "Content-Type must be application/json");
-        return data360__fail(rq, 415, &e);
+        return reply_error(rq, 415, &e);
     }
     bool is_json;
     int r = data360__read_submit(rq->arena, rq->body, rq->body_len, &st->in, &is_json, &e);
     if (r)
-        return data360__fail(rq, type == D360_ARROW_STREAM && !is_json ? 415 : reply_status_of(r), &e);
+        return reply_error(rq, type == D360_ARROW_STREAM && !is_json ? 415 : reply_status_of(r), &e);
     /* Clients that send such a header take a pending body of no bytes for "still running"; the others read the
      * schema from it. */
     st->empty_pending = config.data360_arrow_pending_body == 1 || request_header_prefix(rq, "x-hyperdb-");
@@ -251,12 +234,10 @@ static enum handled submit(struct request *rq)
     in.idempotency_key = request_header(rq, "Idempotency-Key");
     in.request = request_memory(&st->in, &memory);
     if (!in.request)
-        return out_of_memory(rq);
-    r = service_submit(rq->service, &rq->who, &in, &st->query, &e);
+        return reply_no_memory(rq);
+    r = request_submit(rq, &in, &st->query, &e);
     if (r)
-        return data360__fail(rq, reply_status_of(r), &e);
-    if (!request_own_query(rq, st->query))
-        return out_of_memory(rq);
+        return reply_error(rq, reply_status_of(r), &e);
     rq->state = st;
     return submitted(rq);
 }

@@ -29,11 +29,6 @@ struct array {
     uint64_t count;
 };
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, ERR_NOMEM, "53200", "out of memory");
-}
-
 /* The elements of a numeric array have one type: wide enough for each. */
 static int widen(struct array *x, const char *engine, struct err *e)
 {
@@ -48,7 +43,7 @@ static int widen(struct array *x, const char *engine, struct err *e)
         return err_set(e, ERR_INVALID, "22003", "%s: its elements together have more than 38 digits",
                        x->label);
     x->engine = arena_printf(x->a, "DECIMAL(%d,%d)", x->whole + x->fraction, x->fraction);
-    return x->engine ? 0 : no_memory(e);
+    return x->engine ? 0 : err_no_memory(e);
 }
 
 static int element(struct array *x, json_value v, struct err *e)
@@ -65,9 +60,9 @@ static int element(struct array *x, json_value v, struct err *e)
     if (x->count > 1)
         (void)buf_char(&x->text, ',');
     if (one.is_null)
-        return buf_str_add(&x->text, "null") ? no_memory(e) : 0;
+        return buf_str_add(&x->text, "null") ? err_no_memory(e) : 0;
     if (buf_char(&x->text, '"') || json_escape(&x->text, one.value, one.value_len) || buf_char(&x->text, '"'))
-        return no_memory(e);
+        return err_no_memory(e);
     return 0;
 }
 
@@ -144,7 +139,7 @@ static int element_type(struct array *x, struct err *e)
     struct wire_param one;
     CLEANUP_JSON struct json_doc *doc = NULL;
     if (json_parse("[null]", 6, &doc, NULL))
-        return no_memory(e);
+        return err_no_memory(e);
     int r =
         data360__scalar(x->a, x->holder, x->type, x->type_n, json_at(json_root(doc), 0), x->label, &one, e);
     if (!r && !x->engine)
@@ -161,7 +156,7 @@ static int typed_array(struct array *x, json_value value, struct wire_param *ret
     if (k != JSON_NULL && k != JSON_ARRAY && k != JSON_STRING)
         return err_set(e, ERR_INVALID, "22023", "%s: value must be an array, a string or null, not %s",
                        x->label, json_kind_name(k));
-    int r = buf_char(&x->text, '[') ? no_memory(e) : 0;
+    int r = buf_char(&x->text, '[') ? err_no_memory(e) : 0;
     if (!r && k == JSON_ARRAY)
         r = json_elements(x, value, e);
     if (!r && k == JSON_STRING) {
@@ -175,7 +170,7 @@ static int typed_array(struct array *x, json_value value, struct wire_param *ret
     const char *engine = arena_printf(x->a, "%s[]", x->engine);
     const char *text = buf_char(&x->text, ']') ? NULL : arena_strndup(x->a, x->text.p, x->text.len);
     if (!engine || !text)
-        return no_memory(e);
+        return err_no_memory(e);
     bool null = k == JSON_NULL;
     *ret = (struct wire_param){.name = "",
                                .type = engine,

@@ -96,8 +96,6 @@ void data360__status(struct json_write *w, const struct query_view *v, uint64_t 
 /* Arrow schema message; no columns when s is NULL. */
 int data360__arrow_schema(const struct schema *s, struct buf *out, struct err *e) MUST_USE;
 
-/* Answers with an error of the request (no query). */
-enum handled data360__fail(struct request *rq, int status, const struct err *e);
 /* ... of a query that failed or was canceled: its stored error, in terms of the text that was sent. */
 enum handled data360__fail_query(struct request *rq, const struct query_view *v);
 /* HTTP status and "is it the user's fault" of a stored error. */

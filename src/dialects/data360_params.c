@@ -17,11 +17,6 @@
 #include "base/utf8.h"
 #include "dialects/sql_scan.h"
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, ERR_NOMEM, "53200", "out of memory");
-}
-
 static const char *style_word(enum d360_style s)
 {
     return s == D360_QMARK ? "qmark" : s == D360_NAMED ? "named" : "dollar";
@@ -133,7 +128,7 @@ static int one_placeholder(struct arena *a, enum d360_style style, const char *s
     } else if (style == D360_NAMED) {
         uint32_t i = name_index(a, names, sql + t.at + 1, t.n - 1);
         if (i == UINT32_MAX)
-            return no_memory(e);
+            return err_no_memory(e);
         number = i + 1;
         *count = names->n;
     } else {
@@ -189,12 +184,12 @@ int data360__placeholders(struct arena *a, enum d360_style style, const char *sq
             return conflict(sql, n, t, style_word(style), style, e);
     }
     if (buf_add(&out, sql + copied, n - copied))
-        return no_memory(e);
+        return err_no_memory(e);
     ret->sql = arena_strndup(a, out.p ? out.p : "", out.len);
     ret->sql_len = out.len;
     ret->count = count;
     ret->names = names.names;
-    return ret->sql ? 0 : no_memory(e);
+    return ret->sql ? 0 : err_no_memory(e);
 }
 
 /* ---- and back ---- */
@@ -301,7 +296,7 @@ static int bind_names(struct arena *a, const struct d360_placeholders *ph, json_
     for (uint32_t k = 0; k < ph->count; k++) {
         at[k] = UINT32_MAX;
         if (name_index(a, &known, ph->names[k], strlen(ph->names[k])) != k)
-            return no_memory(e);
+            return err_no_memory(e);
     }
     for (size_t i = 0; i < n; i++) {
         const char *name = param_name(json_at(parameters, i), &len);
@@ -325,7 +320,7 @@ static int check_dollars(struct arena *a, const struct d360_placeholders *ph, st
 {
     bool *used = arena_alloc(a, ph->count + 1);
     if (!used)
-        return no_memory(e);
+        return err_no_memory(e);
     struct sql_scan s;
     sql_scan_init(&s, ph->sql, ph->sql_len);
     for (struct sql_piece t = sql_scan_next(&s); t.token != SQL_END; t = sql_scan_next(&s))
@@ -355,7 +350,7 @@ int data360__parameters(struct arena *a, enum d360_style style, const struct d36
     uint32_t *at = arena_alloc(a, (ph->count + 1) * sizeof *at);
     struct wire_param *out = arena_alloc(a, (ph->count + 1) * sizeof *out);
     if (!at || !out)
-        return no_memory(e);
+        return err_no_memory(e);
     for (uint32_t i = 0; i < ph->count; i++)
         at[i] = i;
     int r = style == D360_NAMED ? bind_names(a, ph, parameters, n, at, e) : 0;
@@ -367,7 +362,7 @@ int data360__parameters(struct arena *a, enum d360_style style, const struct d36
     for (uint32_t i = 0; !r && i < ph->count; i++) {
         const char *label = style == D360_NAMED ? arena_printf(a, "parameter :%.64s", ph->names[i])
                                                 : arena_printf(a, "parameter %u", i + 1);
-        r = label ? data360__typed(a, json_at(parameters, at[i]), label, &out[i], e) : no_memory(e);
+        r = label ? data360__typed(a, json_at(parameters, at[i]), label, &out[i], e) : err_no_memory(e);
     }
     if (r)
         return r;

@@ -34,16 +34,9 @@ static struct visit *visit_of(struct request *rq, int64_t wait_ms)
     return x;
 }
 
-static enum handled out_of_memory(struct request *rq)
-{
-    struct err e;
-    err_set(&e, ERR_NOMEM, "53200", "out of memory");
-    return data360__fail(rq, 500, &e);
-}
-
 static enum handled service_error(struct request *rq, int r, const struct err *e)
 {
-    return data360__fail(rq, r == ERR_GONE ? 404 : reply_status_of(r), e);
+    return reply_error(rq, r == ERR_GONE ? 404 : reply_status_of(r), e);
 }
 
 /* Finds the query. False: *ret is what the handler returns. */
@@ -59,7 +52,7 @@ static bool find(struct request *rq, handler_fn self, struct query **ret_query, 
     }
     if (r == ERR_NOTFOUND || r == ERR_GONE) {
         err_set(&e, ERR_NOTFOUND, "42704", "query %.64s not found or expired", rq->params[0].p);
-        *ret = data360__fail(rq, 404, &e);
+        *ret = reply_error(rq, 404, &e);
         return false;
     }
     if (r < 0) {
@@ -89,7 +82,7 @@ static bool accept(struct request *rq, enum d360_format *ret, enum handled *refu
     if (*ret != D360_NONE)
         return true;
     err_set(&e, ERR_INVALID, "0A000", "Accept must allow application/json or " D360_ARROW);
-    *refused = data360__fail(rq, 406, &e);
+    *refused = reply_error(rq, 406, &e);
     return false;
 }
 
@@ -126,7 +119,7 @@ enum handled data360__send_empty(struct request *rq, enum d360_format f, const s
         struct err e;
         err_clear(&e);
         int r = begin_arrow(rq, s, omit_schema, &e);
-        return r ? data360__fail(rq, 500, &e) : REPLY_READY;
+        return r ? reply_error(rq, 500, &e) : REPLY_READY;
     }
     struct json_write w = reply_json(rq, 200);
     begin_json(&w, s, omit_schema);
@@ -170,7 +163,7 @@ enum handled data360__send(struct request *rq, enum d360_format f, const struct 
         int r = begin_arrow(rq, s, omit_schema, &e);
         if (r) {
             rows_close(rows);
-            return data360__fail(rq, 500, &e);
+            return reply_error(rq, 500, &e);
         }
         out.encoder = encoder_find("arrow");
         out.options = (struct encode_options){
@@ -230,10 +223,10 @@ enum handled data360__get_status(struct request *rq)
     int64_t wait_ms;
     int r = request_query_int(rq, "waitTimeMs", D360_WAIT_MAX, 0, INT64_MAX, &wait_ms, &e);
     if (r)
-        return data360__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     struct visit *x = visit_of(rq, wait_ms < D360_WAIT_MAX ? wait_ms : D360_WAIT_MAX);
     if (!x)
-        return out_of_memory(rq);
+        return reply_no_memory(rq);
     struct query *q;
     struct query_view v;
     uint64_t chunks;
@@ -259,7 +252,7 @@ static enum handled chunk_out_of_range(struct request *rq)
 {
     struct err e;
     err_set(&e, ERR_INVALID, "22023", "The requested chunk id '%.32s' is out of range", rq->params[1].p);
-    return data360__fail(rq, 400, &e);
+    return reply_error(rq, 400, &e);
 }
 
 enum handled data360__get_chunk(struct request *rq)
@@ -276,16 +269,16 @@ enum handled data360__get_chunk(struct request *rq)
     bool omit;
     if (strspn(text, "0123456789") != n || !n) {
         err_set(&e, ERR_INVALID, "22023", "the chunk id must be a number from 0");
-        return data360__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     }
     for (size_t i = 0; i < n; i++)
         chunk = chunk > 100000000000000000ULL ? chunk : chunk * 10 + (uint64_t)(text[i] - '0');
     int r = read_flag(rq, "omitSchema", &omit, &e);
     if (r)
-        return data360__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     struct visit *x = visit_of(rq, D360_WAIT_MAX);
     if (!x)
-        return out_of_memory(rq);
+        return reply_no_memory(rq);
     struct query *q;
     struct query_view v;
     uint64_t chunks;
@@ -348,11 +341,11 @@ enum handled data360__get_rows(struct request *rq)
     struct rows_query in;
     int r = read_rows_query(rq, &in, &e);
     if (r)
-        return data360__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     bool omit = in.omit && f == D360_JSON; /* an Arrow body of rows always has its schema (specs 1.6) */
     struct visit *x = visit_of(rq, D360_WAIT_MAX);
     if (!x)
-        return out_of_memory(rq);
+        return reply_no_memory(rq);
     struct query *q;
     struct query_view v;
     if (!find(rq, data360__get_rows, &q, &v, &ret))
@@ -368,7 +361,7 @@ enum handled data360__get_rows(struct request *rq)
         err_set(&e, ERR_INVALID, "22023",
                 "Request out of range: The specified offset is %lld, but only %llu tuples are available",
                 (long long)in.offset, (unsigned long long)v.rows);
-        return data360__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     }
     if (!rq->may_block && !rows_at_once(q))
         return request_defer(rq, data360__get_rows);
@@ -396,7 +389,7 @@ enum handled data360__get_metadata(struct request *rq)
         return ret;
     struct visit *x = visit_of(rq, D360_WAIT_MAX);
     if (!x)
-        return out_of_memory(rq);
+        return reply_no_memory(rq);
     struct query *q;
     struct query_view v;
     if (!find(rq, data360__get_metadata, &q, &v, &ret))
@@ -428,12 +421,12 @@ enum handled data360__delete(struct request *rq)
     if (r > 0) {
         if (rq->who.role < ROLE_MEMBER) {
             err_set(&e, ERR_DENIED, "42501", "the role of this key may not delete queries");
-            return data360__fail(rq, 403, &e);
+            return reply_error(rq, 403, &e);
         }
         r = service_delete(rq->service, &rq->who, q, &e);
     }
     if (r < 0 && reply_status_of(r) >= 500)
-        return data360__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     rq->reply.status = 204;
     rq->reply.content_type = NULL;
     return REPLY_READY;

@@ -504,11 +504,6 @@ void data360__write_error(struct request *rq, int status, const struct err *e)
     write_fault(rq, &f);
 }
 
-enum handled data360__fail(struct request *rq, int status, const struct err *e)
-{
-    return reply_error(rq, status, e);
-}
-
 int data360__error_status(const struct query_view *v, bool *ret_user)
 {
     const char *s = v->error.sqlstate;
@@ -627,7 +622,7 @@ bool data360__ended_badly(struct request *rq, const struct query_view *v, enum h
     }
     if (canceled || v->gone_ms) {
         err_set(&e, ERR_NOTFOUND, "42704", "query %s not found or expired", id_uuid(&v->id, id));
-        *ret = data360__fail(rq, 404, &e);
+        *ret = reply_error(rq, 404, &e);
         return true;
     }
     if (v->state == QUERY_FAILED) {

@@ -15,11 +15,6 @@
 
 #include "base/utf8.h"
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, ERR_NOMEM, "53200", "out of memory");
-}
-
 /* ---- types ---- */
 
 enum family {
@@ -197,7 +192,7 @@ static int write_out(struct reading *p, struct err *e)
     size_t size = p->n + 2 * NUMERIC_EXPONENT_MAX + 8, room = NUMERIC_EXPONENT_MAX + 2;
     char *out = arena_alloc(p->a, size), *start = out ? out + room : NULL;
     if (!out)
-        return no_memory(e);
+        return err_no_memory(e);
     memset(out, '0', size);
     bool point = false;
     for (const char *c = p->text; c < mark; c++) {
@@ -250,7 +245,7 @@ static int check_numeric(struct reading *p, const char **engine, bool is_null, s
             precision = 1;
     }
     *engine = arena_printf(p->a, "DECIMAL(%d,%d)", (int)precision, (int)scale);
-    return *engine ? 0 : no_memory(e);
+    return *engine ? 0 : err_no_memory(e);
 }
 
 /* Reads 1 to `most` digits as a number. */
@@ -447,7 +442,7 @@ static int read_value(struct reading *p, json_value v, bool *ret_null, struct er
     case JSON_REAL: {
         char *text = arena_alloc(p->a, 512);
         if (!text)
-            return no_memory(e);
+            return err_no_memory(e);
         int len = json_number_text(v, text, 512);
         if (len < 0)
             return err_set(e, ERR_INVALID, "22003", "%s: the number is too long", p->label);

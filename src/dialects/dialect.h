@@ -24,6 +24,9 @@ struct request;
 enum handled { REPLY_READY, REPLY_DEFER, REPLY_PARK };
 typedef enum handled (*handler_fn)(struct request *rq);
 
+/* Answers with an error. */
+typedef enum handled (*error_fn)(struct request *rq, int status, const struct err *e);
+
 enum credential {
     CREDENTIAL_NONE,
     CREDENTIAL_KAKAO /* two headers */,
@@ -168,7 +171,11 @@ void reply_header(struct request *rq, const char *name, const char *value); /* c
 /* Sets status, type application/json and returns a writer on the body. */
 struct json_write reply_json(struct request *rq, int status);
 enum handled reply_error(struct request *rq, int status,
-                         const struct err *e); /* through the dialect's error() */
+                         const struct err *e);    /* through the dialect's error() */
+enum handled reply_no_memory(struct request *rq); /* 503 */
+/* Content-Disposition: attachment with this file name (UTF-8; RFC 6266: an ASCII form, and filename* when it
+ * differs). */
+void reply_attachment(struct request *rq, const char *file_name);
 /* HTTP status for a service error as most dialects use it: INVALID 400, DENIED 403, NOTFOUND 404, CONFLICT
  * 409, LIMIT/BUSY 429, UNAVAILABLE 503, TIMEOUT 408 ... */
 int reply_status_of(int code);
@@ -176,9 +183,6 @@ int reply_status_of(int code);
 bool request_own_query(struct request *rq, struct query *q);
 /* Keeps a reference of its own until the request ends. */
 void request_keep_query(struct request *rq, struct query *q);
-/* After QF_ACCEPTED of a submit: 0 = recorded (or *inout is now the earlier query with the same idempotency
- * key, kept by the request); 1 = return request_defer(rq, self); <0 refused, e says why. */
-int request_settle(struct request *rq, struct query **inout, struct err *e);
 /* Waits for `until` or another version. Without a deadline (0) it also ends, with 503, when the query's end
  * cannot be recorded. */
 enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version,
@@ -188,10 +192,26 @@ enum handled request_defer(struct request *rq, handler_fn next);
  * handler to call again. */
 int request_find(struct request *rq, const char *id, size_t n, handler_fn self, struct query **ret,
                  struct err *e);
+/* ... of the query whose id is the path's first parameter. False: *ret is what the handler returns. */
+bool request_found(struct request *rq, handler_fn self, struct query **ret_query, enum handled *ret);
 /* Parses an integer query parameter: 0 ok (absent: *ret = def), ERR_INVALID with a text naming the parameter
  * and range. */
 int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most,
                       int64_t *ret, struct err *e);
+
+/* ---- submitting.c ---- */
+/* service_submit of a query that the request then holds until it ends. */
+int request_submit(struct request *rq, const struct submit *in, struct query **ret, struct err *e) MUST_USE;
+/* After it: waits, parked, until the query's record is durable. True: it is; *inout (the earlier query with the
+ * same idempotency key, if there is one) and *v are what to answer with. False: *ret is what the handler
+ * returns: `self` is called again, or `fail` (reply_error) has answered with why the submit is refused. */
+bool request_accepted(struct request *rq, struct query **inout, handler_fn self, error_fn fail,
+                      struct query_view *v, enum handled *ret);
+/* Waits, parked, for the end of q, at most `ms` from the first visit (kept in rq->state) on. True: return *ret.
+ * False: answer with what there is. */
+bool request_hold(struct request *rq, struct query *q, int64_t ms, handler_fn self, enum handled *ret);
+
+/* ---- rendering.c ---- */
 /* Starts (or joins) the rendering and keeps it in rq->rendering: 1 = ready; 0 = return REPLY_PARK, `self` is
  * called again; ERR_WOULDBLOCK = not ready at deadline_ns (monotonic; 0 = wait for it however long it takes):
  * rendering_permille tells how far it is; else < 0: it failed. q must be kept by the request. (any) */
@@ -200,9 +220,6 @@ int request_render(struct request *rq, struct query *q, const struct render_spec
 /* Makes the ready rq->rendering the reply's body: status 200, length, media type; etag and headers are the
  * caller's. (worker) for text formats, which open the rows. */
 int reply_rendering(struct request *rq, struct query *q, struct err *e);
-/* Content-Disposition: attachment with this file name (UTF-8; RFC 6266: an ASCII form, and filename* when it
- * differs). */
-void reply_attachment(struct request *rq, const char *file_name);
 
 extern const struct dialect dialect_kakao, dialect_canner, dialect_data360, dialect_jackdb, dialect_kylin,
     dialect_neutral;

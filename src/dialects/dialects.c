@@ -47,6 +47,14 @@ enum handled reply_error(struct request *rq, int status, const struct err *e)
     return REPLY_READY;
 }
 
+enum handled reply_no_memory(struct request *rq)
+{
+    struct err e;
+    err_clear(&e);
+    err_no_memory(&e);
+    return reply_error(rq, 503, &e);
+}
+
 int reply_status_of(int code)
 {
     switch (code) {
@@ -123,19 +131,6 @@ void request_keep_query(struct request *rq, struct query *q)
         query_unref(q); /* out of memory: the caller's own reference is all there is */
 }
 
-int request_settle(struct request *rq, struct query **inout, struct err *e)
-{
-    struct query *q = *inout;
-    int rc = service_settle(rq->service, &rq->who, rq->may_block, inout, e);
-    if (rc == ERR_WOULDBLOCK)
-        return 1;
-    if (rc == 0 && *inout != q) {
-        request_keep_query(rq, *inout);
-        query_unref(*inout); /* the request holds its own */
-    }
-    return rc;
-}
-
 enum handled request_park(struct request *rq, struct query *q, uint32_t until, uint64_t version,
                           int64_t deadline_ns, handler_fn next)
 {
@@ -173,9 +168,19 @@ int request_find(struct request *rq, const char *id, size_t n, handler_fn self, 
     if (rc)
         return rc;
     if (!request_own_query(rq, q))
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     *ret = q;
     return 1;
+}
+
+bool request_found(struct request *rq, handler_fn self, struct query **ret_query, enum handled *ret)
+{
+    struct err e;
+    err_clear(&e);
+    int r = request_find(rq, rq->params[0].p, rq->params[0].n, self, ret_query, &e);
+    if (r <= 0)
+        *ret = r ? reply_error(rq, reply_status_of(r), &e) : REPLY_DEFER;
+    return r > 0;
 }
 
 int request_query_int(struct request *rq, const char *name, int64_t def, int64_t least, int64_t most,

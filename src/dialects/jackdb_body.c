@@ -20,11 +20,6 @@
 #define FIELDS_MAX 1000
 #define PARAMS_MAX 1000
 
-static int no_memory(struct err *e)
-{
-    return err_set(e, ERR_NOMEM, "53200", "out of memory");
-}
-
 /* ---- forms ---- */
 
 static int hex(char c)
@@ -65,7 +60,7 @@ static int read_form(struct arena *a, const char *body, size_t n, struct jackdb_
         return err_set(e, ERR_INVALID, "22023", "the form has more than %d arguments", FIELDS_MAX);
     x->fields = arena_alloc(a, most * sizeof *x->fields);
     if (!x->fields)
-        return no_memory(e);
+        return err_no_memory(e);
     for (size_t from = 0; from < n;) {
         const char *p = body + from, *end = memchr(p, '&', n - from);
         size_t len = end ? (size_t)(end - p) : n - from, skip;
@@ -248,7 +243,7 @@ static int read_param(struct arena *a, json_value v, uint32_t number, struct wir
                        json_kind_name(json_kind(v)));
     }
     if (!p->type || !p->value)
-        return no_memory(e);
+        return err_no_memory(e);
     p->value_len = (uint32_t)strlen(p->value);
     return 0;
 }
@@ -285,7 +280,7 @@ static int read_params(struct arena *a, const struct jackdb_args *x, struct jack
         return err_set(e, ERR_INVALID, "42601", "parameters are possible with a single statement only");
     in->params = arena_alloc(a, (n + 1) * sizeof *in->params);
     if (!in->params)
-        return no_memory(e);
+        return err_no_memory(e);
     for (size_t i = 0; i < n && !r; i++)
         r = read_param(a, json_at(found.value, i), (uint32_t)i + 1, &in->params[i], e);
     in->nparams = (uint32_t)n;

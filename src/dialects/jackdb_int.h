@@ -1,6 +1,6 @@
 /*
  * jackdb_int: what the files of the JackDB dialect share. jackdb.c: routes, execute, cancel, delete.
- * jackdb_body.c: request bodies. jackdb_show.c: the Query object and lists. jackdb_result.c: results and rows.
+ * jackdb_request.c: what every request goes through. jackdb_body.c: request bodies. jackdb_show.c: the Query object and lists. jackdb_result.c: results and rows.
  * jackdb_source.c: data sources.
  */
 #ifndef QUERN_DIALECTS_JACKDB_INT_H
@@ -46,10 +46,8 @@ struct jackdb_execute { /* texts live in the arena */
 int jackdb__read_execute(struct arena *a, const char *content_type, const char *body, size_t n,
                          struct jackdb_execute *ret, struct err *e) MUST_USE;
 
-/* ---- jackdb.c ---- */
+/* ---- jackdb_request.c ---- */
 void jackdb__error(struct request *rq, int status, const struct err *e);
-enum handled jackdb__fail(struct request *rq, int status, const struct err *e);
-enum handled jackdb__no_memory(struct request *rq);
 /* What every handler begins with: User-Agent and Accept. False: *ret is the refusal. `rows`: CSV and NDJSON
  * are acceptable too; *ret_format then says what is wanted ("rows", "csv", "ndjson"). */
 bool jackdb__admit(struct request *rq, const char **ret_format, enum handled *ret);

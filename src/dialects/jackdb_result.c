@@ -159,14 +159,14 @@ static bool find(struct request *rq, handler_fn self, struct query **q, struct q
     size_t n = rq->params[1].n;
     if (!n || strspn(text, "0123456789") != n) {
         err_set(&e, ERR_INVALID, "22023", "the index of a result must be an integer that is not negative");
-        *ret = jackdb__fail(rq, 400, &e);
+        *ret = reply_error(rq, 400, &e);
         return false;
     }
     unsigned long long index = n > 9 ? UINT32_MAX - 1 : strtoull(text, NULL, 10);
     if (service_result(*q, (uint32_t)index, x))
         return true;
     err_set(&e, ERR_NOTFOUND, "02000", "Result not found");
-    *ret = jackdb__fail(rq, 404, &e);
+    *ret = reply_error(rq, 404, &e);
     return false;
 }
 
@@ -237,10 +237,10 @@ enum handled jackdb__rows(struct request *rq)
         return ret;
     bool json = strcmp(format, "rows") == 0;
     if (range_of(rq, !json, &seek, &limit, &e))
-        return jackdb__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     if (!x.schema) {
         err_set(&e, ERR_INVALID, "22023", "a result of type %s has no rows", type_of(&x));
-        return jackdb__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     }
     uint64_t from = (uint64_t)seek, n = x.rows > from ? x.rows - from : 0;
     n = n < (uint64_t)limit ? n : (uint64_t)limit;
@@ -256,10 +256,10 @@ enum handled jackdb__rows(struct request *rq)
     int r = rows_open(rq->service, q, x.ordinal, &rows, &e);
     if (r == ERR_GONE || r == ERR_NOTFOUND) { /* between the look and the opening */
         err_set(&e, ERR_NOTFOUND, "02000", "Query not found");
-        return jackdb__fail(rq, 404, &e);
+        return reply_error(rq, 404, &e);
     }
     if (r)
-        return jackdb__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     reply_header(rq, "X-Row-Count", count);
     return send(rq, rows, encoder_find(format), from, n);
 }

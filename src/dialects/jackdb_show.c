@@ -71,20 +71,11 @@ enum handled jackdb__get(struct request *rq)
     if (!jackdb__admit(rq, NULL, &ret) || !jackdb__find(rq, jackdb__get, &q, &v, &ret))
         return ret;
     if (jackdb__number(rq, "wait", 0, JACKDB_WAIT, &wait, &e))
-        return jackdb__fail(rq, 400, &e);
-    if (wait) {
-        int64_t *deadline = rq->state;
-        if (!deadline) {
-            deadline = arena_alloc(rq->arena, sizeof *deadline);
-            if (!deadline)
-                return jackdb__no_memory(rq);
-            *deadline = sys_mono_ns() + wait * 1000000000LL;
-            rq->state = deadline;
-        }
-        if (jackdb__wait(rq, q, *deadline, jackdb__get, &ret))
-            return ret;
+        return reply_error(rq, 400, &e);
+    if (request_hold(rq, q, wait * 1000, jackdb__get, &ret))
+        return ret;
+    if (wait)
         query_view(q, &v);
-    }
     struct json_write w = reply_json(rq, 200);
     jackdb__query(rq, &w, q, &v);
     return REPLY_READY;
@@ -100,14 +91,14 @@ enum handled jackdb__list(struct request *rq)
         return ret;
     if (jackdb__number(rq, "seek", 0, INT64_MAX, &seek, &e) ||
         jackdb__number(rq, "limit", 100, LIST_MOST, &limit, &e))
-        return jackdb__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     if (!rq->may_block)
         return request_defer(rq, jackdb__list);
     struct list_filter f = {.offset = (uint64_t)seek, .limit = (uint32_t)limit};
     struct list all = {0};
     int r = limit ? service_list(rq->service, &rq->who, &f, &all, &e) : 0;
     if (r)
-        return jackdb__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     int64_t now = sys_wall_ms();
     struct json_write w = reply_json(rq, 200);
     json_array_begin(&w);

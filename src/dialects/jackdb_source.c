@@ -18,7 +18,7 @@
 
 static enum handled failed(struct request *rq, int r, const struct err *e)
 {
-    return jackdb__fail(rq, reply_status_of(r), e);
+    return reply_error(rq, reply_status_of(r), e);
 }
 
 /* ":alias=x" and ":alias:x" are "x"; so are ":id=x" and ":id:x". */
@@ -284,7 +284,7 @@ static int read_source(struct request *rq, struct source_new *ret, struct uri *u
         in.name = alias_of(rq->arena, in.label);
     in.address = arena_printf(rq->arena, "%s?%s", u->host, u->options);
     if (!in.name || !in.address)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     in.username = u->user;
     in.database = u->database;
     in.secret = u->password;

@@ -13,8 +13,6 @@
 #include "base/sys.h"
 #include "base/utf8.h"
 
-#define NS_PER_S 1000000000LL
-
 /* ---- errors: {"error":{"code":400,"message":"..."}} (specs section 2, "Error body") ---- */
 
 static void write_error(struct request *rq, int status, const struct err *e)
@@ -29,34 +27,6 @@ static void write_error(struct request *rq, int status, const struct err *e)
     json_object_end(&w);
 }
 
-enum handled kakao__fail(struct request *rq, int status, const struct err *e)
-{
-    return reply_error(rq, status, e);
-}
-
-bool kakao__wait(struct request *rq, struct query *q, int64_t seconds, handler_fn self, enum handled *ret)
-{
-    if (seconds <= 0 || rq->woken_by_deadline)
-        return false;
-    struct query_view v;
-    query_view(q, &v);
-    if (v.flags & QF_ENDED)
-        return false;
-    /* the deadline is counted from the first visit; re-entries find it in rq->state */
-    int64_t *deadline = rq->state;
-    if (!deadline) {
-        deadline = arena_alloc(rq->arena, sizeof *deadline);
-        if (!deadline)
-            return false;
-        *deadline = sys_mono_ns() + seconds * NS_PER_S;
-        rq->state = deadline;
-    }
-    if (sys_mono_ns() >= *deadline)
-        return false;
-    *ret = request_park(rq, q, QF_ENDED, 0, *deadline, self);
-    return true;
-}
-
 /* ---- run (specs 3.1) ---- */
 
 struct run_state {
@@ -67,18 +37,10 @@ struct run_state {
 static enum handled run_accepted(struct request *rq)
 {
     struct run_state *st = rq->state;
-    struct err e;
-    err_clear(&e);
     struct query_view v;
-    query_view(st->query, &v);
-    if (!(v.flags & QF_ACCEPTED))
-        return request_park(rq, st->query, QF_ACCEPTED, 0, 0, run_accepted);
-    int r = request_settle(rq, &st->query, &e);
-    if (r > 0)
-        return request_defer(rq, run_accepted);
-    if (r)
-        return kakao__fail(rq, reply_status_of(r), &e);
-    query_view(st->query, &v);
+    enum handled ret;
+    if (!request_accepted(rq, &st->query, run_accepted, reply_error, &v, &ret))
+        return ret;
     char id[ID_TEXT_MAX];
     struct json_write w = reply_json(rq, 202);
     json_object_begin(&w);
@@ -116,12 +78,12 @@ static enum handled run_submit(struct request *rq) /* worker, unless the bucket 
         break;
     case BUCKET_UNKNOWN:
         err_set(&e, ERR_NOTFOUND, "42704", "bucket %s not found", run->bucket);
-        return kakao__fail(rq, 404, &e);
+        return reply_error(rq, 404, &e);
     case BUCKET_NOT_WRITABLE:
     default:
         err_set(&e, ERR_DENIED, "42501", "the service agent lacks the right to write to bucket %s",
                 run->bucket);
-        return kakao__fail(rq, 499, &e);
+        return reply_error(rq, 499, &e);
     }
     struct submit in = {.dialect = DIALECT_KAKAO, .profile = WIRE_PROFILE_TRINO, .row_limit = -1};
     in.sql = run->sql;
@@ -134,7 +96,7 @@ static enum handled run_submit(struct request *rq) /* worker, unless the bucket 
     if (!r)
         r = name_header(rq, "X-Database", &in.default_database, &e);
     if (r)
-        return kakao__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     /* folder, createdAt and id agree: all three come from this instant */
     in.created_ms = sys_wall_ms();
     char folder[KAKAO_TEXT_MAX];
@@ -147,17 +109,11 @@ static enum handled run_submit(struct request *rq) /* worker, unless the bucket 
     json_kstr(&w, "path", run->path); /* as asked, without the date */
     json_object_end(&w);
     in.request = buf_str(&memory);
-    if (!in.path || !in.request) {
-        err_set(&e, ERR_NOMEM, "53200", "out of memory");
-        return kakao__fail(rq, 500, &e);
-    }
-    r = service_submit(rq->service, &rq->who, &in, &st->query, &e);
+    if (!in.path || !in.request)
+        return reply_no_memory(rq);
+    r = request_submit(rq, &in, &st->query, &e);
     if (r)
-        return kakao__fail(rq, reply_status_of(r), &e);
-    if (!request_own_query(rq, st->query)) {
-        err_set(&e, ERR_NOMEM, "53200", "out of memory");
-        return kakao__fail(rq, 500, &e);
-    }
+        return reply_error(rq, reply_status_of(r), &e);
     return run_accepted(rq);
 }
 
@@ -166,16 +122,14 @@ static enum handled run(struct request *rq)
     struct err e;
     err_clear(&e);
     struct run_state *st = arena_alloc(rq->arena, sizeof *st);
-    if (!st) {
-        err_set(&e, ERR_NOMEM, "53200", "out of memory");
-        return kakao__fail(rq, 500, &e);
-    }
+    if (!st)
+        return reply_no_memory(rq);
     int r = kakao__read_run(rq->arena, rq->body, rq->body_len, &st->run, &e);
     if (r)
-        return kakao__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     if (rq->who.role < ROLE_MEMBER) {
         err_set(&e, ERR_DENIED, "42501", "the role of this key may not run queries");
-        return kakao__fail(rq, 403, &e);
+        return reply_error(rq, 403, &e);
     }
     rq->state = st;
     bool ready = rq->may_block || service_bucket_fresh(rq->service, &rq->who, st->run.bucket);
@@ -194,7 +148,7 @@ static enum handled aborted(struct request *rq)
     if (v.state != QUERY_CANCELED) { /* the first terminal state won */
         struct err e;
         err_set(&e, ERR_CONFLICT, "55000", "the query has already ended as %s", kakao__state(v.state));
-        return kakao__fail(rq, 409, &e);
+        return reply_error(rq, 409, &e);
     }
     char id[ID_TEXT_MAX];
     struct json_write w = reply_json(rq, 200);
@@ -213,14 +167,12 @@ static enum handled abort_query(struct request *rq)
     struct err e;
     err_clear(&e);
     struct query *q;
-    int r = request_find(rq, rq->params[0].p, rq->params[0].n, abort_query, &q, &e);
-    if (r == 0)
-        return REPLY_DEFER;
-    if (r < 0)
-        return kakao__fail(rq, reply_status_of(r), &e);
-    r = service_cancel(rq->service, &rq->who, q, &e);
+    enum handled ret;
+    if (!request_found(rq, abort_query, &q, &ret))
+        return ret;
+    int r = service_cancel(rq->service, &rq->who, q, &e);
     if (r)
-        return kakao__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     rq->state = q;
     return aborted(rq);
 }

@@ -46,7 +46,7 @@ static int check_path(const char *given, size_t given_n, struct arena *a, const 
 {
     char *raw = arena_alloc(a, given_n + 1);
     if (!raw)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     size_t n = 0;
     for (size_t i = 0; i < given_n; i++)
         if (given[i] != '/' || (n && raw[n - 1] != '/'))
@@ -157,7 +157,7 @@ static int read_password(struct arena *a, json_value root, struct source_new *in
         return err_set(e, ERR_INVALID, "54000", "password is longer than %d bytes", SOURCE_TEXT_MAX);
     uint8_t *plain = arena_alloc(a, n + 4);
     if (!plain)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     if (!crypto_base64_decode(text, n, plain, n + 4, &got))
         return err_set(e, ERR_INVALID, "22023", "password must be a base64 text");
     if (got && plain[got - 1] == '\n')

@@ -43,12 +43,6 @@ int kakao__read_run(struct arena *a, const char *body, size_t n, struct kakao_ru
 int kakao__read_source(struct arena *a, const char *body, size_t n, struct source_new *ret,
                        struct err *e) MUST_USE;
 
-/* ---- kakao.c ---- */
-/* Answers with the error; 429 and 503 carry Retry-After. */
-enum handled kakao__fail(struct request *rq, int status, const struct err *e);
-/* Optional ?wait=seconds: waits (parked) until the query ended. True: return *ret. */
-bool kakao__wait(struct request *rq, struct query *q, int64_t seconds, handler_fn self, enum handled *ret);
-
 /* ---- kakao_show.c, kakao_source.c ---- */
 enum handled kakao__page(struct request *rq);
 enum handled kakao__list(struct request *rq);

@@ -166,7 +166,7 @@ int kakao__plan(const struct query_view *v, struct arena *a, struct delivery_pla
         .encoder = encoder_find("csv"),
         .options = {.profile = TEXT_KAKAO, .header = true, .separator = "", .quote_all = true},
         .text_lines = true};
-    return ret->key && ret->metadata_key ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
+    return ret->key && ret->metadata_key ? 0 : err_no_memory(e);
 }
 
 int kakao__metadata(const struct query_view *v, struct buf *out)
@@ -229,7 +229,7 @@ static enum handled write_page(struct request *rq, const struct query_view *v, s
     if (write_columns(&w, "columnData", v->state == QUERY_FINISHED ? v->schema : NULL)) {
         rows_close(rows);
         err_set(&e, ERR_LIMIT, "54000", "a type name of the result is too long");
-        return kakao__fail(rq, 500, &e);
+        return reply_error(rq, 500, &e);
     }
     json_key(&w, "queryData");
     rq->state = st;
@@ -269,23 +269,18 @@ enum handled kakao__page(struct request *rq)
     if (!r)
         r = request_query_int(rq, "wait", 0, 0, WAIT_MAX_S, &wait, &e);
     if (r)
-        return kakao__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     struct query *q;
-    r = request_find(rq, rq->params[0].p, rq->params[0].n, kakao__page, &q, &e);
-    if (r == 0)
-        return REPLY_DEFER;
-    if (r < 0)
-        return kakao__fail(rq, reply_status_of(r), &e);
-    enum handled parked;
-    if (kakao__wait(rq, q, wait, kakao__page, &parked))
-        return parked;
+    enum handled ret;
+    if (!request_found(rq, kakao__page, &q, &ret))
+        return ret;
+    if (request_hold(rq, q, wait * 1000, kakao__page, &ret))
+        return ret;
     struct query_view v;
     query_view(q, &v);
     struct page_state *st = arena_alloc(rq->arena, sizeof *st);
-    if (!st) {
-        err_set(&e, ERR_NOMEM, "53200", "out of memory");
-        return kakao__fail(rq, 500, &e);
-    }
+    if (!st)
+        return reply_no_memory(rq);
     st->page = page;
     struct rows *rows = NULL;
     if (has_rows(&v)) {
@@ -298,7 +293,7 @@ enum handled kakao__page(struct request *rq)
             if (r == ERR_GONE) /* deleted or expired meanwhile: 200 without rows */
                 st->total = 0;
             else if (r)
-                return kakao__fail(rq, reply_status_of(r), &e);
+                return reply_error(rq, reply_status_of(r), &e);
         }
     }
     return write_page(rq, &v, rows, st);
@@ -527,7 +522,7 @@ enum handled kakao__list(struct request *rq)
     int64_t page = 0, size = 0;
     int r = read_filter(rq, &f, &page, &size, &e);
     if (r)
-        return kakao__fail(rq, 400, &e);
+        return reply_error(rq, 400, &e);
     if (!rq->may_block)
         return request_defer(rq, kakao__list);
     const char *id_text = request_query(rq, "queryId", 0);
@@ -536,7 +531,7 @@ enum handled kakao__list(struct request *rq)
         struct query *q;
         r = service_find(rq->service, &rq->who, id_text, strlen(id_text), true, &q, &e);
         if (r)
-            return kakao__fail(rq, reply_status_of(r), &e);
+            return reply_error(rq, reply_status_of(r), &e);
         id = *query_id(q);
         f.id = &id;
         query_unref(q);
@@ -544,7 +539,7 @@ enum handled kakao__list(struct request *rq)
     struct list l = {0};
     r = service_list(rq->service, &rq->who, &f, &l, &e);
     if (r)
-        return kakao__fail(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     write_list(rq, &l, &f, page, size);
     list_free(&l);
     return REPLY_READY;

@@ -28,7 +28,7 @@ static void write_source(struct json_write *w, const struct source *s)
 
 static enum handled failed(struct request *rq, int r, const struct err *e)
 {
-    return kakao__fail(rq, reply_status_of(r), e);
+    return reply_error(rq, reply_status_of(r), e);
 }
 
 enum handled kakao__sources(struct request *rq)

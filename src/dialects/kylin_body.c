@@ -74,7 +74,7 @@ static int read_text(struct arena *a, json_value root, const char *key, const ch
         return wrong(key, "a string", v, e);
     }
     if (!s)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     *ret = s;
     if (ret_len)
         *ret_len = n;
@@ -123,7 +123,7 @@ static int illegal(struct arena *a, struct kylin_submit *out, struct err *e, con
 {
     size_t n = strlen(value);
     out->illegal = arena_printf(a, "%s%.*s%s", before, (int)utf8_cut(value, n, 1024), value, after);
-    return out->illegal ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
+    return out->illegal ? 0 : err_no_memory(e);
 }
 
 /* A word that may be left out, but not be null (specs 1.4). */
@@ -236,7 +236,7 @@ static int read_param(struct arena *a, json_value item, size_t i, struct wire_pa
     for (size_t k = 0; k < sizeof classes / sizeof *classes; k++)
         if (!strcmp(classes[k].class_name, class_name)) {
             ret->type = classes[k].type ? classes[k].type : decimal_type(a, ret->value);
-            return ret->type ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
+            return ret->type ? 0 : err_no_memory(e);
         }
     return err_set(e, ERR_INVALID, "22023", "params[%zu].className %.100s is not supported", i, class_name);
 }
@@ -253,7 +253,7 @@ static int read_params(struct arena *a, json_value root, struct kylin_submit *ou
         return err_set(e, ERR_INVALID, "54000", "params holds more than %d elements", PARAMS_MAX);
     struct wire_param *p = arena_alloc(a, n * sizeof *p);
     if (!p)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     for (size_t i = 0; i < n; i++) {
         int r = read_param(a, json_at(list, i), i, &p[i], e);
         if (r)

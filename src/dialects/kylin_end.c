@@ -49,7 +49,7 @@ enum handled kylin__delete_many(struct request *rq)
     if (!rq->may_block)
         return request_defer(rq, kylin__delete_many);
     int rc = service_delete_older(rq->service, &rq->who, DIALECT_KYLIN, before, NULL, &e);
-    return rc ? kylin__fail_with(rq, reply_status_of(rc), &e) : truth(rq, "000", true, "");
+    return rc ? reply_error(rq, reply_status_of(rc), &e) : truth(rq, "000", true, "");
 }
 
 /* ---- one query ---- */
@@ -66,7 +66,7 @@ static int find(struct request *rq, handler_fn self, struct query **ret, struct 
         return 0;
     }
     if (r < 0 && r != ERR_NOTFOUND) {
-        *bad = kylin__fail_with(rq, reply_status_of(r), &e);
+        *bad = reply_error(rq, reply_status_of(r), &e);
         return 0;
     }
     if (r < 0)
@@ -100,7 +100,7 @@ enum handled kylin__delete_one(struct request *rq)
     if (!kylin__owns(rq, &v))
         return truth(rq, "401", false, "Access denied. Only admin users can delete the query results");
     r = service_delete(rq->service, &rq->who, q, &e);
-    return r ? kylin__fail_with(rq, reply_status_of(r), &e) : request_defer(rq, deleted);
+    return r ? reply_error(rq, reply_status_of(r), &e) : request_defer(rq, deleted);
 }
 
 static enum handled word(struct request *rq, const char *code, const char *data, const char *msg)
@@ -133,7 +133,7 @@ enum handled kylin__stop(struct request *rq)
     if (r == ERR_CONFLICT)
         return word(rq, "999", "Query is not running", "Query is not running. please check");
     if (r)
-        return kylin__fail_with(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     const char *msg = arena_printf(rq->arena, "Async Query（id=%s） will be canceled", id_uuid(&v.id, id));
     return word(rq, "000", "", msg ? msg : "");
 }

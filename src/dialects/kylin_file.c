@@ -105,7 +105,7 @@ int kylin__plan(const struct query_view *v, struct arena *a, struct delivery_pla
     ret->key = arena_printf(a, "%s/%s/%s.%s", v->path ? v->path : "", id, id, kylin__format_name(f.format));
     struct render_spec *spec = arena_alloc(a, sizeof *spec);
     if (!spec || !ret->key)
-        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+        return err_no_memory(e);
     kylin__spec(&f, spec);
     ret->encoder = spec->encoder;
     ret->options = spec->options;

@@ -1,6 +1,6 @@
 /*
- * kylin_int: what the files of the Apache Kylin dialect share. kylin.c: routes, submit. kylin_body.c: request
- * bodies. kylin_reply.c: envelopes, errors, project. kylin_read.c: status, metadata, sizes, download.
+ * kylin_int: what the files of the Apache Kylin dialect share. kylin.c: routes. kylin_submit.c: the submit.
+ * kylin_body.c: request bodies. kylin_reply.c: envelopes, errors, project. kylin_read.c: status, metadata, sizes, download.
  * kylin_end.c: deletes and stop. kylin_file.c: options of a result file, the delivery. kylin_types.c: names of
  * types. kylin_sql.c: offset. kylin_time.c: older_than. kylin_query.c, kylin_tables.c: the synchronous companion.
  */
@@ -38,8 +38,6 @@ enum kylin_error {
 };
 /* Answers with the error envelope; `detail` fills the text's %s. */
 enum handled kylin__fail(struct request *rq, enum kylin_error which, const char *detail);
-/* ... for an error of the service, or one that was found before a handler (the dialect's error()). */
-enum handled kylin__fail_with(struct request *rq, int status, const struct err *e);
 void kylin__write_error(struct request *rq, int status, const struct err *e);
 
 /* Begins {"code":code,"data": (PLAIN on a synchronous path: nothing); the caller writes the data. */
@@ -107,9 +105,13 @@ bool kylin__truth(const char *s, bool *ret);
 /* Blank or no text at all. */
 bool kylin__blank(const char *s, size_t n);
 
+/* ---- kylin_submit.c ---- */
 /* Type, body, project and role of a submit, in Kylin's order. False: *bad is the answer. */
 bool kylin__read_request(struct request *rq, enum kylin_body kind, struct kylin_submit *ret,
                          enum handled *bad);
+/* The statement's part of a submit: offset, limit, parameters, profile. */
+int kylin__statement(struct request *rq, const struct kylin_submit *in, struct submit *ret,
+                     struct err *e) MUST_USE;
 
 /* ---- kylin_sql.c ---- */
 /* sql with OFFSET n behind it, where it is a query without an OFFSET of its own at its top level; else sql
@@ -132,6 +134,7 @@ void kylin__type_of_name(const char *engine_type, const char **ret_name, int *re
                          int *ret_digits);
 
 /* ---- calls ---- */
+enum handled kylin__submit(struct request *rq);
 enum handled kylin__status(struct request *rq);
 enum handled kylin__metadata(struct request *rq);
 enum handled kylin__file_status(struct request *rq);
@@ -147,9 +150,6 @@ enum handled kylin__projects(struct request *rq);
 enum handled kylin__health(struct request *rq);
 enum handled kylin__tables_and_columns(struct request *rq);
 enum handled kylin__tables(struct request *rq);
-/* The statement's part of a submit: offset, limit, parameters, profile. */
-int kylin__statement(struct request *rq, const struct kylin_submit *in, struct submit *ret,
-                     struct err *e) MUST_USE;
 /* Submits a statement whose answer this request waits for; no file is made of it. The reference is the
  * caller's. */
 int kylin__sync_submit(struct request *rq, const struct kylin_submit *in, const char *idempotency_key,

@@ -114,7 +114,7 @@ static enum handled answer_rows(struct request *rq) /* worker */
     struct reply_rows *r = &rq->reply.rows;
     int rc = rows_open(rq->service, st->query, UINT32_MAX, &r->rows, &e);
     if (rc)
-        return kylin__fail_with(rq, reply_status_of(rc), &e);
+        return reply_error(rq, reply_status_of(rc), &e);
     struct json_write w = kylin__begin(rq, true, "000");
     begin(&w, &v, NULL);
     r->encoder = encoder_find("rows");
@@ -131,19 +131,11 @@ static enum handled ended(struct request *rq)
 {
     struct sync_state *st = rq->state;
     struct query_view v;
-    struct err e;
-    err_clear(&e);
-    query_view(st->query, &v);
-    if (!(v.flags & QF_ACCEPTED))
-        return request_park(rq, st->query, QF_ACCEPTED, 0, 0, ended);
-    int r = request_settle(rq, &st->query, &e);
-    if (r > 0)
-        return request_defer(rq, ended);
-    if (r) {
-        st->answered = true;
-        return kylin__fail_with(rq, reply_status_of(r), &e);
+    enum handled ret;
+    if (!request_accepted(rq, &st->query, ended, reply_error, &v, &ret)) {
+        st->answered = ret == REPLY_READY;
+        return ret;
     }
-    query_view(st->query, &v);
     if (!(v.flags & QF_ENDED))
         return request_park(rq, st->query, QF_ENDED, 0, 0, ended);
     st->answered = true;
@@ -172,25 +164,22 @@ enum handled kylin__query(struct request *rq)
     enum handled bad;
     struct err e;
     err_clear(&e);
-    if (!st) {
-        err_set(&e, ERR_NOMEM, "53200", "out of memory");
-        return kylin__fail_with(rq, 503, &e);
-    }
+    if (!st)
+        return reply_no_memory(rq);
     if (!kylin__read_request(rq, KYLIN_BODY_SYNC, &st->in, &bad))
         return bad;
     int r = kylin__sync_submit(rq, &st->in, request_header(rq, "Idempotency-Key"), &st->query, &e);
     if (r == ERR_INVALID || r == ERR_DENIED)
         return kylin__fail(rq, KYLIN_FOREIGN, e.text);
     if (r)
-        return kylin__fail_with(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     st->service = rq->service;
     st->who = rq->who;
     st->keyed = request_header(rq, "Idempotency-Key") != NULL;
     st->own = st->query;
     if (arena_on_free(rq->arena, leave, st)) {
         leave(st);
-        err_set(&e, ERR_NOMEM, "53200", "out of memory");
-        return kylin__fail_with(rq, 503, &e);
+        return reply_no_memory(rq);
     }
     rq->state = st;
     return ended(rq);

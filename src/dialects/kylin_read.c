@@ -31,7 +31,7 @@ static bool find(struct request *rq, handler_fn self, struct query **ret, struct
         return false;
     }
     if (r < 0 && r != ERR_NOTFOUND) {
-        *bad = kylin__fail_with(rq, reply_status_of(r), &e);
+        *bad = reply_error(rq, reply_status_of(r), &e);
         return false;
     }
     if (r > 0) {
@@ -182,7 +182,7 @@ static bool render(struct request *rq, struct query *q, const struct kylin_file 
     if (rc == 0)
         *bad = REPLY_PARK;
     else if (rc < 0)
-        *bad = kylin__fail_with(rq, reply_status_of(rc), &e);
+        *bad = reply_error(rq, reply_status_of(rc), &e);
     return rc > 0;
 }
 
@@ -207,7 +207,7 @@ static enum handled size_of(struct request *rq, handler_fn self)
         err_clear(&e);
         int rc = kylin__file_of(&v, rq->arena, &f, &e);
         if (rc)
-            return kylin__fail_with(rq, reply_status_of(rc), &e);
+            return reply_error(rq, reply_status_of(rc), &e);
         if (!render(rq, q, &f, self, &bad))
             return bad;
         bytes = rendering_size(rq->rendering);
@@ -311,7 +311,7 @@ static enum handled send_file(struct request *rq, struct query *q, const struct 
     err_clear(&e);
     int rc = kylin__file_of(v, rq->arena, &own, &e);
     if (rc)
-        return kylin__fail_with(rq, reply_status_of(rc), &e);
+        return reply_error(rq, reply_status_of(rc), &e);
     f = own;
     if (!read_header(rq, &f.header, &bad))
         return bad;
@@ -329,7 +329,7 @@ static enum handled send_file(struct request *rq, struct query *q, const struct 
         rc = reply_rendering(rq, q, &e);
     }
     if (rc)
-        return kylin__fail_with(rq, reply_status_of(rc), &e);
+        return reply_error(rq, reply_status_of(rc), &e);
     file_headers(rq, v, &f);
     return REPLY_READY;
 }

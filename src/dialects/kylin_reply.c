@@ -196,11 +196,6 @@ void kylin__write_error(struct request *rq, int status, const struct err *e)
     write_envelope(rq, which, status, e->text[0] ? e->text : "the request could not be answered");
 }
 
-enum handled kylin__fail_with(struct request *rq, int status, const struct err *e)
-{
-    return reply_error(rq, status, e);
-}
-
 /* ---- parameters and project ---- */
 
 struct wanted {

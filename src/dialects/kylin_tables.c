@@ -201,7 +201,7 @@ static int put_rows(struct writer *out, put_fn put, struct query *q, struct err 
     struct segment *seg = rows_segment(rows);
     struct segment_scratch *x = segment_scratch_new();
     if (!x)
-        rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
+        rc = err_no_memory(e);
     if (!rc && segment_schema(seg)->ncolumns != FIELDS)
         rc = err_set(e, ERR_INTERNAL, "XX000", "the list of tables has another form");
     for (uint64_t at = 0; !rc && at < segment_rows(seg);) {
@@ -224,10 +224,8 @@ static enum handled write_list(struct request *rq) /* worker */
     struct err e;
     err_clear(&e);
     struct writer *out = arena_alloc(rq->arena, sizeof *out);
-    if (!out) {
-        err_set(&e, ERR_NOMEM, "53200", "out of memory");
-        return kylin__fail_with(rq, 503, &e);
-    }
+    if (!out)
+        return reply_no_memory(rq);
     enum kylin_shape shape = kylin__shape(rq);
     bool paged = st->put == put_table && shape != KYLIN_PLAIN && shape != KYLIN_V2;
     out->rq = rq;
@@ -239,7 +237,7 @@ static enum handled write_list(struct request *rq) /* worker */
     json_array_begin(&out->w);
     int rc = kylin__first_page(rq) ? put_rows(out, st->put, st->query, &e) : 0;
     if (rc)
-        return kylin__fail_with(rq, reply_status_of(rc), &e);
+        return reply_error(rq, reply_status_of(rc), &e);
     json_array_end(&out->w);
     if (paged)
         json_object_end(&out->w);
@@ -274,14 +272,13 @@ static enum handled list(struct request *rq, put_fn put)
         return bad;
     if (rq->who.role < ROLE_MEMBER)
         return kylin__fail(rq, KYLIN_NO_ACCESS, NULL);
-    int r = st ? kylin__sync_submit(rq, &in, NULL, &st->query, &e)
-               : err_set(&e, ERR_NOMEM, "53200", "out of memory");
+    int r = st ? kylin__sync_submit(rq, &in, NULL, &st->query, &e) : err_no_memory(&e);
     if (!r && arena_on_free(rq->arena, drop, st->query)) {
         query_unref(st->query);
-        r = err_set(&e, ERR_NOMEM, "53200", "out of memory");
+        r = err_no_memory(&e);
     }
     if (r)
-        return kylin__fail_with(rq, reply_status_of(r), &e);
+        return reply_error(rq, reply_status_of(r), &e);
     st->put = put;
     rq->state = st;
     return listed(rq);

@@ -311,7 +311,7 @@ static enum handled download(struct request *rq)
     if (!d) {
         d = rq->state = arena_alloc(rq->arena, sizeof *d);
         if (!d)
-            err_set(&e, ERR_NOMEM, "53200", "out of memory");
+            err_no_memory(&e);
         if (!d || parse_options(rq, d, &e))
             return fail(rq, &e);
     }

@@ -274,13 +274,6 @@ int service_find(struct service *s, const struct identity *who, const char *id, 
     return err_set(e, ERR_NOTFOUND, "02000", "no such query");
 }
 
-int service_settle(struct service *s, const struct identity *who, bool may_block, struct query **inout,
-                   struct err *e)
-{
-    (void)s, (void)who, (void)may_block, (void)inout, (void)e;
-    return 0;
-}
-
 bool service_ready(struct service *s, struct err *e)
 {
     (void)s;
