@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,21 +147,23 @@ static int link_all(struct backup *b, struct err *e)
     return rc;
 }
 
-static void stage_remove(struct backup *b)
+static int stage_drop(const char *name, const struct stat *st, int kind, struct FTW *at)
 {
-    char a[PATH_BYTES], z[PATH_BYTES];
-    if (!b->staged)
+    (void)st, (void)at;
+    return sys_unlinkat(AT_FDCWD, name, kind == FTW_DP ? AT_REMOVEDIR : 0);
+}
+
+/* Its links would hold the room of results that have gone. */
+void backup_sweep(const char *data_dir)
+{
+    char stage[PATH_BYTES];
+    struct err e;
+    err_clear(&e);
+    if (path(stage, data_dir, STAGE, NULL) || nftw(stage, stage_drop, 16, FTW_DEPTH | FTW_PHYS) == 0 ||
+        errno == ENOENT)
         return;
-    for (size_t i = 0; i < b->n; i++) {
-        if (places(b->from, b->stage, &b->files[i], a, z, NULL))
-            continue;
-        (void)unlink(z);
-        *strrchr(z, '/') = 0;
-        (void)rmdir(z);
-    }
-    snprintf(z, sizeof z, "%s/%s/spool", b->from, STAGE);
-    (void)rmdir(z);
-    (void)rmdir(b->stage);
+    (void)err_errno(&e, errno, "removing what an unfinished backup left");
+    log_event(LOG_WARN, "core", "what an unfinished backup left cannot be removed", "error", e.text, NULL);
 }
 
 static int results(struct registry *r, struct service *s, struct backup *b, struct err *e)
@@ -170,6 +173,7 @@ static int results(struct registry *r, struct service *s, struct backup *b, stru
     if (stat(b->from, &here) < 0 || stat(b->to, &there) < 0)
         return err_errno(e, errno, "the backup's folder");
     b->staged = here.st_dev != there.st_dev;
+    backup_sweep(b->from);
     int rc = b->staged ? path(b->stage, b->from, STAGE, e) : path(b->stage, b->to, ".", e);
     if (!rc)
         rc = path(copy, b->to, "registry.db", e);
@@ -191,7 +195,7 @@ static int results(struct registry *r, struct service *s, struct backup *b, stru
         if (!rc)
             rc = copy_file(a, z, &b->bytes, e);
     }
-    stage_remove(b);
+    backup_sweep(b->from);
     return rc;
 }
 
@@ -306,12 +310,29 @@ static int catalogs(struct service *s, struct backup *b, struct err *e)
     return rc;
 }
 
-static int make_folder(const char *to, struct err *e)
+/* In the data folder a copy would be searched for orphans, or copied by the next backup. */
+static bool inside(const char *data_dir, const char *to)
+{
+    char *data = realpath(data_dir, NULL), *real = realpath(to, NULL);
+    size_t n = data ? strlen(data) : 0;
+    bool yes = data && real && strncmp(real, data, n) == 0 && (real[n] == '/' || real[n] == 0);
+    free(data);
+    free(real);
+    return yes;
+}
+
+static int make_folder(const char *data_dir, const char *to, struct err *e)
 {
     if (to[0] != '/')
         return err_set(e, ERR_INVALID, "42601", "--to must be an absolute path");
+    bool fresh = access(to, F_OK) < 0;
     if (sys_mkdir_p(to, 0700) < 0)
         return err_errno(e, errno, "making the backup's folder");
+    if (inside(data_dir, to)) {
+        if (fresh)
+            (void)rmdir(to);
+        return err_set(e, ERR_INVALID, "42601", "--to must be outside the data folder");
+    }
     DIR *d = opendir(to);
     if (!d)
         return err_errno(e, errno, "the backup's folder");
@@ -355,13 +376,17 @@ static int finish(const struct backup *b, const struct buf *answer, struct err *
 
 static int make(struct registry *r, struct service *s, struct backup *b, struct buf *out, struct err *e)
 {
-    char audit[PATH_BYTES];
+    char audit[PATH_BYTES], copy[PATH_BYTES];
     int64_t small = 0;
-    int rc = make_folder(b->to, e);
+    int rc = make_folder(b->from, b->to, e);
     if (!rc)
         rc = results(r, s, b, e);
     if (!rc)
         rc = catalogs(s, b, e);
+    if (!rc)
+        rc = path(copy, b->to, "registry.db", e);
+    if (!rc && s)
+        rc = registry_backup_since(r, copy, e);
     if (!rc)
         rc = copy_named(b, "keyring", &small, e);
     if (!rc)

@@ -19,5 +19,7 @@ struct service;
 /* s NULL: no daemon runs. `to`: absolute; made, or an empty folder. Appends JSON. */
 int backup_make(struct registry *r, struct service *s, const char *data_dir, const char *to, struct buf *out,
                 struct err *e) MUST_USE;
+/* Removes what a backup left in data_dir whose daemon was killed. Nobody makes one meanwhile. */
+void backup_sweep(const char *data_dir);
 
 #endif

@@ -40,7 +40,7 @@ enum recovery_verdict recovery_verdict(const struct query_record *r, uint32_t ma
     if (query_state_ended((enum query_state)r->state))
         return RECOVERY_NOTHING;
     if (r->state == QUERY_QUEUED)
-        return RECOVERY_QUEUE;
+        return r->writes ? RECOVERY_FAIL : RECOVERY_QUEUE;
     if (r->phase == PHASE_DELIVERING && r->nresults > 0)
         return RECOVERY_DELIVER;
     return !r->exposed && !r->writes && r->runs < max_runs ? RECOVERY_QUEUE : RECOVERY_FAIL;

@@ -17,7 +17,7 @@ enum recovery_verdict {
 };
 
 /*
- *   QUEUED                          queued again
+ *   QUEUED                          queued again; FAILED with `writes` (only in a backup: registry_backup_since)
  *   RUNNING, delivering             delivery resumes (results are sealed)
  *   RUNNING, nothing handed out,    queued again; the engine only had read access, so that no effect can be doubled: `writes` is committed before
  *     no `writes`, fewer than         an engine gets a statement that it may write for

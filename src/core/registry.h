@@ -180,6 +180,10 @@ int registry_backup(struct registry *r, const char *to, struct err *e) MUST_USE;
 /* Of such a copy: fn for each result that has a file; rows of queries. */
 int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qid *id, uint32_t ordinal),
                          void *arg, int64_t *ret_queries, struct err *e) MUST_USE;
+/* The catalogs were copied after `file`: a query that `file` calls unfinished and that began to write in between is
+ * marked in it, so that a start on the copy does not run it once more; results older than such a write are not
+ * reused there. */
+int registry_backup_since(struct registry *r, const char *file, struct err *e) MUST_USE;
 
 /* ---- workspaces, users, keys, buckets, datasets: rows as they are (registry_names.c) ---- */
 struct workspace_row {

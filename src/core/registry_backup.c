@@ -1,6 +1,6 @@
 /*
- * registry_backup: a consistent copy of the registry while it is written, and what such a copy says about
- * files.
+ * registry_backup: a consistent copy of the registry while it is written, what such a copy says about files,
+ * and what it must learn when other parts of a backup are copied later than itself.
  *
  * The copy is made in one step, so that it is one snapshot; the writer goes on meanwhile. Threads: any that
  * may block.
@@ -94,4 +94,87 @@ int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qi
     sqlite3_finalize(st);
     sqlite3_close(db);
     return rc;
+}
+
+/* ---- what happened since ---- */
+
+static const char *const since_sql[] = {
+    "SELECT seq, id FROM query WHERE state IN (1, 2) AND writes = 0", /* of the copy, as the next two */
+    "UPDATE query SET writes = 1 WHERE seq = ?1",
+    "UPDATE workspace SET written_seq = (SELECT coalesce(max(seq), 0) FROM query) WHERE id = ?1 AND "
+    "written_seq < ?2",
+    "SELECT writes FROM query WHERE id = ?1", /* of the registry, as the next */
+    "SELECT id, written_seq FROM workspace",
+};
+enum since { UNFINISHED, WRITES, UNREUSABLE, STARTED, WRITTEN, SINCE };
+
+struct since_then {
+    struct sqlite3 *copy;
+    struct sqlite3_stmt *st[SINCE];
+};
+
+static int run_once(struct sqlite3_stmt *st)
+{
+    int rc = sqlite3_step(st);
+    sqlite3_reset(st);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* A query that is nowhere has ended: it left the history meanwhile. */
+static int mark_query(struct since_then *t)
+{
+    int rc = sqlite3_bind_value(t->st[STARTED], 1, sqlite3_column_value(t->st[UNFINISHED], 1));
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = sqlite3_step(t->st[STARTED]);
+    bool wrote = rc == SQLITE_DONE || (rc == SQLITE_ROW && sqlite3_column_int(t->st[STARTED], 0));
+    sqlite3_reset(t->st[STARTED]);
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW)
+        return rc;
+    if (!wrote)
+        return SQLITE_OK;
+    sqlite3_bind_int64(t->st[WRITES], 1, sqlite3_column_int64(t->st[UNFINISHED], 0));
+    return run_once(t->st[WRITES]);
+}
+
+static int mark_workspace(struct since_then *t)
+{
+    sqlite3_bind_int64(t->st[UNREUSABLE], 1, sqlite3_column_int64(t->st[WRITTEN], 0));
+    sqlite3_bind_int64(t->st[UNREUSABLE], 2, sqlite3_column_int64(t->st[WRITTEN], 1));
+    return run_once(t->st[UNREUSABLE]);
+}
+
+static int each_row(struct since_then *t, enum since what, int (*fn)(struct since_then *))
+{
+    int rc;
+    while ((rc = sqlite3_step(t->st[what])) == SQLITE_ROW)
+        if ((rc = fn(t)) != SQLITE_OK)
+            return rc;
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+int registry_backup_since(struct registry *r, const char *file, struct err *e)
+{
+    struct reg_conn *c;
+    struct since_then t = {0};
+    registry_sync(r);
+    int rc = registry__reader(r, &c, e);
+    if (rc)
+        return rc;
+    rc = sqlite3_open_v2(file, &t.copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    for (int i = 0; i < SINCE && rc == SQLITE_OK; i++)
+        rc = sqlite3_prepare_v2(i < STARTED ? t.copy : c->db, since_sql[i], -1, &t.st[i], NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(t.copy, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = each_row(&t, UNFINISHED, mark_query);
+    if (rc == SQLITE_OK)
+        rc = each_row(&t, WRITTEN, mark_workspace);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(t.copy, "COMMIT", NULL, NULL, NULL);
+    for (int i = 0; i < SINCE; i++)
+        sqlite3_finalize(t.st[i]);
+    sqlite3_close(t.copy); /* checkpoints: no other file stays beside it */
+    registry__reader_back(r, c);
+    return rc == SQLITE_OK ? 0 : registry__error(NULL, rc, e);
 }

@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/backup.h"
 #include "core/keyring.h"
 #include "core/observe.h"
 #include "core/service_int.h"
@@ -359,6 +360,7 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     pthread_mutex_init(&s->files_lock, NULL);
     make_metrics(s);
     link_key(s, o->data_dir);
+    backup_sweep(o->data_dir);
     int rc = spool_open(o->data_dir, &s->spool, e);
     if (!rc)
         rc = service__buckets_open(s, e);
