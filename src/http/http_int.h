@@ -3,7 +3,7 @@
  * connection.
  *
  * Ownership of an exchange passes hand to hand and is never shared: the I/O thread of its connection, or the
- * worker that runs its job, or nobody while parked (park.c). The connection is suspended in the library
+ * worker that runs its job, or nobody while parked (park_state.c). The connection is suspended in the library
  * exactly while no I/O thread owns it.
  */
 #ifndef QUERN_HTTP_HTTP_INT_H
@@ -126,42 +126,53 @@ struct server {
     struct metric *parked, *streams, *connections, *sent_bytes, *client_gone, *cut_streams;
 };
 
+/* ---- connection.c: the library, for the files that may not see it ---- */
+const char *connection_header(struct exchange *x, const char *name);
+/* Is there a header whose name begins so? */
+bool connection_header_prefix(struct exchange *x, const char *prefix);
+void connection_args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value),
+                     void *arg); /* not decoded; value may be NULL */
+void connection_headers(struct exchange *x, const char *name,
+                        void (*fn)(void *arg, const char *name, const char *value),
+                        void *arg);          /* every line of that name, in order */
+bool connection_suspend(struct exchange *x); /* false: stopping, not suspended */
+void connection_trim(void *exchange);   /* owner of a parked request: gives memory back that holds nothing */
+void connection_resume(void *exchange); /* any thread; the exchange is not the caller's afterwards */
+
+extern const struct request_source http__request_source; /* request.c */
+
 /* ---- exchange.c ---- */
+/* I/O thread, headers complete; the guard has seen them. */
+struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_Connection *mhd);
+void exchange_free(struct exchange *x); /* its memory may stay as the connection's spare */
+void exchange_free_spare(struct http_conn *c);
+/* Makes the reply a refusal in the dialect's words. */
+void exchange_refuse(struct exchange *x, int status, const struct err *e);
+
 enum exchange_next {
     EXCHANGE_BODY /* read on */,
     EXCHANGE_WAIT /* suspended */,
     EXCHANGE_SEND,
     EXCHANGE_DROP
 };
-/* I/O thread, headers complete; the guard has seen them. */
-struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_Connection *mhd);
+
+/* ---- admission.c: I/O thread ---- */
 enum exchange_next exchange_begin(struct exchange *x, const char *method, const char *path);
-/* I/O thread: n bytes of body. */
+/* n bytes of body. */
 enum exchange_next exchange_body(struct exchange *x, const char *p, size_t n);
+
+/* ---- turn.c ---- */
 /* I/O thread: the body is complete, or the connection was resumed. */
 enum exchange_next exchange_run(struct exchange *x);
-void exchange_free(struct exchange *x); /* its memory may stay as the connection's spare */
-void exchange_free_spare(struct http_conn *c);
-/* I/O thread, stream empty: suspends and has a worker fill it. False: stopping. */
-bool exchange_refill(struct exchange *x);
-/* The request's Range of `total` bytes, when the reply lets it count (etag, If-Range). */
-bool exchange_range(struct exchange *x, uint64_t total, enum range_verdict *ret, uint64_t *ret_off,
-                    uint64_t *ret_len);
-/* Makes the reply a refusal in the dialect's words. */
-void exchange_refuse(struct exchange *x, int status, const struct err *e);
 
-/* ---- server.c: the library, for the files that may not see it ---- */
-const char *server__header(struct exchange *x, const char *name);
-extern const struct request_source http__request_source; /* request.c */
-/* Is there a header whose name begins so? */
-bool server__header_prefix(struct exchange *x, const char *prefix);
-void server__args(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value),
-                  void *arg); /* not decoded; value may be NULL */
-void server__headers(struct exchange *x, const char *name,
-                     void (*fn)(void *arg, const char *name, const char *value),
-                     void *arg);          /* every line of that name, in order */
-bool server__suspend(struct exchange *x); /* false: stopping, not suspended */
-void server__trim(void *exchange);   /* owner of a parked request: gives memory back that holds nothing */
-void server__resume(void *exchange); /* any thread; the exchange is not the caller's afterwards */
+/* ---- answer.c ---- */
+/* Begins a streamed reply. A worker; an I/O thread (NULL: memory of its own) if all of it is held in memory. False:
+ * there is no such memory, nothing is done. */
+bool answer_begin(struct exchange *x, struct segment_scratch *scratch);
+/* I/O thread, stream empty: suspends and has a worker fill it. False: stopping. */
+bool answer_refill(struct exchange *x);
+/* The request's Range of `total` bytes, when the reply lets it count (etag, If-Range). */
+bool answer_range(struct exchange *x, uint64_t total, enum range_verdict *ret, uint64_t *ret_off,
+                  uint64_t *ret_len);
 
 #endif

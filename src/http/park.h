@@ -1,5 +1,5 @@
 /*
- * park: one parked request: who may wake it, and that exactly one does. The state machine is in park.c.
+ * park: one parked request: who may wake it, and that exactly one does. The state machine is in park_state.c.
  * docs/http.md, "Parking".
  */
 #ifndef QUERN_HTTP_PARK_H
@@ -9,6 +9,7 @@
 
 #include "core/query.h"
 
+enum park_state { PARK_PARKING, PARK_PARKED, PARK_WOKEN };
 enum park_reason { PARK_NONE, PARK_WAKE, PARK_DEADLINE, PARK_GONE, PARK_STOP };
 
 struct watch;
@@ -37,6 +38,11 @@ struct park *park_new(struct watch *w, int fd, struct query *q, uint32_t until, 
                       int64_t deadline_ns, void (*resume)(void *), void *arg);
 /* Owner: registers with the query and the watch. False: it would wake at once; call park_end. */
 bool park_register(struct park *p);
+/* Owner, after resume() or an uncommitted park: takes everything back, gives up the reference, says who woke
+ * it (PARK_NONE: nobody). */
+enum park_reason park_end(struct park *p);
+
+/* ---- park_state.c ---- */
 /* Owner, once the connection is suspended: true = parked, p and the request belong to whoever wakes them, do
  * not touch either any more. False: somebody has woken it already, nobody will call resume(). */
 bool park_commit(struct park *p);
@@ -45,9 +51,6 @@ bool park_commit(struct park *p);
 void park_settle(struct park *p);
 /* Any thread, with a reference: wakes it if nobody has. */
 void park_fire(struct park *p, enum park_reason why);
-/* Owner, after resume() or an uncommitted park: takes everything back, gives up the reference, says who woke
- * it (PARK_NONE: nobody). */
-enum park_reason park_end(struct park *p);
 struct park *park_ref(struct park *p);
 void park_unref(struct park *p);
 

@@ -15,12 +15,12 @@ static struct exchange *exchange_of(struct request *rq)
 
 static const char *source_header(struct request *rq, const char *name)
 {
-    return server__header(exchange_of(rq), name);
+    return connection_header(exchange_of(rq), name);
 }
 
 static bool source_header_prefix(struct request *rq, const char *prefix)
 {
-    return server__header_prefix(exchange_of(rq), prefix);
+    return connection_header_prefix(exchange_of(rq), prefix);
 }
 
 struct collect {
@@ -61,12 +61,12 @@ static void load_args(struct exchange *x)
     if (x->args)
         return;
     struct collect c = {x, 0, true};
-    server__args(x, collect, &c);
+    connection_args(x, collect, &c);
     x->args = arena_alloc(x->rq.arena, (c.n + 1) * 2 * sizeof(char *));
     if (!x->args)
         return;
     c.count = false;
-    server__args(x, collect, &c);
+    connection_args(x, collect, &c);
 }
 
 static const char *source_query(struct request *rq, const char *name, uint32_t i)

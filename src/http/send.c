@@ -36,7 +36,7 @@ static ssize_t pull(void *cls, uint64_t pos, char *p, size_t n)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (stream_done(&x->stream))
         return MHD_CONTENT_READER_END_OF_STREAM;
-    return exchange_refill(x) ? 0 : MHD_CONTENT_READER_END_WITH_ERROR;
+    return answer_refill(x) ? 0 : MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 /* What part of `total` goes out: sets status and, when it is a part, writes Content-Range. */
@@ -47,7 +47,7 @@ static void choose_range(struct exchange *x, uint64_t total, uint64_t *ret_off, 
     *ret_off = 0;
     *ret_len = total;
     enum range_verdict v;
-    if (!exchange_range(x, total, &v, ret_off, ret_len))
+    if (!answer_range(x, total, &v, ret_off, ret_len))
         return;
     switch (v) {
     case RANGE_ONE:
@@ -117,7 +117,7 @@ static void origin_headers(struct exchange *x, struct MHD_Response *m)
         return;
     if (!cors_any(c))
         header(m, "Vary", "Origin");
-    const char *origin = server__header(x, "Origin");
+    const char *origin = connection_header(x, "Origin");
     if (!cors_allows(c, origin))
         return;
     header(m, "Access-Control-Allow-Origin", cors_any(c) ? "*" : origin);
@@ -131,7 +131,7 @@ bool send_reply(struct exchange *x)
     struct reply *r = &x->rq.reply;
     char content_range[80] = "";
     if (r->etag && r->status == 200) {
-        const char *match = server__header(x, "If-None-Match");
+        const char *match = connection_header(x, "If-None-Match");
         if (match && guard_etag_listed(match, r->etag, true)) {
             r->status = 304;
             buf_reset(&r->body);

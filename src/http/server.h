@@ -1,5 +1,5 @@
 /*
- * server: the HTTP seam. libmicrohttpd behind one door; only server.c includes microhttpd.h.
+ * server: the HTTP seam. libmicrohttpd behind one door; server.c, connection.c and send.c include microhttpd.h.
  *
  * Threads: config.http_threads I/O threads (parse, route, run handlers that do not block),
  * config.http_workers worker threads (deferred handlers, filling of streamed replies), one watch thread
