@@ -31,9 +31,17 @@
 #define DUCK_TYPE_GEOMETRY   40
 #define DUCK_TYPE_VARIANT    41
 
-/* A connection with its session settings applied; made ahead of time with those of the last job. */
+#define SESSIONS                                                                                             \
+    4 /* dialects differ in profile and default names; more kinds than that seldom meet in one process */
+
+/* A connection with its session settings applied; made ahead of time with those of the last job, or that job's own
+ * where its statement left nothing behind (duck__session_keep). */
 struct session {
     duckdb_connection conn;
+    uint32_t uses; /* jobs that it served */
+    uint64_t kept; /* when it was put aside; the oldest makes room */
+    bool
+        bare; /* for statements that read nothing: without the library's optimizer, which is half of their cost */
     uint8_t profile;
     char timezone[64];
     char catalog[256], schema[256];
@@ -42,13 +50,15 @@ struct session {
 struct duck {
     const struct wire_setup *setup;
     duckdb_database db;
-    struct session next;         /* conn NULL: none made */
-    struct session script;       /* of a script under way; conn NULL: none */
-    bool script_tx;              /* all of it in one transaction */
-    bool attached;               /* the catalog's file is open */
-    bool broken;                 /* the instance may be invalid */
-    bool heavy;                  /* job thread: the last job took long enough to be worth a malloc_trim */
-    struct dataset_facts *facts; /* one a data set, duckdb_scan.c; NULL none yet */
+    struct session next[SESSIONS]; /* for jobs to come; conn NULL: none made */
+    uint64_t kept;                 /* sessions put aside so far */
+    struct session like;           /* what the last job asked for */
+    struct session script;         /* of a script under way; conn NULL: none */
+    bool script_tx;                /* all of it in one transaction */
+    bool attached;                 /* the catalog's file is open */
+    bool broken;                   /* the instance may be invalid */
+    bool heavy;                    /* job thread: the last job took long enough to be worth a malloc_trim */
+    struct dataset_facts *facts;   /* one a data set, duckdb_scan.c; NULL none yet */
     pthread_mutex_t mu;
     duckdb_connection current; /* of the running job, for interrupt and progress */
 };
@@ -57,7 +67,11 @@ struct duck {
 int duck__exec(duckdb_connection c, const char *sql, struct err *e) MUST_USE;
 /* Appends 'text' with quotes doubled. */
 void duck__quote(struct buf *b, char quote, const char *text);
-int duck__session(struct duck *d, const struct wire_job *job, struct session *ret, struct err *e) MUST_USE;
+int duck__session(struct duck *d, const struct wire_job *job, bool bare, struct session *ret,
+                  struct err *e) MUST_USE;
+/* The session serves the next job as well: its last statement only read, to its end, and left no trace in it. False when
+ * it is due to be made anew; then it is the caller's still. */
+bool duck__session_keep(struct duck *d, struct session *s) MUST_USE;
 /* Makes the next session ahead of time, with the settings of `like`. */
 void duck__session_ahead(struct duck *d, const struct session *like);
 /* A writer lets go of the catalog: checkpoint, detach. */
@@ -99,8 +113,9 @@ int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job
                  duckdb_prepared_statement ps, struct statement *ret, struct err *e) MUST_USE;
 /* Whether the first of several extracted statements is the engine's own (PIVOT makes an enum first). */
 bool duck__policy_pivot(const char *sql, size_t n);
-/* The name occurs as an identifier. */
+/* The name occurs as an identifier; one of the `count` names. */
 bool duck__policy_mentions(const char *sql, size_t n, const char *name);
+bool duck__policy_mentions_any(const char *sql, size_t n, const char *const *names, size_t count);
 
 /* ---- duckdb_types.c ---- */
 struct node {

@@ -346,7 +346,10 @@ static int apply(struct session *s, struct err *e)
      * (the library's default). */
     (void)buf_str_add(&b, "SET search_path=");
     duck__quote(&b, '\'', p ? p : "");
-    (void)buf_str_add(&b, ";SET enable_progress_bar=true;SET progress_bar_time=0;SET enable_progress_bar_print=false");
+    (void)buf_str_add(
+        &b, ";SET enable_progress_bar=true;SET progress_bar_time=0;SET enable_progress_bar_print=false");
+    if (s->bare)
+        (void)buf_str_add(&b, ";PRAGMA disable_optimizer");
     if (duck__exec(s->conn, buf_str(&b), NULL) < 0)
         return err_set(e, ERR_INVALID, "3F000", "default catalog and schema \"%s\".\"%s\" do not exist",
                        s->catalog, s->schema);
@@ -367,49 +370,82 @@ static int make(struct duck *d, struct session *s, struct err *e)
 
 static bool same(const struct session *a, const struct session *b)
 {
-    return a->profile == b->profile && strcmp(a->timezone, b->timezone) == 0 &&
+    return a->profile == b->profile && a->bare == b->bare && strcmp(a->timezone, b->timezone) == 0 &&
            strcmp(a->catalog, b->catalog) == 0 && strcmp(a->schema, b->schema) == 0;
 }
 
-int duck__session(struct duck *d, const struct wire_job *job, struct session *ret, struct err *e)
+static struct session *kept(struct duck *d, const struct session *like)
 {
-    struct session want = {.profile = job->profile};
+    for (int i = 0; i < SESSIONS; i++) {
+        if (d->next[i].conn && same(&d->next[i], like))
+            return &d->next[i];
+    }
+    return NULL;
+}
+
+int duck__session(struct duck *d, const struct wire_job *job, bool bare, struct session *ret, struct err *e)
+{
+    struct session want = {.profile = job->profile, .bare = bare};
     if (snprintf(want.timezone, sizeof want.timezone, "%s", job->timezone[0] ? job->timezone : "UTC") >=
             (int)sizeof want.timezone ||
         snprintf(want.catalog, sizeof want.catalog, "%s", job->default_catalog) >= (int)sizeof want.catalog ||
         snprintf(want.schema, sizeof want.schema, "%s", job->default_schema) >= (int)sizeof want.schema)
         return err_set(e, ERR_INVALID, "22023", "time zone, default catalog or default schema is too long");
-    if (d->next.conn && same(&d->next, &want)) {
-        *ret = d->next;
-        d->next.conn = NULL;
-        return 0;
+    d->like = want;
+    struct session *made = kept(d, &want);
+    int r = 0;
+    if (made) {
+        want = *made;
+        made->conn = NULL;
+    } else {
+        r = make(d, &want, e);
     }
-    if (d->next.conn)
-        duckdb_disconnect(&d->next.conn);
-    d->next = want; /* without a connection: what the one made ahead for the next job shall be like */
-    int r = make(d, &want, e);
-    if (r < 0)
-        return r;
-    *ret = want;
-    return 0;
+    if (!r)
+        *ret = want;
+    return r;
+}
+
+/* Puts a session aside; the one that waited longest makes room. */
+static void put_aside(struct duck *d, const struct session *s)
+{
+    struct session *at = &d->next[0];
+    for (int i = 1; i < SESSIONS && at->conn; i++) {
+        if (!d->next[i].conn || d->next[i].kept < at->kept)
+            at = &d->next[i];
+    }
+    if (at->conn)
+        duckdb_disconnect(&at->conn);
+    *at = *s;
+    at->kept = ++d->kept;
+}
+
+/* Whatever a library may gather for a connection over the days goes with it now and then. */
+#define SESSION_USES 1000
+
+bool duck__session_keep(struct duck *d, struct session *s)
+{
+    if (d->broken || ++s->uses >= SESSION_USES)
+        return false;
+    put_aside(d, s);
+    s->conn = NULL;
+    return true;
 }
 
 void duck__session_ahead(struct duck *d, const struct session *like)
 {
-    if (d->next.conn || d->broken)
-        return;
-    d->next = *like;
-    d->next.conn = NULL;
-    if (make(d, &d->next, NULL) < 0)
-        d->next.conn = NULL;
+    struct session s = *like;
+    if (!d->broken && !kept(d, like) && make(d, &s, NULL) == 0)
+        put_aside(d, &s);
 }
 
 int duck__close_catalog(struct duck *d, struct err *e)
 {
     if (!d->attached)
         return 0;
-    if (d->next.conn)
-        duckdb_disconnect(&d->next.conn);
+    for (int i = 0; i < SESSIONS; i++) {
+        if (d->next[i].conn)
+            duckdb_disconnect(&d->next[i].conn);
+    }
     duckdb_connection c = NULL;
     if (duckdb_connect(d->db, &c) != DuckDBSuccess)
         return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");

@@ -536,19 +536,28 @@ static bool has_word(const char *sql, size_t n, const char *word)
     return false;
 }
 
-bool duck__policy_mentions(const char *sql, size_t n, const char *name)
+bool duck__policy_mentions_any(const char *sql, size_t n, const char *const *names, size_t count)
 {
     struct scan s = {sql, n, 0};
-    size_t len = strlen(name);
     for (struct token t = next(&s); t.kind != T_END; t = next(&s)) {
         if (t.kind == T_UNSURE)
             s.at += 2;
         bool quoted = t.kind == T_QUOTED && t.n >= 2;
-        if ((quoted || t.kind == T_WORD) && t.n - (quoted ? 2 : 0) == len &&
-            strncasecmp(t.p + (quoted ? 1 : 0), name, len) == 0)
-            return true;
+        if (!quoted && t.kind != T_WORD)
+            continue;
+        const char *p = t.p + (quoted ? 1 : 0);
+        size_t len = t.n - (quoted ? 2 : 0);
+        for (size_t i = 0; i < count; i++) {
+            if (strncasecmp(p, names[i], len) == 0 && !names[i][len])
+                return true;
+        }
     }
     return false;
+}
+
+bool duck__policy_mentions(const char *sql, size_t n, const char *name)
+{
+    return duck__policy_mentions_any(sql, n, &name, 1);
 }
 
 int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job,

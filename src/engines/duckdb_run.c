@@ -374,17 +374,22 @@ static int read_count(struct run *x)
     return message ? engine_failed(x, message, (int)duckdb_result_error_type(&x->result)) : 0;
 }
 
+/* No word that names a table, a view or a file: the statement computes from what its text holds. Over-approximate: false
+ * also where such a word is only mentioned. */
+static bool reads_nothing(const struct wire_job *job)
+{
+    static const char *const words[] = {"from", "table",    "pivot", "pivot_wider", "unpivot",
+                                        "show", "describe", "desc",  "summarize",   "explain"};
+    return !memmem(job->sql, job->sql_len, "read_", 5) &&
+           !duck__policy_mentions_any(job->sql, job->sql_len, words, sizeof words / sizeof *words);
+}
+
 /* Whether a table or a file is read: the engine's list of names (it sees through views down to tables), or a
  * dataset's name or a reader function in the text. Over-approximate where a name is only mentioned. */
 static bool reads_something(const struct run *x)
 {
-    static const char *const words[] = {"from",     "table", "pivot",     "unpivot", "show",
-                                        "describe", "desc",  "summarize", "explain"};
-    bool may = memmem(x->job->sql, x->job->sql_len, "read_", 5) != NULL;
-    for (size_t i = 0; i < sizeof words / sizeof *words && !may; i++)
-        may = duck__policy_mentions(x->job->sql, x->job->sql_len, words[i]);
-    if (!may)
-        return false; /* no word that names a table: the second parse is saved */
+    if (reads_nothing(x->job))
+        return false; /* the second parse is saved */
     duckdb_value v = duckdb_get_table_names(x->session.conn, x->job->sql, false);
     if (!v)
         return true; /* it cannot say (PIVOT) */
@@ -445,7 +450,8 @@ static int take_session(struct run *x)
     x->kept = x->job->step == WIRE_STEP_NEXT;
     if (!x->kept)
         duck__script_end(d); /* of a script that was left */
-    int r = x->kept ? duck__script_begin(d, x->job, &x->e) : duck__session(d, x->job, &x->session, &x->e);
+    int r = x->kept ? duck__script_begin(d, x->job, &x->e)
+                    : duck__session(d, x->job, reads_nothing(x->job), &x->session, &x->e);
     if (x->kept)
         x->session = d->script;
     if (r < 0)
@@ -517,8 +523,20 @@ static int go(struct run *x)
     return run_statement(x);
 }
 
-static void tear_down(struct run *x)
+/* A plain SELECT that came to its end changes nothing of its session. What does (SET, temporary objects, PREPARE) is
+ * another kind of statement, but for a PIVOT, which makes an enum first, and for the seed of random(). */
+static bool leaves_no_trace(const struct run *x)
 {
+    static const char *const traces[] = {"pivot", "pivot_wider", "setseed"};
+    return x->has_result && !x->cut && !x->counts && !x->kept && !x->in_transaction &&
+           x->plan.st.type == DUCKDB_STATEMENT_TYPE_SELECT && x->plan.st.kind == WIRE_KIND_ROWS &&
+           !x->plan.st.writes &&
+           !duck__policy_mentions_any(x->job->sql, x->job->sql_len, traces, sizeof traces / sizeof *traces);
+}
+
+static void tear_down(struct run *x, bool good)
+{
+    bool clean = good && leaves_no_trace(x);
     set_current(x->d, NULL);
     if (x->rows.saved)
         duck__rows_reset(&x->rows);
@@ -529,6 +547,8 @@ static void tear_down(struct run *x)
     duck__plan_free(&x->plan);
     if (x->in_transaction && x->session.conn && duck__exec(x->session.conn, "ROLLBACK", NULL) < 0)
         x->d->broken = true;
+    if (clean && duck__session_keep(x->d, &x->session))
+        return;
     if (x->session.conn && !x->kept)
         duckdb_disconnect(&x->session.conn);
 }
@@ -598,7 +618,7 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
         set_current(d, NULL);
         send_done(&x);
     }
-    tear_down(&x);
+    tear_down(&x, told);
     if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL)
         (void)canceled(&x);
     if (r < 0 && x.kept && x.fail != WIRE_FAIL_SQL && x.fail != WIRE_FAIL_REFUSED &&
@@ -622,7 +642,7 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
 
 void duck_between(struct duck *d)
 {
-    struct session like = d->next;
+    struct session like = d->like;
     /* Gives back what a large job left; after a small one it would only cost page faults in the next. */
     if (d->heavy)
         (void)malloc_trim(0);
@@ -671,7 +691,7 @@ int duck_try(struct duck *d, const char *sql, uint8_t profile, bool allow_write,
     struct plan p = {0};
     uint32_t kind;
     struct compat room;
-    int r = a ? duck__session(d, &job, &s, e) : ERR_NOMEM;
+    int r = a ? duck__session(d, &job, false, &s, e) : ERR_NOMEM;
     if (!r)
         r = compat_job(d, s.conn, &job, a, &room, e, &kind);
     if (!r)
