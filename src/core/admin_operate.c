@@ -290,6 +290,8 @@ int admin__source_test(struct admin_context *c, const struct admin_args *a, stru
     int64_t start = sys_mono_ns();
     if (!rc)
         rc = try_engine(c->service, id, e);
+    audit_event("source_tested", "workspace", workspace, "source", a->name, "ok", rc ? "no" : "yes", "by",
+                "admin", NULL);
     if (rc)
         return rc;
     struct json_write j = JSON_WRITE_INIT(json);

@@ -28,6 +28,7 @@
 #include "base/utf8.h"
 #include "core/audit.h"
 #include "core/keyring.h"
+#include "core/firsts.h"
 #include "core/limiter.h"
 #include "core/registry.h"
 
@@ -57,6 +58,7 @@ struct key_table {
 struct identities {
     struct registry *registry;
     struct limiter *limiter;
+    struct firsts *addresses; /* from which each key came */
     uint8_t keyring[CRYPTO_KEY_LEN];
     uint8_t nobody[CRYPTO_HASH_LEN];       /* compared with when there is no such key */
     uint8_t mark_key[CRYPTO_MARK_KEY_LEN]; /* of this process only */
@@ -224,8 +226,9 @@ int identities_open(struct registry *r, const char *data_dir, struct identities 
     sys_random(ids->nobody, sizeof ids->nobody);
     sys_random(ids->mark_key, sizeof ids->mark_key);
     ids->limiter = limiter_new();
+    ids->addresses = firsts_new();
     int rc = crypto_init() ? err_set(e, ERR_INTERNAL, "XX000", "the cryptography library does not start") : 0;
-    if (!rc && !ids->limiter)
+    if (!rc && (!ids->limiter || !ids->addresses))
         rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc)
         rc = load(ids, e);
@@ -245,6 +248,7 @@ void identities_close(struct identities *ids)
         return;
     table_free(&ids->table);
     limiter_free(ids->limiter);
+    firsts_free(ids->addresses);
     pthread_rwlock_destroy(&ids->lock);
     pthread_mutex_destroy(&ids->admin);
     pthread_mutex_destroy(&ids->marking);
@@ -353,8 +357,12 @@ int identity_check(struct identities *ids, const char *key_id, size_t key_id_len
                    size_t secret_len, const char *peer, struct identity *ret, struct err *e)
 {
     struct credential c;
-    if (credential_parse(key_id, key_id_len, secret, secret_len, &c) && credential_right(ids, &c, ret))
+    if (credential_parse(key_id, key_id_len, secret, secret_len, &c) && credential_right(ids, &c, ret)) {
+        if (peer && firsts_is(ids->addresses, ret->key, peer, strlen(peer)))
+            audit_event("authn_login_success", "workspace", ret->workspace_name, "user", ret->user_name,
+                        "key", ret->key_id, "peer", peer, NULL);
         return 0;
+    }
     /* Not what might be a secret in the wrong place: only what has the shape of a key id. */
     char shown[KEY_ID_LEN + 1] = "";
     bool shaped = c.key_id_len == KEY_ID_LEN && utf8_valid(c.key_id, c.key_id_len);

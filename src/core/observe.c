@@ -96,7 +96,8 @@ void observe_submit(const struct query_record *r)
     char id[ID_TEXT_MAX], hash[AUDIT_HASH_TEXT];
     audit_statement(r->sql, r->sql_len, hash);
     audit_event("query_submit", "query", id_uuid(&r->id, id), "workspace", r->workspace_name, "user",
-                r->user_name, "dialect", dialect_word(r), "statement", hash, NULL);
+                r->user_name, "dialect", dialect_word(r), "source", r->default_source, "statement", hash,
+                NULL);
 }
 
 static void slow_line(const struct query_record *r, const char *id, int64_t rows)
@@ -142,6 +143,11 @@ void observe_cancel(const struct identity *who, const struct query_record *r)
 void observe_delete(const struct identity *who, const struct query_record *r)
 {
     by("query_delete", who, r);
+}
+
+void observe_admin(const struct identity *who, const struct query_record *r)
+{
+    by("authz_admin", who, r);
 }
 
 void observe_denied(const struct identity *who, const char *what, const struct query_record *r)

@@ -24,6 +24,8 @@ void observe_submit(const struct query_record *r);
 void observe_end(const struct query_record *r);
 void observe_cancel(const struct identity *who, const struct query_record *r);
 void observe_delete(const struct identity *who, const struct query_record *r);
+/* An admin saw a query that is somebody else's. */
+void observe_admin(const struct identity *who, const struct query_record *r);
 /* Somebody was refused what the role, the owner rule or the workspace forbids; r may be NULL. */
 void observe_denied(const struct identity *who, const char *what, const struct query_record *r);
 /* Retention took a result, or the query out of the history; workspace may be NULL. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "core/backup.h"
+#include "core/firsts.h"
 #include "core/keyring.h"
 #include "core/observe.h"
 #include "core/service_int.h"
@@ -102,6 +103,9 @@ int service_find(struct service *s, const struct identity *who, const char *text
         query_unref(q);
         return not_found(e);
     }
+    if (who->role == ROLE_ADMIN && who->user != q->rec.user &&
+        firsts_is(s->admin_reads, who->key, &q->rec.id, sizeof q->rec.id))
+        observe_admin(who, &q->rec);
     *ret = q;
     return 0;
 }
@@ -339,7 +343,8 @@ static int open_space(struct service *s, const char *data_dir, struct err *e)
         return rc;
     registry_on_full(s->registry, on_full, s->disk);
     s->usage = usage_new();
-    if (!s->usage)
+    s->admin_reads = firsts_new();
+    if (!s->usage || !s->admin_reads)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     rc = registry_each_stored(s->registry, count_stored, s->usage, e);
     return rc ? rc : registry_each_workspace(s->registry, show_stored, s, e);
@@ -435,6 +440,7 @@ void service_close(struct service *s)
     registry_on_full(s->registry, NULL, NULL); /* its writer has nothing of ours any more */
     power_close(s->power);
     usage_free(s->usage);
+    firsts_free(s->admin_reads);
     disk_close(s->disk);
     service__buckets_close(s);
     pthread_mutex_destroy(&s->table_lock);

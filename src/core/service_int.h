@@ -49,6 +49,7 @@ struct service {
     uint8_t link_key[CRYPTO_KEY_LEN]; /* (C) of the marks of links */
     struct disk *disk;
     struct usage *usage;
+    struct firsts *admin_reads; /* which queries of others an admin's key saw */
     struct bucket_memory *buckets;
     atomic_bool draining;
     atomic_bool paused;   /* by an administrator */

@@ -87,6 +87,32 @@ def test_audit_events(make_daemon):
     assert trail(d)[-1]["event"] == "sys_shutdown"
 
 
+def test_audit_of_first_addresses_and_of_admins_who_look(make_daemon):
+    """A key from a new address, an admin at somebody else's query: once each, not at every request; again after a restart."""
+    d = make_daemon(env={"QUERN_HTTP_TRUSTED_PROXIES": "127.0.0.1", "QUERN_ACCESS_QUERIES": "owner"})
+    member, other = d.new_key(user="bob", role="member"), d.new_key(user="carol", role="member")
+    qid = d360_id(d, "SELECT 1 AS a", key=member)
+    d.d360_wait(qid, key=member)
+    for address in ("192.0.2.7", "2001:db8::1", "192.0.2.7"):
+        for _ in range(3):
+            assert d.d360_get(qid, key=member, headers={"X-Forwarded-For": address}).status_code == 200
+    d.new_key(user="dave", role="reader")  # the table of keys is read again: nothing is new by that
+    assert d.d360_get(qid, key=member, headers={"X-Forwarded-For": "2001:db8::1"}).status_code == 200
+    for _ in range(3):
+        assert d.d360_get(qid).status_code == 200
+    assert d.d360_get(qid, key=other).status_code == 404
+    assert [(r["user"], r["key"], r["peer"]) for r in events(d, "authn_login_success", user="bob")] == [
+        ("bob", member["keyId"], peer) for peer in ("127.0.0.1", "192.0.2.7", "2001:db8::1")]
+    assert [(r["query"], r["user"], r["by"], r["key"]) for r in events(d, "authz_admin")] == [(qid, "bob", "alice", d.key["keyId"])]
+    mine = d360_id(d, "SELECT 1 AS a")
+    d.d360_wait(mine)
+    assert len(events(d, "authz_admin")) == 1 and not events(d, "authz_admin", query=mine)
+    assert {r.get("source") for r in events(d, "query_submit")} == {"data_catalog"}
+    d.restart()
+    d.d360_get(qid)
+    assert len(events(d, "authz_admin")) == 2 and len(events(d, "authn_login_success", user="alice")) == 2
+
+
 def test_audit_all_reads(make_daemon):
     d = make_daemon(env={"QUERN_AUDIT_READS": "all"})
     qid = d360_id(d, "SELECT range FROM range(10)")
@@ -282,6 +308,7 @@ def test_sources(make_daemon):
     bad = d.admin("source", "test", "orders", "--workspace", "w1", check=False)
     assert bad.returncode == 1 and "no data source" in bad.stderr
     assert "no workspace" in d.admin("source", "test", "data_catalog", "--workspace", "w9", check=False).stderr
+    assert len(events(d, "source_tested", workspace="w1", source="data_catalog", ok="yes")) == 1
 
 
 def test_key_expiry_and_rotation(make_daemon):
