@@ -2,11 +2,12 @@
  * compat: one job's text through the room: SHOW and EXPLAIN forms first, the other rules after that; and the
  * way back for places of errors.
  *
- * Invariant: only jobs of profile TRINO are rewritten, and what comes out is judged by duckdb_policy.c like
- * any text. When a text is unclear (see compat_lex) it goes to the engine as it came. Job thread.
+ * Invariant: only jobs of profile TRINO are rewritten, and those of PG with avg; what comes out is judged by
+ * duckdb_policy.c like any text. When a text is unclear (see compat_lex) it goes to the engine as it came. Job thread.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/utf8.h"
 #include "engines/compat_int.h"
@@ -83,11 +84,21 @@ static int explain(struct duck *d, duckdb_connection c, const struct clex *l, st
     return r;
 }
 
+static bool mentions_avg(const char *p, size_t n)
+{
+    for (size_t i = 0; i + 3 < n; i++) {
+        if ((p[i] | 0x20) == 'a' && strncasecmp(p + i, "avg", 3) == 0)
+            return true;
+    }
+    return false;
+}
+
 int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                struct compat *ret, struct err *e, uint32_t *kind)
 {
     *ret = (struct compat){.job = *job};
-    if (job->profile != WIRE_PROFILE_TRINO)
+    bool pg = job->profile == WIRE_PROFILE_PG;
+    if (job->profile != WIRE_PROFILE_TRINO && !(pg && mentions_avg(job->sql, job->sql_len)))
         return 0;
     struct arena *scratch = arena_new(SCRATCH);
     struct clex l;
@@ -99,16 +110,16 @@ int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, 
         return 0;
     }
     CLEANUP_BUF struct buf text = BUF_INIT(64u << 20);
-    r = compat_show(d, c, &l, ret, &text, e, kind);
+    r = pg ? FORM_NONE : compat_show(d, c, &l, ret, &text, e, kind);
     if (r > 0) {
         struct cspan whole = {0, (uint32_t)text.len, l.t[0].at, false};
         r = adopt(ret, a, &text, &whole, 1, e);
         if (!r)
             r = FORM_DONE;
-    } else if (!r) {
+    } else if (!r && !pg) {
         r = explain(d, c, &l, a, ret, e, kind);
     }
-    if (!r && compat_rewrite(scratch, job->sql, job->sql_len, &w)) {
+    if (!r && compat_rewrite(scratch, job->sql, job->sql_len, pg, &w)) {
         bool same = w.out.len == job->sql_len && memcmp(w.out.p, job->sql, job->sql_len) == 0;
         if (!same)
             r = adopt(ret, a, &w.out, w.spans, w.nspans, e);

@@ -1,13 +1,14 @@
 /*
  * compat: the compatibility room: SQL of the Trino family (profile TRINO) as text that the embedded engine
- * understands.
+ * understands; of the PostgreSQL family (profile PG) only avg.
  *
  *   compat_lex.c      text -> tokens, brackets matched
  *   compat_rewrite.c  forms of expressions and statements, token by token
  *   compat_calls.c    table of calls that need other words (what a macro cannot do)
  *   compat_names.c    names of unnamed output columns (_col0, ...)
  *   compat_show.c     SHOW, DESCRIBE, EXPLAIN
- *   compat_macros.c   functions: macros of memory.quern_trino and memory.quern_pg, and the checked division
+ *   compat_macros.c   functions: macros of memory.quern_trino and memory.quern_pg
+ *   compat_arith.c    what is behind "/", "%", sum and avg; compat_decimal.c, compat_returns.c
  *   compat.c          the whole: one job's text, and the way back for positions of errors
  *
  * The first four are pure (no engine, no state, any thread, hostile bytes allowed, never fail but for memory:
@@ -66,6 +67,7 @@ struct crewrite {
     struct cspan *spans;
     uint32_t nspans, cap;
     unsigned depth;
+    bool pg; /* profile PG: aggregates only */
     bool failed;
 };
 
@@ -79,11 +81,13 @@ void compat_end(struct crewrite *w);
 uint32_t compat_args(const struct clex *l, uint32_t open, uint32_t (*args)[2], uint32_t max);
 /* A call that needs other words: name at i, "(" at i + 1. Returns the tokens used, 0 for none. */
 uint32_t compat_call(struct crewrite *w, uint32_t i);
-/* For the output columns without a name: token index after which ` AS "_colN"` goes. Returns their number;
- * *ret_after and *ret_number are the arena's. */
-uint32_t compat_unnamed(struct arena *a, const struct clex *l, uint32_t **ret_after, uint32_t **ret_number);
-/* Whole text, without SHOW and EXPLAIN. Pure. False: leave it alone. */
-bool compat_rewrite(struct arena *a, const char *p, size_t n, struct crewrite *ret);
+/* Output columns without a name: tokens [first, after) and their place. Returns how many; *ret is the arena's. */
+struct cname {
+    uint32_t first, after, number;
+};
+uint32_t compat_unnamed(struct arena *a, const struct clex *l, struct cname **ret);
+/* Whole text, without SHOW and EXPLAIN. Pure. False: leave it alone. With pg only what profile PG needs. */
+bool compat_rewrite(struct arena *a, const char *p, size_t n, bool pg, struct crewrite *ret);
 /* Byte of the original that byte `at` of the rewritten text came from. */
 size_t compat_origin(const struct cspan *spans, uint32_t n, size_t at);
 

@@ -131,6 +131,74 @@ static uint32_t listagg(struct crewrite *w, uint32_t i)
     return (group ? l->t[g + 2].match : close) + 1 - i;
 }
 
+/* Whether the arguments begin with DISTINCT or end with ORDER BY. */
+static bool is_modified(const struct clex *l, uint32_t open)
+{
+    uint32_t close = l->t[open].match;
+    if (compat_is(l, open + 1, "distinct") || compat_is(l, open + 1, "all"))
+        return true;
+    for (uint32_t k = open + 1; k<close; k = l->t[k].match> k ? l->t[k].match + 1 : k + 1) {
+        if (compat_is(l, k, "order") && compat_is(l, k + 1, "by"))
+            return true;
+    }
+    return false;
+}
+
+static bool mentions(const struct clex *l, const char *word)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        if (compat_is(l, i, word))
+            return true;
+    }
+    return false;
+}
+
+/* Aggregates whose value is made again by a function of our own. Plain calls are macros (compat_macros.def); with DISTINCT,
+ * ORDER BY, FILTER or OVER, which no macro takes, the engine's own is written inside of that function here. PIVOT takes no macro
+ * either; there they are the engine's alone. */
+static const struct aggregate {
+    const char *name, *engine, *wrapped, *wrapped_pg;
+    const char *second; /* another aggregate of the same, after it */
+} aggregates[] = {
+    {"avg", "system.main.avg", "quern_mean(system.main.sum", "quern_mean_pg(system.main.sum", ",count"},
+    {"count_if", "system.main.count_if", "quern_sum(system.main.count_if", NULL, NULL},
+    {"sum", "system.main.sum", "quern_sum(system.main.sum", NULL, NULL},
+};
+
+static uint32_t aggregate(struct crewrite *w, uint32_t i)
+{
+    const struct clex *l = w->l;
+    const struct aggregate *g = NULL;
+    for (size_t k = 0; k < sizeof aggregates / sizeof *aggregates && !g; k++) {
+        if (compat_is(l, i, aggregates[k].name) && (!w->pg || aggregates[k].wrapped_pg))
+            g = &aggregates[k];
+    }
+    if (!g || declares(l, i) || w->depth >= COMPAT_DEPTH)
+        return 0;
+    uint32_t at = l->t[i].at, end = l->t[i + 1].match + 1, plain = end;
+    if (compat_is(l, end, "filter") && compat_op(l, end + 1, '('))
+        end = l->t[end + 1].match + 1;
+    if (compat_is(l, end, "over"))
+        end = compat_op(l, end + 1, '(') ? l->t[end + 1].match + 1 : end + 2;
+    if (end > l->count)
+        return 0;
+    if (end == plain && !is_modified(l, i + 1)) {
+        if (!mentions(l, "pivot"))
+            return 0;
+        compat_put(w, g->engine, at);
+        compat_range(w, i + 1, end);
+        return end - i;
+    }
+    compat_put(w, w->pg ? g->wrapped_pg : g->wrapped, at);
+    compat_range(w, i + 1, end);
+    if (g->second) {
+        compat_put(w, g->second, at);
+        compat_range(w, i + 1, end);
+    }
+    compat_put(w, ")", at);
+    return end - i;
+}
+
 /* CAST(x AS type), TRY_CAST(x AS type): JSON, varchar(n) and decimal mean something else here. */
 static uint32_t cast(struct crewrite *w, uint32_t i)
 {
@@ -195,8 +263,9 @@ static uint32_t extract(struct crewrite *w, uint32_t i)
 uint32_t compat_call(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
-    if (declares(l, i) || w->depth >= COMPAT_DEPTH)
-        return 0;
+    uint32_t used = aggregate(w, i);
+    if (used || w->pg || declares(l, i) || w->depth >= COMPAT_DEPTH)
+        return used;
     if (compat_is(l, i, "cast") || compat_is(l, i, "try_cast"))
         return cast(w, i);
     if (compat_is(l, i, "extract"))

@@ -107,7 +107,7 @@ static bool has_name(const struct clex *l, uint32_t from, uint32_t to)
     return !is_operator_word(l, before);
 }
 
-uint32_t compat_unnamed(struct arena *a, const struct clex *l, uint32_t **ret_after, uint32_t **ret_number)
+uint32_t compat_unnamed(struct arena *a, const struct clex *l, struct cname **ret)
 {
     uint32_t i = first_select(l), n = 0, number = 0;
     if (i >= l->count)
@@ -123,12 +123,10 @@ uint32_t compat_unnamed(struct arena *a, const struct clex *l, uint32_t **ret_af
     uint32_t items = 1;
     for (uint32_t k = i; !ends_list(l, k); k = skip(l, k))
         items += compat_op(l, k, ',');
-    uint32_t *after = arena_alloc(a, items * sizeof *after),
-             *numbers = arena_alloc(a, items * sizeof *numbers);
-    if (!after || !numbers)
+    struct cname *names = arena_alloc(a, items * sizeof *names);
+    if (!names)
         return 0;
-    *ret_after = after;
-    *ret_number = numbers;
+    *ret = names;
     for (uint32_t from = i;; from = i + 1, number++) {
         for (i = from; !ends_list(l, i) && !compat_op(l, i, ',');) {
             bool distinct =
@@ -139,10 +137,8 @@ uint32_t compat_unnamed(struct arena *a, const struct clex *l, uint32_t **ret_af
             break;
         if (compat_op(l, from, '*') || (compat_op(l, i - 1, '*') && i - 1 > from && compat_op(l, i - 2, '.')))
             break;
-        if (!has_name(l, from, i)) {
-            after[n] = i;
-            numbers[n++] = number;
-        }
+        if (!has_name(l, from, i))
+            names[n++] = (struct cname){from, i, number};
         if (!compat_op(l, i, ','))
             break;
     }

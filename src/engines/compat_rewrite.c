@@ -440,6 +440,8 @@ static uint32_t rule(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     const struct ctoken *t = &l->t[i];
+    if (w->pg)
+        return t->kind == CT_WORD && compat_op(l, i + 1, '(') ? compat_call(w, i) : 0;
     if (t->kind == CT_STRING)
         return t->prefix == 'x' ? rule_hex(w, i) : t->prefix == 'u' ? rule_unicode(w, i) : 0;
     if (t->kind != CT_WORD)
@@ -528,21 +530,50 @@ void compat_range(struct crewrite *w, uint32_t from, uint32_t to)
     w->depth--;
 }
 
-bool compat_rewrite(struct arena *a, const char *p, size_t n, struct crewrite *ret)
+/* Profile PG: a column whose text was changed keeps the name that the engine would have made of it. */
+static void put_source_name(struct crewrite *w, uint32_t first, uint32_t after)
+{
+    const struct clex *l = w->l;
+    CLEANUP_BUF struct buf b = BUF_INIT((size_t)l->n * 2 + 64);
+    (void)buf_str_add(&b, " AS \"");
+    for (uint32_t k = l->t[first].at; k < end_of(l, after - 1); k++) {
+        if (l->p[k] == '"')
+            (void)buf_char(&b, '"');
+        (void)buf_char(&b, l->p[k]);
+    }
+    (void)buf_char(&b, '"');
+    const char *text = buf_str(&b);
+    if (text)
+        compat_put(w, text, l->t[after - 1].at);
+    else
+        w->failed = true;
+}
+
+bool compat_rewrite(struct arena *a, const char *p, size_t n, bool pg, struct crewrite *ret)
 {
     struct clex *l = arena_alloc(a, sizeof *l);
     if (!l || !compat_lex(a, p, n, l) || !l->count)
         return false;
-    *ret = (struct crewrite){.l = l, .out = BUF_INIT(n * 4 + 65536)};
-    uint32_t *after, *number, names = compat_unnamed(a, l, &after, &number), from = 0;
-    for (uint32_t k = 0; k < names; k++) {
+    *ret = (struct crewrite){.l = l, .out = BUF_INIT(n * 4 + 65536), .pg = pg};
+    struct cname *names;
+    uint32_t count = compat_unnamed(a, l, &names), from = 0;
+    for (uint32_t k = 0; k < count; k++) {
         char text[32];
-        snprintf(text, sizeof text, " AS \"_col%u\"", number[k]);
+        uint32_t first = names[k].first, after = names[k].after;
+        snprintf(text, sizeof text, " AS \"_col%u\"", names[k].number);
         if (from)
             compat_copy(ret, l->t[from - 1].at + l->t[from - 1].n, l->t[from].at);
-        compat_range(ret, from, after[k]);
-        compat_put(ret, text, l->t[after[k] - 1].at);
-        from = after[k];
+        compat_range(ret, from, first);
+        if (first > from)
+            compat_copy(ret, end_of(l, first - 1), l->t[first].at);
+        size_t len = ret->out.len;
+        compat_range(ret, first, after);
+        size_t was = end_of(l, after - 1) - l->t[first].at;
+        if (!pg)
+            compat_put(ret, text, l->t[after - 1].at);
+        else if (!ret->failed && (ret->out.len - len != was || memcmp(ret->out.p + len, p + l->t[first].at, was) != 0))
+            put_source_name(ret, first, after);
+        from = after;
     }
     if (from && from < l->count)
         compat_copy(ret, l->t[from - 1].at + l->t[from - 1].n, l->t[from].at);

@@ -104,6 +104,7 @@ static const struct {
     {"Invalid Input", "Values were not provided", "42P02"},
     {"Invalid Input", "division by zero", "22012"},
     {"Invalid Input", "Division by zero", "22012"},
+    {"Invalid Input", "Overflow in", "22003"},
     {"Constraint", "Duplicate key", "23505"},
     {"Constraint", "NOT NULL", "23502"},
     {"Constraint", "foreign key", "23503"},

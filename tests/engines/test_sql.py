@@ -22,6 +22,22 @@ def as_text(rows):
     return " / ".join(" | ".join("NULL" if cell is None else cell for cell in row) for row in rows)
 
 
+class Number(float):
+    """With all its digits."""
+
+    def __new__(cls, text):
+        self = super().__new__(cls, text)
+        self.text = text
+        return self
+
+
+def shown(data):
+    """JSON of the data, numbers to their last digit."""
+    if isinstance(data, list):
+        return "[" + ", ".join(map(shown, data)) + "]"
+    return data.text if isinstance(data, Number) else json.dumps(data, ensure_ascii=False)
+
+
 def check_error(error, want):
     name, _, place = want[1:].partition("@")
     assert error["name"] == name, error
@@ -44,6 +60,9 @@ def test_trino(q, sql, want, more):
     names = more.partition("names=")[2].partition(" kind=")[0]
     if names:
         assert ",".join(c["name"] for c in body["columnData"]) == names
+    types = more.partition("types=")[2]
+    if types:
+        assert ";".join(c["type"] for c in body["columnData"]) == types
     assert body["resultConfig"]["storeType"] == ("TEXT" if "kind=TEXT" in more else "BASIC")
 
 
@@ -57,4 +76,12 @@ def test_pg(q, sql, want, more):
         assert f'"{state}"' in detail, detail
         return
     assert answer.status_code == 200, answer.text
-    assert json.dumps(answer.json()["data"], ensure_ascii=False) == want
+    body = json.loads(answer.content, parse_float=Number)
+    assert shown(body["data"]) == want
+    columns = body["metadata"]["columns"]
+    types = more.partition("types=")[2].partition(" names=")[0]
+    if types:
+        assert ";".join(c["type"] + (f"({c['precision']},{c['scale']})" if "scale" in c else "") for c in columns) == types
+    names = more.partition("names=")[2]
+    if names:
+        assert ";".join(c["name"] for c in columns) == names

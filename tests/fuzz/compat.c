@@ -4,13 +4,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void once(const char *p, size_t n, bool again)
+static void once(const char *p, size_t n, bool pg, bool again)
 {
     struct arena *a = arena_new(256u << 20);
     struct crewrite w;
     if (!a)
         return;
-    if (compat_rewrite(a, p, n, &w)) {
+    if (compat_rewrite(a, p, n, pg, &w)) {
         ASSERT(w.out.len <= n * 4 + 65536);
         uint32_t at = 0;
         for (uint32_t i = 0; i < w.nspans; i++) {
@@ -26,7 +26,7 @@ static void once(const char *p, size_t n, bool again)
         struct clex l;
         ASSERT(!w.out.len || compat_lex(a, w.out.p, w.out.len, &l));
         if (again && w.out.len)
-            once(w.out.p, w.out.len, false);
+            once(w.out.p, w.out.len, pg, false);
         compat_end(&w);
     }
     arena_free(a);
@@ -35,6 +35,7 @@ static void once(const char *p, size_t n, bool again)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size <= 65536)
-        once((const char *)data, size, true);
+        for (int pg = 0; pg < 2; pg++)
+            once((const char *)data, size, pg, true);
     return 0;
 }

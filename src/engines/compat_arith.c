@@ -1,0 +1,595 @@
+/*
+ * compat_arith: the functions behind "/", "%", sum and avg of the profiles TRINO and PG (compat_macros.def).
+ *
+ *   quern_divide, ..._pg   integers: whole quotient in the wider type; decimals: exact, half away from zero;
+ *                          doubles: IEEE (PG: zero is an error); interval by number
+ *   quern_modulo, ..._pg   the remainder, with the sign of the dividend
+ *   quern_mean, ..._pg     of a sum and a count: avg
+ *   quern_sum              of the engine's sum of integers a bigint, anything else as it is
+ *
+ * Types of decimals. TRINO: its documentation's table (functions/decimal). PG: PostgreSQL gives each quotient
+ * its own number of digits, at least 16; a column has one scale, so it is numeric(38, s), s being 16, or the
+ * larger scale of the two sides as far as that leaves the digits before the point that there can be, or 20.
+ * A quotient of more than 38 digits is an error.
+ *
+ * Bind decides once what is to be done (struct arith); the functions are pure, so that TRY sees their errors.
+ * Slots of NULL rows are zero. Job thread (the main thread before it starts one), and the engine's own.
+ */
+#include "engines/compat_arith.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engines/compat_decimal.h"
+#include "engines/compat_returns.h"
+
+#define BY_ZERO   "Division by zero"
+#define OVERFLOWS "Overflow in division: the value is out of range"
+#define PG_SCALE  16
+#define PG_WHOLE  20
+#define DAY_US    86400000000.0
+
+#define TYPES(X)                                                                                             \
+    X(TINYINT, int8_t, 1)                                                                                    \
+    X(SMALLINT, int16_t, 1)                                                                                  \
+    X(INTEGER, int32_t, 1)                                                                                   \
+    X(BIGINT, int64_t, 1)                                                                                    \
+    X(HUGEINT, __int128, 1) X(UTINYINT, uint8_t, 0) X(USMALLINT, uint16_t, 0) X(UINTEGER, uint32_t, 0)       \
+        X(UBIGINT, uint64_t, 0) X(UHUGEINT, unsigned __int128, 0)
+
+enum op { OP_DIVIDE, OP_MODULO, OP_MEAN, OP_SUM };
+enum how { HOW_INTEGER, HOW_SAME, HOW_FLOAT, HOW_DOUBLE, HOW_DECIMAL, HOW_INTERVAL, HOW_COPY, HOW_NARROW };
+
+struct flavour {
+    const char *name;
+    enum op op;
+    bool pg;
+};
+
+/* A side's type. Of an integer, width is the digits that it may have as a decimal. */
+struct number {
+    duckdb_type id, store;
+    uint8_t width, scale;
+};
+
+struct arith {
+    enum op op;
+    enum how how;
+    bool pg;
+    struct number a, b, out;
+    int shift;           /* of a quotient */
+    unsigned up_a, up_b; /* of a remainder */
+};
+
+struct operands {
+    const void *a, *b;
+    void *out;
+    uint64_t *va, *vb;
+    idx_t n;
+};
+
+static struct operands operands(duckdb_data_chunk in, duckdb_vector out)
+{
+    duckdb_vector a = duckdb_data_chunk_get_vector(in, 0);
+    duckdb_vector b = duckdb_data_chunk_get_column_count(in) > 1 ? duckdb_data_chunk_get_vector(in, 1) : NULL;
+    return (struct operands){duckdb_vector_get_data(a),
+                             b ? duckdb_vector_get_data(b) : NULL,
+                             duckdb_vector_get_data(out),
+                             duckdb_vector_get_validity(a),
+                             b ? duckdb_vector_get_validity(b) : NULL,
+                             duckdb_data_chunk_get_size(in)};
+}
+
+static bool both(const struct operands *o, idx_t i)
+{
+    return (!o->va || duckdb_validity_row_is_valid(o->va, i)) &&
+           (!o->vb || duckdb_validity_row_is_valid(o->vb, i));
+}
+
+/* What the C interface leaves to the function: NULL where a side is. */
+static void put_nulls(const struct operands *o, duckdb_vector out)
+{
+    if (!o->va && !o->vb)
+        return;
+    duckdb_vector_ensure_validity_writable(out);
+    uint64_t *valid = duckdb_vector_get_validity(out);
+    for (idx_t i = 0; i < o->n; i++) {
+        if (!both(o, i))
+            duckdb_validity_set_row_invalid(valid, i);
+    }
+}
+
+/* ---- types ---- */
+
+static const struct integer {
+    duckdb_type id;
+    unsigned bits;
+    bool is_signed;
+    uint8_t digits;
+} integers[] = {
+    {DUCKDB_TYPE_TINYINT, 8, true, 3},     {DUCKDB_TYPE_SMALLINT, 16, true, 5},
+    {DUCKDB_TYPE_INTEGER, 32, true, 10},   {DUCKDB_TYPE_BIGINT, 64, true, 19},
+    {DUCKDB_TYPE_HUGEINT, 128, true, 38},  {DUCKDB_TYPE_UTINYINT, 8, false, 3},
+    {DUCKDB_TYPE_USMALLINT, 16, false, 5}, {DUCKDB_TYPE_UINTEGER, 32, false, 10},
+    {DUCKDB_TYPE_UBIGINT, 64, false, 20},  {DUCKDB_TYPE_UHUGEINT, 128, false, 38},
+};
+
+static const struct integer *integer(duckdb_type id)
+{
+    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
+        if (integers[i].id == id)
+            return &integers[i];
+    }
+    return NULL;
+}
+
+/* The smallest type that holds both; HUGEINT, with a check of each value, where there is none. */
+static duckdb_type common_type(const struct integer *a, const struct integer *b)
+{
+    unsigned bits = a->bits > b->bits ? a->bits : b->bits;
+    bool is_signed = a->is_signed || b->is_signed;
+    if (is_signed && ((!a->is_signed && a->bits == bits) || (!b->is_signed && b->bits == bits)))
+        bits *= 2;
+    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
+        if (integers[i].bits == bits && integers[i].is_signed == is_signed)
+            return integers[i].id;
+    }
+    return DUCKDB_TYPE_HUGEINT;
+}
+
+static bool is_real(const struct number *x)
+{
+    return x->id == DUCKDB_TYPE_FLOAT || x->id == DUCKDB_TYPE_DOUBLE;
+}
+
+static bool is_number(const struct number *x)
+{
+    return is_real(x) || x->id == DUCKDB_TYPE_DECIMAL || integer(x->id);
+}
+
+static struct number number(duckdb_logical_type type)
+{
+    duckdb_type id = duckdb_get_type_id(type);
+    if (id == DUCKDB_TYPE_DECIMAL)
+        return (struct number){id, duckdb_decimal_internal_type(type), duckdb_decimal_width(type),
+                               duckdb_decimal_scale(type)};
+    return (struct number){id, id, integer(id) ? integer(id)->digits : 0, 0};
+}
+
+static unsigned larger(unsigned a, unsigned b)
+{
+    return a > b ? a : b;
+}
+
+static unsigned smaller(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+static void decimal_quotient(struct arith *x)
+{
+    unsigned scale = larger(x->a.scale, x->b.scale);
+    unsigned whole = (unsigned)(x->a.width - x->a.scale) + x->b.scale; /* digits before the point */
+    unsigned width = smaller(DECIMAL_DIGITS, whole + scale);
+    if (x->op == OP_MEAN && !x->pg) {
+        width = DECIMAL_DIGITS;
+        scale = x->a.scale;
+    } else if (x->pg) {
+        width = DECIMAL_DIGITS;
+        scale = larger(PG_SCALE, smaller(scale, DECIMAL_DIGITS - smaller(whole, PG_WHOLE)));
+    }
+    x->out.width = (uint8_t)width;
+    x->out.scale = (uint8_t)scale;
+    x->shift = (int)scale - x->a.scale + x->b.scale;
+}
+
+static void decimal_rest(struct arith *x)
+{
+    unsigned scale = larger(x->a.scale, x->b.scale);
+    x->out.scale = (uint8_t)scale;
+    x->out.width =
+        (uint8_t)(smaller((unsigned)(x->a.width - x->a.scale), (unsigned)(x->b.width - x->b.scale)) + scale);
+    if (!x->out.width)
+        x->out.width = 1;
+    x->up_a = scale - x->a.scale;
+    x->up_b = scale - x->b.scale;
+}
+
+/* False: not two numbers. */
+static bool decide(struct arith *x)
+{
+    const struct number *a = &x->a, *b = &x->b;
+    if (a->id == DUCKDB_TYPE_INTERVAL && x->op == OP_DIVIDE && is_number(b)) {
+        x->how = HOW_INTERVAL;
+        x->out.id = DUCKDB_TYPE_INTERVAL;
+        return true;
+    }
+    if (!is_number(a) || !is_number(b))
+        return false;
+    bool whole = integer(a->id) && integer(b->id);
+    if (is_real(a) || is_real(b) || (whole && x->op == OP_MEAN && !x->pg)) {
+        bool twice = x->op == OP_MEAN || a->id == DUCKDB_TYPE_DOUBLE || b->id == DUCKDB_TYPE_DOUBLE ||
+                     (x->pg && a->id != b->id);
+        x->how = twice ? HOW_DOUBLE : HOW_FLOAT;
+        x->out.id = twice ? DUCKDB_TYPE_DOUBLE : DUCKDB_TYPE_FLOAT;
+    } else if (whole && x->op != OP_MEAN) {
+        x->how = a->id == b->id ? HOW_SAME : HOW_INTEGER;
+        x->out.id = a->id == b->id ? a->id : common_type(integer(a->id), integer(b->id));
+    } else {
+        x->how = HOW_DECIMAL;
+        x->out.id = DUCKDB_TYPE_DECIMAL;
+        if (x->op == OP_MODULO)
+            decimal_rest(x);
+        else
+            decimal_quotient(x);
+    }
+    return true;
+}
+
+/* ---- values ---- */
+
+/* An exact number's integer; false: more than 127 bits. */
+static bool load(const struct number *x, const void *data, idx_t i, __int128 *ret)
+{
+    switch (x->store) {
+#define LOAD(NAME, T, SIGNED)                                                                                \
+    case DUCKDB_TYPE_##NAME:                                                                                 \
+        *ret = (__int128)((const T *)data)[i];                                                               \
+        break;
+        TYPES(LOAD)
+    default:
+        return false;
+    }
+    return x->store != DUCKDB_TYPE_UHUGEINT || *ret >= 0;
+}
+
+/* False: it does not fit. */
+static bool store(const struct number *x, void *data, idx_t i, __int128 v)
+{
+    switch (x->store) {
+#define STORE(NAME, T, SIGNED)                                                                               \
+    case DUCKDB_TYPE_##NAME:                                                                                 \
+        ((T *)data)[i] = (T)v;                                                                               \
+        return (SIGNED || v >= 0) && (__int128)(T)v == v;
+        TYPES(STORE)
+    default:
+        return false;
+    }
+}
+
+static double decimal_as_double(__int128 v, unsigned scale)
+{
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    unsigned __int128 u = v < 0 ? -(unsigned __int128)v : (unsigned __int128)v;
+    if (!scale)
+        return (double)v;
+    if (!(u >> 53) && scale < sizeof powers / sizeof *powers)
+        return (double)v / powers[scale]; /* both exact, so rounded once */
+    char text[64];
+    uint64_t ten19 = (uint64_t)decimal_power(19);
+    snprintf(text, sizeof text, "%s%" PRIu64 "%019" PRIu64 "e-%u", v < 0 ? "-" : "", (uint64_t)(u / ten19),
+             (uint64_t)(u % ten19), scale);
+    return strtod(text, NULL);
+}
+
+static double load_double(const struct number *x, const void *data, idx_t i)
+{
+    __int128 v = 0;
+    if (x->id == DUCKDB_TYPE_DOUBLE)
+        return ((const double *)data)[i];
+    if (x->id == DUCKDB_TYPE_FLOAT)
+        return (double)((const float *)data)[i];
+    if (x->id == DUCKDB_TYPE_UHUGEINT)
+        return (double)((const unsigned __int128 *)data)[i];
+    return load(x, data, i, &v) ? decimal_as_double(v, x->scale) : NAN;
+}
+
+/* ---- integers ---- */
+
+static bool same_bytes(const void *a, const void *b, size_t n)
+{
+    return memcmp(a, b, n) == 0;
+}
+
+/* Both sides have the type. -min / -1 has no value in it. */
+#define SAME(NAME, T, SIGNED)                                                                                \
+    static const char *same_##NAME(const struct arith *x, const struct operands *o)                          \
+    {                                                                                                        \
+        const T *a = o->a, *b = o->b;                                                                        \
+        T *r = o->out;                                                                                       \
+        T least = (T)((unsigned __int128)1 << (sizeof(T) * 8 - 1)), minus = (T)-1;                           \
+        bool modulo = x->op == OP_MODULO;                                                                    \
+        for (idx_t i = 0; i < o->n; i++) {                                                                   \
+            r[i] = 0;                                                                                        \
+            if (!both(o, i))                                                                                 \
+                continue;                                                                                    \
+            if (b[i] == 0)                                                                                   \
+                return BY_ZERO;                                                                              \
+            bool edge =                                                                                      \
+                SIGNED && same_bytes(&a[i], &least, sizeof(T)) && same_bytes(&b[i], &minus, sizeof(T));      \
+            if (edge && !modulo)                                                                             \
+                return OVERFLOWS;                                                                            \
+            r[i] = edge ? 0 : (T)(modulo ? a[i] % b[i] : a[i] / b[i]);                                       \
+        }                                                                                                    \
+        return NULL;                                                                                         \
+    }
+TYPES(SAME)
+
+static const char *same(const struct arith *x, const struct operands *o)
+{
+    switch (x->out.id) {
+#define CALL(NAME, T, SIGNED)                                                                                \
+    case DUCKDB_TYPE_##NAME:                                                                                 \
+        return same_##NAME(x, o);
+        TYPES(CALL)
+    default:
+        return OVERFLOWS;
+    }
+}
+
+static const char *mixed(const struct arith *x, const struct operands *o)
+{
+    for (idx_t i = 0; i < o->n; i++) {
+        __int128 a, b, r = 0;
+        if (both(o, i)) {
+            if (!load(&x->a, o->a, i, &a) || !load(&x->b, o->b, i, &b))
+                return OVERFLOWS;
+            if (b == 0)
+                return BY_ZERO;
+            if (x->op == OP_MODULO)
+                r = b == -1 ? 0 : a % b;
+            else if (b != -1)
+                r = a / b;
+            else if (__builtin_sub_overflow((__int128)0, a, &r))
+                return OVERFLOWS;
+        }
+        if (!store(&x->out, o->out, i, r))
+            return OVERFLOWS;
+    }
+    return NULL;
+}
+
+/* ---- decimals ---- */
+
+static const char *decimals(const struct arith *x, const struct operands *o)
+{
+    for (idx_t i = 0; i < o->n; i++) {
+        __int128 a, b, r = 0;
+        if (both(o, i)) {
+            if (!load(&x->a, o->a, i, &a) || !load(&x->b, o->b, i, &b))
+                return OVERFLOWS;
+            if (b == 0)
+                return BY_ZERO;
+            bool fits = x->op == OP_MODULO ? decimal_remainder(a, x->up_a, b, x->up_b, &r)
+                                           : decimal_divide(a, b, x->shift, &r);
+            if (!fits)
+                return OVERFLOWS;
+        }
+        if (!store(&x->out, o->out, i, r))
+            return OVERFLOWS;
+    }
+    return NULL;
+}
+
+/* ---- doubles ---- */
+
+__attribute__((no_sanitize("undefined"))) static double quotient(double a, double b)
+{
+    return a / b;
+}
+
+__attribute__((no_sanitize("undefined"))) static float single_quotient(float a, float b)
+{
+    return a / b;
+}
+
+static const char *reals(const struct arith *x, const struct operands *o)
+{
+    for (idx_t i = 0; i < o->n; i++) {
+        double a = 0, b = 1;
+        if (both(o, i)) {
+            a = load_double(&x->a, o->a, i);
+            b = load_double(&x->b, o->b, i);
+            if (x->pg && !(b < 0) && !(b > 0) && !isnan(b))
+                return BY_ZERO;
+        }
+        double r = x->op == OP_MODULO    ? fmod(a, b)
+                   : x->how == HOW_FLOAT ? (double)single_quotient((float)a, (float)b)
+                                         : quotient(a, b);
+        if (x->how == HOW_FLOAT)
+            ((float *)o->out)[i] = (float)r;
+        else
+            ((double *)o->out)[i] = r;
+    }
+    return NULL;
+}
+
+/* ---- intervals ---- */
+
+/* Whole months stay months; in PG what is left of a month becomes days of 30, in TRINO an interval of months
+ * has no days. */
+static bool divide_interval(const duckdb_interval *v, double by, bool pg, duckdb_interval *ret)
+{
+    double months = v->months / by, whole = trunc(months);
+    double us = ((double)v->days * DAY_US + (double)v->micros) / by;
+    if (pg)
+        us += (months - whole) * 30 * DAY_US;
+    double days = trunc(us / DAY_US);
+    if (!(fabs(whole) <= INT32_MAX) || !(fabs(days) <= INT32_MAX))
+        return false;
+    *ret = (duckdb_interval){(int32_t)whole, (int32_t)days, (int64_t)round(us - days * DAY_US)};
+    return true;
+}
+
+static const char *intervals(const struct arith *x, const struct operands *o)
+{
+    for (idx_t i = 0; i < o->n; i++) {
+        duckdb_interval *r = (duckdb_interval *)o->out + i;
+        *r = (duckdb_interval){0, 0, 0};
+        if (!both(o, i))
+            continue;
+        double by = load_double(&x->b, o->b, i);
+        if (!(by < 0) && !(by > 0))
+            return isnan(by) ? OVERFLOWS : BY_ZERO;
+        if (!divide_interval((const duckdb_interval *)o->a + i, by, x->pg, r))
+            return OVERFLOWS;
+    }
+    return NULL;
+}
+
+/* ---- the functions ---- */
+
+static const char *narrow(const struct operands *o)
+{
+    for (idx_t i = 0; i < o->n; i++) {
+        __int128 v = both(o, i) ? ((const __int128 *)o->a)[i] : 0;
+        if (v != (int64_t)v)
+            return "Overflow in sum: the value is out of range for bigint";
+        ((int64_t *)o->out)[i] = (int64_t)v;
+    }
+    return NULL;
+}
+
+static void run(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector out)
+{
+    const struct arith *x = duckdb_scalar_function_get_bind_data(info);
+    const char *message = NULL;
+    if (x->how == HOW_COPY) {
+        duckdb_vector_reference_vector(out, duckdb_data_chunk_get_vector(in, 0));
+        return;
+    }
+    struct operands o = operands(in, out);
+    switch (x->how) {
+    case HOW_INTEGER:
+        message = mixed(x, &o);
+        break;
+    case HOW_SAME:
+        message = same(x, &o);
+        break;
+    case HOW_DECIMAL:
+        message = decimals(x, &o);
+        break;
+    case HOW_INTERVAL:
+        message = intervals(x, &o);
+        break;
+    case HOW_NARROW:
+        message = narrow(&o);
+        break;
+    default:
+        message = reals(x, &o);
+    }
+    if (message)
+        duckdb_scalar_function_set_error(info, message);
+    else
+        put_nulls(&o, out);
+}
+
+static void *copy(void *p)
+{
+    struct arith *x = malloc(sizeof *x);
+    if (x)
+        *x = *(const struct arith *)p;
+    return x;
+}
+
+static duckdb_logical_type argument(duckdb_bind_info info, idx_t i)
+{
+    duckdb_expression e = duckdb_scalar_function_bind_get_argument(info, i);
+    duckdb_logical_type type = duckdb_expression_return_type(e);
+    duckdb_destroy_expression(&e);
+    return type;
+}
+
+/* The result's type, of its own or taken from *first, which is then NULL. */
+static duckdb_logical_type result_type(struct arith *x, duckdb_logical_type *first)
+{
+    duckdb_logical_type type = NULL;
+    if (x->how == HOW_COPY) {
+        type = *first;
+        *first = NULL;
+    } else if (x->out.id == DUCKDB_TYPE_DECIMAL) {
+        type = duckdb_create_decimal_type(x->out.width, x->out.scale);
+        x->out.store = duckdb_decimal_internal_type(type);
+    } else {
+        type = duckdb_create_logical_type(x->out.id);
+        x->out.store = x->out.id;
+    }
+    return type;
+}
+
+static void bind(duckdb_bind_info info)
+{
+    const struct flavour *f = duckdb_scalar_function_bind_get_extra_info(info);
+    struct arith x = {.op = f->op, .pg = f->pg};
+    duckdb_logical_type first = argument(info, 0), second = f->op == OP_SUM ? NULL : argument(info, 1), type;
+    x.a = number(first);
+    x.b = second ? number(second) : x.a;
+    bool known = true;
+    if (x.a.id == DUCKDB_TYPE_INVALID || x.b.id == DUCKDB_TYPE_INVALID) {
+        /* a parameter whose type comes with its value: so does the result's, and this is bound again */
+        x.how = HOW_COPY;
+        if (x.a.id != DUCKDB_TYPE_INVALID) {
+            duckdb_logical_type other = first;
+            first = second;
+            second = other;
+        }
+    } else if (f->op == OP_SUM) {
+        x.how = x.a.id == DUCKDB_TYPE_HUGEINT ? HOW_NARROW : HOW_COPY;
+        x.out.id = DUCKDB_TYPE_BIGINT;
+    } else {
+        known = decide(&x);
+    }
+    struct arith *data = known ? copy(&x) : NULL;
+    if (!known) {
+        duckdb_scalar_function_bind_set_error(
+            info, f->op == OP_MODULO ? "Cannot apply operator %: both sides must have the type of a number"
+                                     : "Cannot apply operator /: both sides must have the type of a number");
+    } else if (!data) {
+        duckdb_scalar_function_bind_set_error(info, "out of memory");
+    } else {
+        type = result_type(data, &first);
+        if (compat_returns(info, type)) {
+            duckdb_scalar_function_set_bind_data(info, data, free);
+            duckdb_scalar_function_set_bind_data_copy(info, copy);
+        } else {
+            free(data);
+            duckdb_scalar_function_bind_set_error(info, "the engine's library has no such result type");
+        }
+        duckdb_destroy_logical_type(&type);
+    }
+    if (first)
+        duckdb_destroy_logical_type(&first);
+    if (second)
+        duckdb_destroy_logical_type(&second);
+}
+
+bool compat_arith_install(duckdb_connection c)
+{
+    static const struct flavour flavours[] = {
+        {"quern_divide", OP_DIVIDE, false}, {"quern_divide_pg", OP_DIVIDE, true},
+        {"quern_modulo", OP_MODULO, false}, {"quern_modulo_pg", OP_MODULO, true},
+        {"quern_mean", OP_MEAN, false},     {"quern_mean_pg", OP_MEAN, true},
+        {"quern_sum", OP_SUM, false},
+    };
+    duckdb_logical_type any = duckdb_create_logical_type(DUCKDB_TYPE_ANY);
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof flavours / sizeof *flavours; i++) {
+        duckdb_scalar_function f = duckdb_create_scalar_function();
+        duckdb_scalar_function_set_name(f, flavours[i].name);
+        duckdb_scalar_function_add_parameter(f, any);
+        if (flavours[i].op != OP_SUM)
+            duckdb_scalar_function_add_parameter(f, any);
+        duckdb_scalar_function_set_return_type(f, compat_any_result());
+        duckdb_scalar_function_set_extra_info(f, (void *)(uintptr_t)&flavours[i], NULL);
+        duckdb_scalar_function_set_bind(f, bind);
+        duckdb_scalar_function_set_function(f, run);
+        ok = duckdb_register_scalar_function(c, f) == DuckDBSuccess;
+        duckdb_destroy_scalar_function(&f);
+    }
+    duckdb_destroy_logical_type(&any);
+    return ok;
+}

@@ -1,0 +1,14 @@
+/* compat_returns: functions whose result type follows from their arguments' types. See compat_returns.c. */
+#ifndef QUERN_ENGINES_COMPAT_RETURNS_H
+#define QUERN_ENGINES_COMPAT_RETURNS_H
+
+#include "engines/duckdb_int.h"
+
+/* The type to register such a function with. The same for all, never destroyed. */
+duckdb_logical_type compat_any_result(void);
+/* In a bind callback of a function that was registered with it: from here on the result has the type; *type
+ * then holds another one, to be destroyed. False: this engine library is not the one that the way was made
+ * for. */
+bool compat_returns(duckdb_bind_info info, duckdb_logical_type type) MUST_USE;
+
+#endif
