@@ -32,13 +32,18 @@
 #define PG_WHOLE  20
 #define DAY_US    86400000000.0
 
+/* As they lie in the engine's vectors. */
+typedef __int128 hugeint __attribute__((aligned(8)));
+typedef unsigned __int128 uhugeint __attribute__((aligned(8)));
+
 #define TYPES(X)                                                                                             \
     X(TINYINT, int8_t, 1)                                                                                    \
     X(SMALLINT, int16_t, 1)                                                                                  \
     X(INTEGER, int32_t, 1)                                                                                   \
     X(BIGINT, int64_t, 1)                                                                                    \
-    X(HUGEINT, __int128, 1) X(UTINYINT, uint8_t, 0) X(USMALLINT, uint16_t, 0) X(UINTEGER, uint32_t, 0)       \
-        X(UBIGINT, uint64_t, 0) X(UHUGEINT, unsigned __int128, 0)
+    X(HUGEINT, hugeint, 1)                                                                                   \
+    X(UTINYINT, uint8_t, 0)                                                                                  \
+    X(USMALLINT, uint16_t, 0) X(UINTEGER, uint32_t, 0) X(UBIGINT, uint64_t, 0) X(UHUGEINT, uhugeint, 0)
 
 enum op { OP_DIVIDE, OP_MODULO, OP_MEAN, OP_SUM };
 enum how { HOW_INTEGER, HOW_SAME, HOW_FLOAT, HOW_DOUBLE, HOW_DECIMAL, HOW_INTERVAL, HOW_COPY, HOW_NARROW };
@@ -284,7 +289,7 @@ static double load_double(const struct number *x, const void *data, idx_t i)
     if (x->id == DUCKDB_TYPE_FLOAT)
         return (double)((const float *)data)[i];
     if (x->id == DUCKDB_TYPE_UHUGEINT)
-        return (double)((const unsigned __int128 *)data)[i];
+        return (double)((const uhugeint *)data)[i];
     return load(x, data, i, &v) ? decimal_as_double(v, x->scale) : NAN;
 }
 
@@ -313,7 +318,8 @@ static bool same_bytes(const void *a, const void *b, size_t n)
                 SIGNED && same_bytes(&a[i], &least, sizeof(T)) && same_bytes(&b[i], &minus, sizeof(T));      \
             if (edge && !modulo)                                                                             \
                 return OVERFLOWS;                                                                            \
-            r[i] = edge ? 0 : (T)(modulo ? a[i] % b[i] : a[i] / b[i]);                                       \
+            if (!edge)                                                                                       \
+                r[i] = (T)(modulo ? a[i] % b[i] : a[i] / b[i]);                                              \
         }                                                                                                    \
         return NULL;                                                                                         \
     }
@@ -446,7 +452,7 @@ static const char *intervals(const struct arith *x, const struct operands *o)
 static const char *narrow(const struct operands *o)
 {
     for (idx_t i = 0; i < o->n; i++) {
-        __int128 v = both(o, i) ? ((const __int128 *)o->a)[i] : 0;
+        __int128 v = both(o, i) ? ((const hugeint *)o->a)[i] : 0;
         if (v != (int64_t)v)
             return "Overflow in sum: the value is out of range for bigint";
         ((int64_t *)o->out)[i] = (int64_t)v;
