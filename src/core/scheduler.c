@@ -23,10 +23,18 @@ struct plan_node {
     struct plan_node *prev, *next;
 };
 
+/* A run worker that waits. The last one to lie down is woken first: its stack and its memory are still in the caches. */
+struct idle_worker {
+    pthread_cond_t wake;
+    bool woken;
+    struct idle_worker *below;
+};
+
 struct scheduler {
     struct service *service;
     pthread_mutex_t lock;
-    pthread_cond_t work, plan_work, quiet;
+    pthread_cond_t plan_work, quiet;
+    struct idle_worker *waiting; /* the top of a stack */
     struct turns *turns;
     int idle, running;
     struct plan_node *plans, *plans_last;
@@ -82,18 +90,45 @@ static void show_queued(struct scheduler *c)
     metric_set(c->service->m_queued, turns_queued(c->turns));
 }
 
+/* Lock held, as in the three below. */
+static void wake_one(struct scheduler *c)
+{
+    struct idle_worker *w = c->waiting;
+    if (!w)
+        return;
+    c->waiting = w->below;
+    w->woken = true;
+    pthread_cond_signal(&w->wake);
+}
+
+static void wake_all(struct scheduler *c)
+{
+    while (c->waiting)
+        wake_one(c);
+}
+
+static void wait_for_work(struct scheduler *c, struct idle_worker *me)
+{
+    me->woken = false;
+    me->below = c->waiting;
+    c->waiting = me;
+    c->idle++;
+    while (!me->woken)
+        pthread_cond_wait(&me->wake, &c->lock);
+    c->idle--;
+}
+
 static void *run_worker(void *arg)
 {
     struct worker_arg *w = arg;
     struct scheduler *c = w->c;
+    struct idle_worker me = {.wake = PTHREAD_COND_INITIALIZER};
     pthread_setname_np(pthread_self(), "q-run");
     pthread_mutex_lock(&c->lock);
     while (!c->stop) {
         struct query *q = take(c);
         if (!q) {
-            c->idle++;
-            pthread_cond_wait(&c->work, &c->lock);
-            c->idle--;
+            wait_for_work(c, &me);
             continue;
         }
         c->running++;
@@ -118,6 +153,7 @@ static void *run_worker(void *arg)
         pthread_mutex_lock(&c->lock);
     }
     pthread_mutex_unlock(&c->lock);
+    pthread_cond_destroy(&me.wake);
     free(w);
     return NULL;
 }
@@ -222,7 +258,7 @@ void scheduler_push(struct scheduler *c, struct query *q, bool plan_now)
             mine && c->idle >= turns_queued(c->turns) && !c->paused && !disk_low(c->service->disk);
         show_queued(c);
         if (!c->paused)
-            pthread_cond_signal(&c->work);
+            wake_one(c);
         if (plan_now && !slot_free)
             plan_push(c, q);
     }
@@ -236,7 +272,7 @@ void scheduler_push_front(struct scheduler *c, struct query *q)
         turns_push_front(c->turns, q->rec.workspace,
                          &query_ref(q)->turn)); /* even when it has ended: its worker lets go of the lock */
     show_queued(c);
-    pthread_cond_signal(&c->work);
+    wake_one(c);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -294,7 +330,7 @@ void scheduler_refresh(struct scheduler *c)
     free(r.ids);
     pthread_mutex_lock(&c->lock);
     if (c->idle > 0 && turns_ready(c->turns))
-        pthread_cond_broadcast(&c->work);
+        wake_all(c);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -310,7 +346,7 @@ void scheduler_pause(struct scheduler *c, bool pause)
 {
     pthread_mutex_lock(&c->lock);
     c->paused = pause;
-    pthread_cond_broadcast(&c->work);
+    wake_all(c);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -350,7 +386,6 @@ int scheduler_start(struct service *s, struct scheduler **ret, struct err *e)
     c->turns = t;
     c->nrun = nrun;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->work, NULL);
     pthread_cond_init(&c->plan_work, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -381,7 +416,7 @@ void scheduler_stop(struct scheduler *c, int64_t drain_ms)
     struct timespec ts = {until / 1000000000, until % 1000000000};
     pthread_mutex_lock(&c->lock);
     c->stop = true;
-    pthread_cond_broadcast(&c->work);
+    wake_all(c);
     pthread_cond_broadcast(&c->plan_work);
     while (c->running > 0 && pthread_cond_timedwait(&c->quiet, &c->lock, &ts) == 0) {
     }
@@ -417,7 +452,6 @@ void scheduler_free(struct scheduler *c)
         free(n);
     }
     pthread_mutex_destroy(&c->lock);
-    pthread_cond_destroy(&c->work);
     pthread_cond_destroy(&c->plan_work);
     pthread_cond_destroy(&c->quiet);
     free(c->threads);
