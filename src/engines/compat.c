@@ -14,11 +14,6 @@
 
 #define SCRATCH (128u << 20)
 
-const char *compat_schema(uint8_t profile)
-{
-    return profile == WIRE_PROFILE_TRINO ? "quern_trino" : profile == WIRE_PROFILE_PG ? "quern_pg" : NULL;
-}
-
 static int no_memory(struct err *e)
 {
     return err_set(e, ERR_NOMEM, "53200", "out of memory");

@@ -21,16 +21,18 @@ struct compat {
     const char *text_column; /* name of the only column of WIRE_KIND_TEXT, NULL: the usual one */
 };
 
-/* Macros and functions of a profile, at its first session. */
-int compat_install(duckdb_connection c, uint8_t profile, struct err *e) MUST_USE;
-/* Schema of a profile in the search path, NULL for none. */
-const char *compat_schema(uint8_t profile);
 /* Fills *ret for the job (always usable as ret->job on success). Errors already have their place in the
  * user's text. */
 int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                struct compat *ret, struct err *e, uint32_t *kind) MUST_USE;
 /* An error of running ret->job: its place in the user's text. */
 void compat_place(const struct compat *x, struct err *e);
+
+/* ---- compat_macros.c ---- */
+/* Macros and functions of a profile, at its first session. */
+int compat_install(duckdb_connection c, uint8_t profile, struct err *e) MUST_USE;
+/* Schema of a profile in the search path, NULL for none. */
+const char *compat_schema(uint8_t profile);
 
 /* ---- compat_show.c ---- */
 enum compat_form { FORM_NONE, FORM_DONE, FORM_EXPLAIN };

@@ -90,6 +90,11 @@ static int install_functions(duckdb_connection c, struct err *e)
                : err_set(e, ERR_ENGINE, "XX000", "the engine refuses a function");
 }
 
+const char *compat_schema(uint8_t profile)
+{
+    return profile == WIRE_PROFILE_TRINO ? "quern_trino" : profile == WIRE_PROFILE_PG ? "quern_pg" : NULL;
+}
+
 int compat_install(duckdb_connection c, uint8_t profile, struct err *e)
 {
     static bool functions, schema[2]; /* one instance a process, one thread */

@@ -1,6 +1,7 @@
 /*
  * duckdb_int: what the files around the engine library share. Only they include duckdb.h.
  *
+ *   duckdb_sql.c     text of our own for the engine: run, quote
  *   duckdb_open.c    the instance: settings, catalog, datasets; sessions
  *   duckdb_policy.c  which statements may run
  *   duckdb_plan.c    prepare, parameters, schema
@@ -63,10 +64,14 @@ struct duck {
     duckdb_connection current; /* of the running job, for interrupt and progress */
 };
 
-/* ---- duckdb_open.c ---- */
+/* ---- duckdb_sql.c ---- */
 int duck__exec(duckdb_connection c, const char *sql, struct err *e) MUST_USE;
 /* Appends 'text' with quotes doubled. */
 void duck__quote(struct buf *b, char quote, const char *text);
+/* Appends where a data set's files are, as the engine's reader is told. */
+void duck__dataset_place(struct buf *b, const struct wire_dataset *d);
+
+/* ---- duckdb_open.c ---- */
 int duck__session(struct duck *d, const struct wire_job *job, bool bare, struct session *ret,
                   struct err *e) MUST_USE;
 /* The session serves the next job as well: its last statement only read, to its end, and left no trace in it. False when
@@ -79,8 +84,6 @@ int duck__close_catalog(struct duck *d, struct err *e) MUST_USE;
 /* Every dataset's view is still ours, on this connection's transaction. */
 int duck__datasets_intact(struct duck *d, duckdb_connection c, struct err *e) MUST_USE;
 const char *duck__view_marker(void);
-/* Appends where a data set's files are, as the engine's reader is told. */
-void duck__dataset_place(struct buf *b, const struct wire_dataset *d);
 
 /* ---- duckdb_scan.c ---- */
 /* What the next statement of the session scans is counted. */
