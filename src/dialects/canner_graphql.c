@@ -6,7 +6,6 @@
  */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/config.h"
 #include "dialects/canner_int.h"
 

@@ -5,8 +5,6 @@
  * the page's own client polls with pauses that grow, so that a fast query would cost seconds. A cancelled query is
  * FAILED; a second cancel changes nothing. The list is made piece by piece, one query in memory at a time.
  */
-#include <string.h>
-
 #include "base/config.h"
 #include "base/sys.h"
 #include "dialects/canner_int.h"

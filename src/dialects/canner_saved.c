@@ -3,8 +3,6 @@
  * The list is all of it, newest first, made piece by piece whatever its length; limit and offset are ours. Handlers
  * that read the registry run on a worker.
  */
-#include <string.h>
-
 #include "dialects/canner_int.h"
 
 /* ---- list ---- */

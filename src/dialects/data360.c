@@ -11,8 +11,6 @@
  */
 #include "dialects/data360_int.h"
 
-#include <string.h>
-
 #include "base/config.h"
 #include "base/sys.h"
 

@@ -9,8 +9,6 @@
  */
 #include "dialects/jackdb_int.h"
 
-#include <string.h>
-
 #include "base/sys.h"
 
 #define NS_PER_S 1000000000LL

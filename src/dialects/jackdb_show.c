@@ -6,8 +6,6 @@
  */
 #include "dialects/jackdb_int.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/sys.h"
 

@@ -5,7 +5,6 @@
  * Invariant: only jobs of profile TRINO are rewritten, and those of PG with avg; what comes out is judged by
  * duckdb_policy.c like any text. When a text is unclear (see compat_lex) it goes to the engine as it came. Job thread.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 

@@ -15,8 +15,6 @@
  */
 #include "engines/wire.h"
 
-#include <string.h>
-
 #include "engines/wire_io.h"
 
 #define NAME_MAX_BYTES (64u * 1024u)

@@ -13,8 +13,6 @@
  * when the socket is free, else the owner does; the spawner thread kills after the grace, so that a slow
  * owner delays nothing. Threads: the acquiring one; engine_cancel any.
  */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,25 +26,6 @@
 #define REAP_NS   MS_NS(2000)
 
 /* ---- ends ---- */
-
-void engine__death_text(struct engine *x, char *out, size_t n)
-{
-    pthread_mutex_lock(&x->pool->mu);
-    bool dead = x->dead;
-    int code = x->exit_code, status = x->exit_status;
-    pthread_mutex_unlock(&x->pool->mu);
-    const char *name = code == CLD_KILLED || code == CLD_DUMPED ? sigabbrev_np(status) : NULL;
-    if (!dead)
-        (void)snprintf(out, n, "engine process closed its connection");
-    else if (code == CLD_EXITED)
-        (void)snprintf(out, n, "engine process ended early with exit code %d", status);
-    else if (name)
-        (void)snprintf(out, n, "engine process was killed by SIG%s", name);
-    else if (code == CLD_KILLED || code == CLD_DUMPED)
-        (void)snprintf(out, n, "engine process was killed by signal %d", status);
-    else
-        (void)snprintf(out, n, "engine process ended");
-}
 
 static void job_over(struct engine *x, bool reusable)
 {
@@ -125,20 +104,6 @@ static int send_failed(struct engine *x, struct engine_event *ret, int rc)
     return rc == ERR_TIMEOUT ? hung(x, ret) : gone(x, ret);
 }
 
-/* Memory that the child was given and has not used stays its credit for the next job: making and passing a
- * memfd costs more than a small query. */
-void engine__job_clear(struct engine *x)
-{
-    for (int i = 0; i < WIRE_SLOTS; i++)
-        if (!x->slots[i].given)
-            slot__drop(&x->slots[i]);
-    x->batch_slot = -1;
-    arena_free(x->arena);
-    x->arena = NULL;
-    if (x->link.used == x->link.rx.len)
-        link__free(&x->link);
-}
-
 /* ---- cancel ---- */
 
 /* Under send_mu. */
@@ -184,7 +149,7 @@ void engine_cancel(struct engine *x, bool kill_now)
     }
     pthread_mutex_unlock(&p->mu);
     if (wake)
-        spawner__wake(p);
+        pool__wake(p);
     if (!kill_now && pthread_mutex_trylock(&x->send_mu) == 0) {
         int rc = send_cancel_locked(x, false);
         pthread_mutex_unlock(&x->send_mu);

@@ -1,9 +1,13 @@
 /*
  * pool_int: what the files of this folder share. Nothing outside src/pool includes it.
  *
- *   pool.c     the warm pool: keys, workspaces, acquire, release, retire
+ *   pool.c     the pool itself: acquire, prewarm, retire, open and close
+ *   chores.c   thread "chores": wipes folders, frees the dead, pre-warms
  *   start.c    bringing one process up: SETUP to READY, the self-test
- *   spawner.c  two threads: "spawner" (spawn, reap, kill deadlines, blank spare) and "chores" (wipe folders, pre-warm)
+ *   spawner.c  thread "spawner": spawn, reap, kill deadlines, the blank spare
+ *   warm.c     the idle processes
+ *   process.c  one process's entry
+ *   key.c      what tells engines apart; workspaces
  *   engine.c   one job, from the acquiring thread
  *   render.c   one rendering, likewise
  *   link.c     frames over the socket
@@ -167,25 +171,26 @@ struct pool {
     struct metric *m_spawned, *m_idle, *m_start, *m_ended[REASONS];
 };
 
-/* ---- pool.c ---- */
+/* ---- key.c ---- */
 int pool__key_copy(const struct engine_key *k, struct arena **ret_arena,
                    struct engine_key **ret_key) MUST_USE;
 bool pool__key_equal(const struct engine_key *a, const struct engine_key *b);
 /* (mu) The workspace's entry, made when new; NULL out of memory. Valid until the next call. */
 struct pool_workspace *pool__workspace(struct pool *p, int64_t id);
-/* Gives an engine to the warm pool, or ends it. Also for pre-warmed ones. */
-void pool__put(struct engine *x, bool clean);
+
+/* ---- process.c ---- */
+/* The spawner looks again. */
+void pool__wake(struct pool *p);
+/* An instant of the monotonic clock, for pool.changed. */
+void pool__until(int64_t ns, struct timespec *ts);
+/* (mu) */
+void pool__idle_add(struct pool *p, int change);
 /* (mu) SIGKILL, once; the first reason stays. */
 void pool__kill(struct engine *x, enum pool_reason why);
 /* (mu) Kills it and hands it to the chores thread. */
 void pool__discard(struct engine *x, enum pool_reason why);
 /* (mu) A fresh entry in the list of all. NULL out of memory. */
 struct engine *pool__new(struct pool *p, enum pool_state state);
-/* (mu) True when one process more keeps to max_processes: those idle make room, and their end is waited for,
- * up to a second. Lets go of the lock meanwhile. */
-bool pool__room(struct pool *p);
-/* (mu) Processes that live (or are being started), but render processes. */
-int64_t pool__alive(const struct pool *p);
 /* (mu) Takes it out of the list and frees everything but folder and descriptors. */
 void pool__free(struct engine *x);
 /* Without lock: kill with a reason. */
@@ -196,6 +201,22 @@ bool engine__await_death(struct engine *x, int64_t deadline_ns);
 void engine__death_text(struct engine *x, char *out, size_t n);
 /* Frees what a job left: batch, memfds, frames, arena. Acquiring thread. */
 void engine__job_clear(struct engine *x);
+
+/* ---- warm.c ---- */
+/* Gives an engine to the warm pool, or ends it. Also for pre-warmed ones. */
+void pool__put(struct engine *x, bool clean);
+/* (mu) The most recently used idle engine for the key that is still in order; it is BUSY then. NULL none. */
+struct engine *pool__take_idle(struct pool *p, const struct engine_key *key);
+/* (mu) Drops idle engines of a workspace that are of an older epoch; with `catalog`, also those that hold it
+ * open. */
+void pool__drop_older(struct pool *p, int64_t workspace, uint64_t epoch, bool catalog);
+/* (mu) Down to engine.idle_max. */
+void pool__trim_idle(struct pool *p);
+/* (mu) True when one process more keeps to max_processes: those idle make room, and their end is waited for,
+ * up to a second. Lets go of the lock meanwhile. */
+bool pool__room(struct pool *p);
+/* (mu) Processes that live (or are being started), but render processes. */
+int64_t pool__alive(const struct pool *p);
 
 /* ---- engine.c ---- */
 /* (acquiring thread) Begins a job whose first frame is `frame`, sent with descriptor `fd` (-1 none). 0, or
@@ -210,9 +231,12 @@ int pool__bring_up(struct pool *p, const struct engine_key *key, bool selftest, 
 /* ---- spawner.c ---- */
 int spawner__start(struct pool *p, struct err *e) MUST_USE;
 void spawner__stop(struct pool *p);
-void spawner__wake(struct pool *p);
 /* Queues it for the spawner and waits. 0, or ERR_BUSY, ERR_ENGINE; then the engine is on its way out. */
 int spawner__spawn(struct engine *x, struct err *e) MUST_USE;
+
+/* ---- chores.c ---- */
+int chores__start(struct pool *p, struct err *e) MUST_USE;
+void chores__stop(struct pool *p); /* before the spawner's */
 
 /* ---- link.c ---- */
 void link__init(struct link *l);

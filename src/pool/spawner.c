@@ -1,18 +1,13 @@
 /*
- * spawner: the two threads of a pool.
- *
- * "spawner" starts every process and reaps every one. It must be one thread that lives as long as the pool: a
+ * spawner: the thread that starts every process and reaps every one. It must be one thread that lives as long as the pool: a
  * child dies by PR_SET_PDEATHSIG when the *thread* that spawned it ends. It waits for nothing but the kernel:
  * spawn requests, deaths (by pidfd, so that children of other parts of the daemon are never taken) and kill
  * deadlines (a cancel's grace must end in SIGKILL even while the engine's owner is busy writing to a disk).
  * It also keeps one blank spare: a process that has started, linked the engine library and waits for SETUP,
  * so that the first query of a workspace waits less. A spare that dies is made again with growing pauses.
  *
- * "chores" does what may take long: wipes the folders of the dead and frees them, and brings up pre-warmed
- * engines.
- *
  * A request is answered through pool.changed. After close has killed everything the spawner ends when its
- * last child is reaped, chores when its last folder is wiped.
+ * last child is reaped.
  */
 #include <errno.h>
 #include <poll.h>
@@ -36,13 +31,6 @@ struct watch {
     struct engine **engines;
     size_t n, cap;
 };
-
-void spawner__wake(struct pool *p)
-{
-    uint64_t one = 1;
-    ssize_t n = write(p->wake, &one, sizeof one);
-    (void)n;
-}
 
 /* The whole start of one process; no lock held. 0 or an errno. */
 static int start_process(struct pool *p, struct engine *x)
@@ -254,89 +242,6 @@ static void *spawner_main(void *arg)
     return NULL;
 }
 
-/* (mu, released meanwhile) Wipes one dead engine; false when there is none. */
-static bool bury(struct pool *p)
-{
-    struct engine *x = p->all;
-    while (x && !(x->state == STATE_DYING && x->dead && x->spawn_done))
-        x = x->next;
-    if (!x)
-        return false;
-    if (x->pid > 0)
-        metric_add(p->m_ended[x->reason ? x->reason : REASON_CRASHED], 1);
-    pool__free(x); /* out of the list; descriptors and folder are ours now */
-    pthread_mutex_unlock(&p->mu);
-    if (x->sock >= 0)
-        close(x->sock);
-    if (x->pidfd >= 0)
-        close(x->pidfd);
-    if (x->wake >= 0)
-        close(x->wake);
-    bool wiped = rundir__wipe(p->run_fd, x->folder) == 0;
-    pthread_mutex_lock(&p->mu);
-    if (!wiped && p->nunwiped < POOL_UNWIPED_MAX)
-        memcpy(p->unwiped[p->nunwiped++], x->folder, sizeof x->folder);
-    free(x);
-    pthread_cond_broadcast(&p->changed);
-    return true;
-}
-
-/* (mu, released meanwhile) Another try at what could not be wiped (no descriptors, say). The rest is wiped at
- * the next start. */
-static void wipe_again(struct pool *p)
-{
-    p->wipe_again = false;
-    for (int n = p->nunwiped; n > 0; n--) {
-        char name[32];
-        memcpy(name, p->unwiped[0], sizeof name);
-        memmove(p->unwiped[0], p->unwiped[1], (size_t)(--p->nunwiped) * sizeof name);
-        pthread_mutex_unlock(&p->mu);
-        bool wiped = rundir__wipe(p->run_fd, name) == 0;
-        pthread_mutex_lock(&p->mu);
-        if (!wiped && p->nunwiped < POOL_UNWIPED_MAX)
-            memcpy(p->unwiped[p->nunwiped++], name, sizeof name);
-    }
-}
-
-/* (mu, released meanwhile) */
-static bool prewarm_one(struct pool *p)
-{
-    if (p->nprewarm == 0)
-        return false;
-    struct prewarm w = p->prewarm[0];
-    memmove(&p->prewarm[0], &p->prewarm[1], (size_t)(--p->nprewarm) * sizeof w);
-    if (!p->closing) {
-        p->prewarming = w.key;
-        pthread_mutex_unlock(&p->mu);
-        struct engine *x = NULL;
-        if (pool__bring_up(p, w.key, false, &x, NULL) == 0)
-            pool__put(x, true);
-        pthread_mutex_lock(&p->mu);
-        p->prewarming = NULL;
-    }
-    arena_free(w.arena);
-    return true;
-}
-
-static void *chores_main(void *arg)
-{
-    struct pool *p = arg;
-    pthread_mutex_lock(&p->mu);
-    for (;;) {
-        if (p->wipe_again)
-            wipe_again(p);
-        if (bury(p) || prewarm_one(p))
-            continue;
-        if (p->chores_stop) {
-            wipe_again(p);
-            break;
-        }
-        pthread_cond_wait(&p->chores_wanted, &p->mu);
-    }
-    pthread_mutex_unlock(&p->mu);
-    return NULL;
-}
-
 int spawner__spawn(struct engine *x, struct err *e)
 {
     struct pool *p = x->pool;
@@ -347,7 +252,7 @@ int spawner__spawn(struct engine *x, struct err *e)
     else
         p->spawn_head = x;
     p->spawn_tail = x;
-    spawner__wake(p);
+    pool__wake(p);
     while (!x->spawn_done)
         pthread_cond_wait(&p->changed, &p->mu);
     int failed = x->spawn_errno;
@@ -368,30 +273,15 @@ int spawner__start(struct pool *p, struct err *e)
     int rc = pthread_create(&p->spawner, NULL, spawner_main, p);
     if (rc)
         return err_errno(e, rc, "starting the spawner thread");
-    rc = pthread_create(&p->chores, NULL, chores_main, p);
-    if (rc) {
-        pthread_mutex_lock(&p->mu);
-        p->spawner_stop = true;
-        pthread_mutex_unlock(&p->mu);
-        spawner__wake(p);
-        pthread_join(p->spawner, NULL);
-        return err_errno(e, rc, "starting the chores thread");
-    }
     (void)pthread_setname_np(p->spawner, "quern-spawner");
-    (void)pthread_setname_np(p->chores, "quern-chores");
     return 0;
 }
 
 void spawner__stop(struct pool *p)
 {
     pthread_mutex_lock(&p->mu);
-    p->chores_stop = true;
-    pthread_cond_signal(&p->chores_wanted);
-    pthread_mutex_unlock(&p->mu);
-    pthread_join(p->chores, NULL);
-    pthread_mutex_lock(&p->mu);
     p->spawner_stop = true;
     pthread_mutex_unlock(&p->mu);
-    spawner__wake(p);
+    pool__wake(p);
     pthread_join(p->spawner, NULL);
 }

@@ -7,8 +7,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 
 #include "base/log.h"
 #include "pool/pool_int.h"
@@ -120,7 +118,7 @@ static struct engine *take_blank(struct pool *p)
         return NULL;
     x->state = STATE_STARTING;
     p->blank_at_ns = sys_mono_ns() + MS_NS(BLANK_DELAY_MS);
-    spawner__wake(p);
+    pool__wake(p);
     return x;
 }
 
@@ -225,7 +223,7 @@ int pool__bring_up(struct pool *p, const struct engine_key *key, bool selftest, 
             if (!p->blank_wanted || p->blank_failures) {
                 p->blank_wanted = true;
                 p->blank_failures = 0;
-                spawner__wake(p);
+                pool__wake(p);
             }
             pthread_mutex_unlock(&p->mu);
             metric_observe_ns(p->m_start, sys_mono_ns() - begun);
