@@ -17,13 +17,12 @@
  */
 #include "engines/compat_arith.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engines/compat_decimal.h"
+#include "engines/compat_number.h"
 #include "engines/compat_returns.h"
 
 #define BY_ZERO   "Division by zero"
@@ -32,19 +31,6 @@
 #define PG_WHOLE  20
 #define DAY_US    86400000000.0
 
-/* As they lie in the engine's vectors. */
-typedef __int128 hugeint __attribute__((aligned(8)));
-typedef unsigned __int128 uhugeint __attribute__((aligned(8)));
-
-#define TYPES(X)                                                                                             \
-    X(TINYINT, int8_t, 1)                                                                                    \
-    X(SMALLINT, int16_t, 1)                                                                                  \
-    X(INTEGER, int32_t, 1)                                                                                   \
-    X(BIGINT, int64_t, 1)                                                                                    \
-    X(HUGEINT, hugeint, 1)                                                                                   \
-    X(UTINYINT, uint8_t, 0)                                                                                  \
-    X(USMALLINT, uint16_t, 0) X(UINTEGER, uint32_t, 0) X(UBIGINT, uint64_t, 0) X(UHUGEINT, uhugeint, 0)
-
 enum op { OP_DIVIDE, OP_MODULO, OP_MEAN, OP_SUM };
 enum how { HOW_INTEGER, HOW_SAME, HOW_FLOAT, HOW_DOUBLE, HOW_DECIMAL, HOW_INTERVAL, HOW_COPY, HOW_NARROW };
 
@@ -52,12 +38,6 @@ struct flavour {
     const char *name;
     enum op op;
     bool pg;
-};
-
-/* A side's type. Of an integer, width is the digits that it may have as a decimal. */
-struct number {
-    duckdb_type id, store;
-    uint8_t width, scale;
 };
 
 struct arith {
@@ -69,100 +49,7 @@ struct arith {
     unsigned up_a, up_b; /* of a remainder */
 };
 
-struct operands {
-    const void *a, *b;
-    void *out;
-    uint64_t *va, *vb;
-    idx_t n;
-};
-
-static struct operands operands(duckdb_data_chunk in, duckdb_vector out)
-{
-    duckdb_vector a = duckdb_data_chunk_get_vector(in, 0);
-    duckdb_vector b = duckdb_data_chunk_get_column_count(in) > 1 ? duckdb_data_chunk_get_vector(in, 1) : NULL;
-    return (struct operands){duckdb_vector_get_data(a),
-                             b ? duckdb_vector_get_data(b) : NULL,
-                             duckdb_vector_get_data(out),
-                             duckdb_vector_get_validity(a),
-                             b ? duckdb_vector_get_validity(b) : NULL,
-                             duckdb_data_chunk_get_size(in)};
-}
-
-static bool both(const struct operands *o, idx_t i)
-{
-    return (!o->va || duckdb_validity_row_is_valid(o->va, i)) &&
-           (!o->vb || duckdb_validity_row_is_valid(o->vb, i));
-}
-
-/* What the C interface leaves to the function: NULL where a side is. */
-static void put_nulls(const struct operands *o, duckdb_vector out)
-{
-    if (!o->va && !o->vb)
-        return;
-    duckdb_vector_ensure_validity_writable(out);
-    uint64_t *valid = duckdb_vector_get_validity(out);
-    for (idx_t i = 0; i < o->n; i++) {
-        if (!both(o, i))
-            duckdb_validity_set_row_invalid(valid, i);
-    }
-}
-
 /* ---- types ---- */
-
-static const struct integer {
-    duckdb_type id;
-    unsigned bits;
-    bool is_signed;
-    uint8_t digits;
-} integers[] = {
-    {DUCKDB_TYPE_TINYINT, 8, true, 3},     {DUCKDB_TYPE_SMALLINT, 16, true, 5},
-    {DUCKDB_TYPE_INTEGER, 32, true, 10},   {DUCKDB_TYPE_BIGINT, 64, true, 19},
-    {DUCKDB_TYPE_HUGEINT, 128, true, 38},  {DUCKDB_TYPE_UTINYINT, 8, false, 3},
-    {DUCKDB_TYPE_USMALLINT, 16, false, 5}, {DUCKDB_TYPE_UINTEGER, 32, false, 10},
-    {DUCKDB_TYPE_UBIGINT, 64, false, 20},  {DUCKDB_TYPE_UHUGEINT, 128, false, 38},
-};
-
-static const struct integer *integer(duckdb_type id)
-{
-    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
-        if (integers[i].id == id)
-            return &integers[i];
-    }
-    return NULL;
-}
-
-/* The smallest type that holds both; HUGEINT, with a check of each value, where there is none. */
-static duckdb_type common_type(const struct integer *a, const struct integer *b)
-{
-    unsigned bits = a->bits > b->bits ? a->bits : b->bits;
-    bool is_signed = a->is_signed || b->is_signed;
-    if (is_signed && ((!a->is_signed && a->bits == bits) || (!b->is_signed && b->bits == bits)))
-        bits *= 2;
-    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
-        if (integers[i].bits == bits && integers[i].is_signed == is_signed)
-            return integers[i].id;
-    }
-    return DUCKDB_TYPE_HUGEINT;
-}
-
-static bool is_real(const struct number *x)
-{
-    return x->id == DUCKDB_TYPE_FLOAT || x->id == DUCKDB_TYPE_DOUBLE;
-}
-
-static bool is_number(const struct number *x)
-{
-    return is_real(x) || x->id == DUCKDB_TYPE_DECIMAL || integer(x->id);
-}
-
-static struct number number(duckdb_logical_type type)
-{
-    duckdb_type id = duckdb_get_type_id(type);
-    if (id == DUCKDB_TYPE_DECIMAL)
-        return (struct number){id, duckdb_decimal_internal_type(type), duckdb_decimal_width(type),
-                               duckdb_decimal_scale(type)};
-    return (struct number){id, id, integer(id) ? integer(id)->digits : 0, 0};
-}
 
 static unsigned larger(unsigned a, unsigned b)
 {
@@ -207,22 +94,22 @@ static void decimal_rest(struct arith *x)
 static bool decide(struct arith *x)
 {
     const struct number *a = &x->a, *b = &x->b;
-    if (a->id == DUCKDB_TYPE_INTERVAL && x->op == OP_DIVIDE && is_number(b)) {
+    if (a->id == DUCKDB_TYPE_INTERVAL && x->op == OP_DIVIDE && number_is_one(b)) {
         x->how = HOW_INTERVAL;
         x->out.id = DUCKDB_TYPE_INTERVAL;
         return true;
     }
-    if (!is_number(a) || !is_number(b))
+    if (!number_is_one(a) || !number_is_one(b))
         return false;
-    bool whole = integer(a->id) && integer(b->id);
-    if (is_real(a) || is_real(b) || (whole && x->op == OP_MEAN && !x->pg)) {
+    bool whole = number_integer(a->id) && number_integer(b->id);
+    if (number_is_real(a) || number_is_real(b) || (whole && x->op == OP_MEAN && !x->pg)) {
         bool twice = x->op == OP_MEAN || a->id == DUCKDB_TYPE_DOUBLE || b->id == DUCKDB_TYPE_DOUBLE ||
                      (x->pg && a->id != b->id);
         x->how = twice ? HOW_DOUBLE : HOW_FLOAT;
         x->out.id = twice ? DUCKDB_TYPE_DOUBLE : DUCKDB_TYPE_FLOAT;
     } else if (whole && x->op != OP_MEAN) {
         x->how = a->id == b->id ? HOW_SAME : HOW_INTEGER;
-        x->out.id = a->id == b->id ? a->id : common_type(integer(a->id), integer(b->id));
+        x->out.id = a->id == b->id ? a->id : number_common(number_integer(a->id), number_integer(b->id));
     } else {
         x->how = HOW_DECIMAL;
         x->out.id = DUCKDB_TYPE_DECIMAL;
@@ -232,65 +119,6 @@ static bool decide(struct arith *x)
             decimal_quotient(x);
     }
     return true;
-}
-
-/* ---- values ---- */
-
-/* An exact number's integer; false: more than 127 bits. */
-static bool load(const struct number *x, const void *data, idx_t i, __int128 *ret)
-{
-    switch (x->store) {
-#define LOAD(NAME, T, SIGNED)                                                                                \
-    case DUCKDB_TYPE_##NAME:                                                                                 \
-        *ret = (__int128)((const T *)data)[i];                                                               \
-        break;
-        TYPES(LOAD)
-    default:
-        return false;
-    }
-    return x->store != DUCKDB_TYPE_UHUGEINT || *ret >= 0;
-}
-
-/* False: it does not fit. */
-static bool store(const struct number *x, void *data, idx_t i, __int128 v)
-{
-    switch (x->store) {
-#define STORE(NAME, T, SIGNED)                                                                               \
-    case DUCKDB_TYPE_##NAME:                                                                                 \
-        ((T *)data)[i] = (T)v;                                                                               \
-        return (SIGNED || v >= 0) && (__int128)(T)v == v;
-        TYPES(STORE)
-    default:
-        return false;
-    }
-}
-
-static double decimal_as_double(__int128 v, unsigned scale)
-{
-    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    unsigned __int128 u = v < 0 ? -(unsigned __int128)v : (unsigned __int128)v;
-    if (!scale)
-        return (double)v;
-    if (!(u >> 53) && scale < sizeof powers / sizeof *powers)
-        return (double)v / powers[scale]; /* both exact, so rounded once */
-    char text[64];
-    uint64_t ten19 = (uint64_t)decimal_power(19);
-    snprintf(text, sizeof text, "%s%" PRIu64 "%019" PRIu64 "e-%u", v < 0 ? "-" : "", (uint64_t)(u / ten19),
-             (uint64_t)(u % ten19), scale);
-    return strtod(text, NULL);
-}
-
-static double load_double(const struct number *x, const void *data, idx_t i)
-{
-    __int128 v = 0;
-    if (x->id == DUCKDB_TYPE_DOUBLE)
-        return ((const double *)data)[i];
-    if (x->id == DUCKDB_TYPE_FLOAT)
-        return (double)((const float *)data)[i];
-    if (x->id == DUCKDB_TYPE_UHUGEINT)
-        return (double)((const uhugeint *)data)[i];
-    return load(x, data, i, &v) ? decimal_as_double(v, x->scale) : NAN;
 }
 
 /* ---- integers ---- */
@@ -310,7 +138,7 @@ static bool same_bytes(const void *a, const void *b, size_t n)
         bool modulo = x->op == OP_MODULO;                                                                    \
         for (idx_t i = 0; i < o->n; i++) {                                                                   \
             r[i] = 0;                                                                                        \
-            if (!both(o, i))                                                                                 \
+            if (!operands_valid(o, i))                                                                       \
                 continue;                                                                                    \
             if (b[i] == 0)                                                                                   \
                 return BY_ZERO;                                                                              \
@@ -341,8 +169,8 @@ static const char *mixed(const struct arith *x, const struct operands *o)
 {
     for (idx_t i = 0; i < o->n; i++) {
         __int128 a, b, r = 0;
-        if (both(o, i)) {
-            if (!load(&x->a, o->a, i, &a) || !load(&x->b, o->b, i, &b))
+        if (operands_valid(o, i)) {
+            if (!number_load(&x->a, o->a, i, &a) || !number_load(&x->b, o->b, i, &b))
                 return OVERFLOWS;
             if (b == 0)
                 return BY_ZERO;
@@ -353,7 +181,7 @@ static const char *mixed(const struct arith *x, const struct operands *o)
             else if (__builtin_sub_overflow((__int128)0, a, &r))
                 return OVERFLOWS;
         }
-        if (!store(&x->out, o->out, i, r))
+        if (!number_store(&x->out, o->out, i, r))
             return OVERFLOWS;
     }
     return NULL;
@@ -365,8 +193,8 @@ static const char *decimals(const struct arith *x, const struct operands *o)
 {
     for (idx_t i = 0; i < o->n; i++) {
         __int128 a, b, r = 0;
-        if (both(o, i)) {
-            if (!load(&x->a, o->a, i, &a) || !load(&x->b, o->b, i, &b))
+        if (operands_valid(o, i)) {
+            if (!number_load(&x->a, o->a, i, &a) || !number_load(&x->b, o->b, i, &b))
                 return OVERFLOWS;
             if (b == 0)
                 return BY_ZERO;
@@ -375,7 +203,7 @@ static const char *decimals(const struct arith *x, const struct operands *o)
             if (!fits)
                 return OVERFLOWS;
         }
-        if (!store(&x->out, o->out, i, r))
+        if (!number_store(&x->out, o->out, i, r))
             return OVERFLOWS;
     }
     return NULL;
@@ -397,9 +225,9 @@ static const char *reals(const struct arith *x, const struct operands *o)
 {
     for (idx_t i = 0; i < o->n; i++) {
         double a = 0, b = 1;
-        if (both(o, i)) {
-            a = load_double(&x->a, o->a, i);
-            b = load_double(&x->b, o->b, i);
+        if (operands_valid(o, i)) {
+            a = number_as_double(&x->a, o->a, i);
+            b = number_as_double(&x->b, o->b, i);
             if (x->pg && !(b < 0) && !(b > 0) && !isnan(b))
                 return BY_ZERO;
         }
@@ -436,9 +264,9 @@ static const char *intervals(const struct arith *x, const struct operands *o)
     for (idx_t i = 0; i < o->n; i++) {
         duckdb_interval *r = (duckdb_interval *)o->out + i;
         *r = (duckdb_interval){0, 0, 0};
-        if (!both(o, i))
+        if (!operands_valid(o, i))
             continue;
-        double by = load_double(&x->b, o->b, i);
+        double by = number_as_double(&x->b, o->b, i);
         if (!(by < 0) && !(by > 0))
             return isnan(by) ? OVERFLOWS : BY_ZERO;
         if (!divide_interval((const duckdb_interval *)o->a + i, by, x->pg, r))
@@ -452,7 +280,7 @@ static const char *intervals(const struct arith *x, const struct operands *o)
 static const char *narrow(const struct operands *o)
 {
     for (idx_t i = 0; i < o->n; i++) {
-        __int128 v = both(o, i) ? ((const hugeint *)o->a)[i] : 0;
+        __int128 v = operands_valid(o, i) ? ((const hugeint *)o->a)[i] : 0;
         if (v != (int64_t)v)
             return "Overflow in sum: the value is out of range for bigint";
         ((int64_t *)o->out)[i] = (int64_t)v;
@@ -468,7 +296,7 @@ static void run(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector o
         duckdb_vector_reference_vector(out, duckdb_data_chunk_get_vector(in, 0));
         return;
     }
-    struct operands o = operands(in, out);
+    struct operands o = operands_of(in, out);
     switch (x->how) {
     case HOW_INTEGER:
         message = mixed(x, &o);
@@ -491,7 +319,7 @@ static void run(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector o
     if (message)
         duckdb_scalar_function_set_error(info, message);
     else
-        put_nulls(&o, out);
+        operands_nulls(&o, out);
 }
 
 static void *copy(void *p)
@@ -502,14 +330,6 @@ static void *copy(void *p)
     return x;
 }
 
-static duckdb_logical_type argument(duckdb_bind_info info, idx_t i)
-{
-    duckdb_expression e = duckdb_scalar_function_bind_get_argument(info, i);
-    duckdb_logical_type type = duckdb_expression_return_type(e);
-    duckdb_destroy_expression(&e);
-    return type;
-}
-
 /* The result's type, of its own or taken from *first, which is then NULL. */
 static duckdb_logical_type result_type(struct arith *x, duckdb_logical_type *first)
 {
@@ -517,12 +337,8 @@ static duckdb_logical_type result_type(struct arith *x, duckdb_logical_type *fir
     if (x->how == HOW_COPY) {
         type = *first;
         *first = NULL;
-    } else if (x->out.id == DUCKDB_TYPE_DECIMAL) {
-        type = duckdb_create_decimal_type(x->out.width, x->out.scale);
-        x->out.store = duckdb_decimal_internal_type(type);
     } else {
-        type = duckdb_create_logical_type(x->out.id);
-        x->out.store = x->out.id;
+        type = number_type(&x->out);
     }
     return type;
 }
@@ -531,9 +347,10 @@ static void bind(duckdb_bind_info info)
 {
     const struct flavour *f = duckdb_scalar_function_bind_get_extra_info(info);
     struct arith x = {.op = f->op, .pg = f->pg};
-    duckdb_logical_type first = argument(info, 0), second = f->op == OP_SUM ? NULL : argument(info, 1), type;
-    x.a = number(first);
-    x.b = second ? number(second) : x.a;
+    duckdb_logical_type first = operands_type(info, 0),
+                        second = f->op == OP_SUM ? NULL : operands_type(info, 1), type;
+    x.a = number_of(first);
+    x.b = second ? number_of(second) : x.a;
     bool known = true;
     if (x.a.id == DUCKDB_TYPE_INVALID || x.b.id == DUCKDB_TYPE_INVALID) {
         /* a parameter whose type comes with its value: so does the result's, and this is bound again */

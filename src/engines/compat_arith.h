@@ -1,4 +1,4 @@
-/* compat_arith: the functions behind "/", "%", sum and avg of the profiles. See compat_arith.c. Job thread. */
+/* compat_arith: functions of our own that the macros stand on. Job thread (the main thread before it starts one). */
 #ifndef QUERN_ENGINES_COMPAT_ARITH_H
 #define QUERN_ENGINES_COMPAT_ARITH_H
 
@@ -6,5 +6,9 @@
 
 /* quern_divide(a, b), quern_modulo(a, b), quern_mean(sum, count), each also as ..._pg; quern_sum(sum). */
 bool compat_arith_install(duckdb_connection c) MUST_USE;
+/* compat_round.c: quern_round(x), quern_round_to(x, n), quern_floor, quern_ceil, quern_trunc, quern_trunc_to, quern_sign. */
+bool compat_round_install(duckdb_connection c) MUST_USE;
+/* compat_patterns.c: quern_joda(pattern): the engine's pattern for one of Joda-Time's (format_datetime, parse_datetime). */
+bool compat_patterns_install(duckdb_connection c) MUST_USE;
 
 #endif

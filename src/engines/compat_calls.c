@@ -199,6 +199,22 @@ static uint32_t aggregate(struct crewrite *w, uint32_t i)
     return end - i;
 }
 
+/* lag(x) IGNORE NULLS OVER: the engine has the words inside of the brackets. */
+static uint32_t nulls_of_window(struct crewrite *w, uint32_t i)
+{
+    static const char *const names[] = {"lag", "lead", "first_value", "last_value", "nth_value", NULL};
+    const struct clex *l = w->l;
+    uint32_t close = l->t[i + 1].match;
+    bool ignore = compat_is(l, close + 1, "ignore");
+    if (!compat_is_any(l, i, names) || (!ignore && !compat_is(l, close + 1, "respect")) ||
+        !compat_is(l, close + 2, "nulls"))
+        return 0;
+    compat_copy(w, l->t[i].at, l->t[i + 1].at + 1);
+    compat_range(w, i + 2, close);
+    compat_put(w, ignore ? " IGNORE NULLS)" : " RESPECT NULLS)", l->t[close + 1].at);
+    return close + 3 - i;
+}
+
 /* CAST(x AS type), TRY_CAST(x AS type): JSON, varchar(n) and decimal mean something else here. */
 static uint32_t cast(struct crewrite *w, uint32_t i)
 {
@@ -217,7 +233,7 @@ static uint32_t cast(struct crewrite *w, uint32_t i)
         compat_put(w, "to_json(", at);
         compat_range(w, i + 2, as);
         compat_put(w, ")", l->t[close].at);
-    } else if (compat_is(l, type, "varchar") && compat_op(l, type + 1, '(') &&
+    } else if ((compat_is(l, type, "varchar") || compat_is(l, type, "char")) && compat_op(l, type + 1, '(') &&
                l->t[type + 1].match + 1 == close && l->t[type + 1].match == type + 3) {
         compat_put(w, "left(", at);
         compat_copy(w, at, l->t[i].at + l->t[i].n);
@@ -272,6 +288,9 @@ uint32_t compat_call(struct crewrite *w, uint32_t i)
         return extract(w, i);
     if (compat_is(l, i, "listagg"))
         return listagg(w, i);
+    used = nulls_of_window(w, i);
+    if (used)
+        return used;
     if (!known_name(l, i) || compat_is(l, i + 2, "where"))
         return 0;
     uint32_t args[64][2], n = compat_args(l, i + 1, args, 64);

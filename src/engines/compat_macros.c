@@ -85,7 +85,8 @@ static void script(struct buf *b, const char *schema, const char *const (*macros
 
 static int install_functions(duckdb_connection c, struct err *e)
 {
-    return compat_arith_install(c) && register_cardinality(c)
+    return compat_arith_install(c) && compat_round_install(c) && compat_patterns_install(c) &&
+                   register_cardinality(c)
                ? 0
                : err_set(e, ERR_ENGINE, "XX000", "the engine refuses a function");
 }

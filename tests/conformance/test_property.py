@@ -4,12 +4,13 @@ The seed is printed and stands in every failure: QUERN_SEED=n repeats a run. QUE
 """
 import os
 import random
+from decimal import Decimal
 
 import pytest
 
 import parameters
 import typed
-from readers import DIALECTS, compare
+from readers import DIALECTS, Data360, Kakao, compare
 
 SEED = int(os.environ.get("QUERN_SEED") or random.SystemRandom().randrange(2**32))
 ROUNDS = int(os.environ.get("QUERN_PROPERTY_ROUNDS") or 5)
@@ -87,3 +88,68 @@ def same(a, b):
     if isinstance(a, tuple) and isinstance(b, tuple):
         return (a[0] * 30 + a[1]) * typed.DAY_US + a[2] == (b[0] * 30 + b[1]) * typed.DAY_US + b[2]
     return type(a) is type(b) and a == b
+
+
+def half_up(over, under):
+    """over / under as an integer, half away from zero."""
+    q, rest = divmod(abs(over), abs(under))
+    q += 2 * rest >= abs(under)
+    return -q if (over < 0) != (under < 0) else q
+
+
+def arithmetic(profile, ka, kb):
+    """Kinds of a / b and a % b (docs/sql.md)."""
+    (p1, s1), (p2, s2) = (ka.precision, ka.scale), (kb.precision, kb.scale)
+    rest = typed.Dec(max(1, min(p1 - s1, p2 - s2) + max(s1, s2)), max(s1, s2))
+    if profile == "trino":
+        return typed.Dec(min(38, p1 + s2 + max(0, s2 - s1)), max(s1, s2)), rest
+    return typed.Dec(38, max(16, min(max(s1, s2), 38 - min(20, p1 - s1 + s2)))), rest
+
+
+def unscaled(v, scale):
+    return int(v.scaleb(scale, context=typed.WIDE400))
+
+
+def fitting(kind, integer):
+    """The value, or None where it has too many digits."""
+    return None if abs(integer) >= 10**kind.precision else Decimal(integer).scaleb(-kind.scale, context=typed.WIDE)
+
+
+@pytest.mark.parametrize("profile", ["trino", "pg"])
+def test_decimal_division(q, profile):
+    """Quotients, remainders and averages of random decimals are Python's exact ones, with the documented types, in every dialect's eyes."""
+    dialect = Kakao() if profile == "trino" else Data360()
+    for number in range(ROUNDS):
+        rng = rng_of("division " + profile, number)
+        kinds = []
+        for _ in range(2):
+            precision = rng.choice([1, 4, 5, 9, 10, 18, 19, 37, 38, rng.randint(1, 38)])
+            kinds.append(typed.Dec(precision, rng.choice([0, precision, rng.randint(0, precision)])))
+        ka, kb = kinds
+        pairs = [(ka.make(rng), kb.make(rng)) for _ in range(30)]
+        pairs = [(a, b if b else Decimal(1).scaleb(-kb.scale, context=typed.WIDE)) for a, b in pairs] + [(None, Decimal(0)), (pairs[0][0], None)]
+        quotient, rest = arithmetic(profile, ka, kb)
+        mean = typed.Dec(38, ka.scale if profile == "trino" else max(16, ka.scale))
+        known = [unscaled(a, ka.scale) for a, _ in pairs if a is not None]
+        rows = []
+        for i, (a, b) in enumerate(pairs):
+            if a is None or b is None:
+                rows.append([i, None, None])
+                continue
+            x, y = unscaled(a, ka.scale), unscaled(b, kb.scale)
+            shift = quotient.scale - ka.scale + kb.scale
+            over, under = (x * 10**shift, y) if shift >= 0 else (x, y * 10**-shift)
+            ux, uy = x * 10**(rest.scale - ka.scale), y * 10**(rest.scale - kb.scale)
+            left = abs(ux) % abs(uy) * (-1 if ux < 0 else 1)
+            rows.append([i, fitting(quotient, half_up(over, under)), fitting(rest, left)])
+        values = ", ".join(f"({i}, {'NULL' if a is None else ka.literal(a)}, {'NULL' if b is None else kb.literal(b)})" for i, (a, b) in enumerate(pairs))
+        source = f"(SELECT i, a::{ka.sql} AS a, b::{kb.sql} AS b FROM (VALUES {values}) v(i, a, b)) t"
+        sql = f"SELECT i, try(a / b) AS q, try(a % b) AS r FROM {source} ORDER BY i"
+        answer = typed.Rows([("i", typed.BY_NAME["INTEGER"]), ("q", quotient), ("r", rest)], rows)
+        compare(q, dialect.submit(q, sql), answer, f"QUERN_SEED={SEED}, {ka} by {kb}: {sql}")
+        if ka.precision <= 20:  # so that sum and average have room
+            average = fitting(mean, half_up(sum(known) * 10**(mean.scale - ka.scale), len(known)))
+            for call in ("avg(a)", "avg(a) FILTER (WHERE i >= 0)"):
+                sql = f"SELECT {call} AS m, count(a) AS n FROM {source}"
+                answer = typed.Rows([("m", mean), ("n", typed.BY_NAME["BIGINT"])], [[average, len(known)]])
+                compare(q, dialect.submit(q, sql), answer, f"QUERN_SEED={SEED}, {ka}: {sql}")
