@@ -66,17 +66,6 @@ static struct {
     struct metric *m_records, *m_dropped, *m_failed;
 } trail = {.lock = PTHREAD_MUTEX_INITIALIZER, .dir = -1, .fd = -1, .previous = "none"};
 
-static pthread_mutex_t files = PTHREAD_MUTEX_INITIALIZER;
-
-void audit__files_lock(void)
-{
-    pthread_mutex_lock(&files);
-}
-void audit__files_unlock(void)
-{
-    pthread_mutex_unlock(&files);
-}
-
 /* ---- events ---- */
 
 static void pair(struct json_write *j, const char *key, const char *value)

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,18 @@
 
 #define HEX       (AUDIT_HASH_TEXT - 1)
 #define LOOK_BACK 65536 /* bytes searched for the last start or stop */
+
+static pthread_mutex_t files_mu = PTHREAD_MUTEX_INITIALIZER;
+
+void audit__files_lock(void)
+{
+    pthread_mutex_lock(&files_mu);
+}
+
+void audit__files_unlock(void)
+{
+    pthread_mutex_unlock(&files_mu);
+}
 
 void audit__hash(const char *line, size_t n, char ret[AUDIT_HASH_TEXT])
 {

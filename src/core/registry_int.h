@@ -123,6 +123,10 @@ struct registry {
 
 /* Name of the SQLite file layer that passes the fault seam (registry_vfs.c). */
 const char *registry__vfs(void);
+/* ---- registry_conn.c ---- */
+int registry__conn_open(struct registry *r, struct reg_conn *c, bool writer, struct err *e) MUST_USE;
+void registry__conn_close(struct reg_conn *c);
+int registry__conn_exec(struct sqlite3 *db, const char *sql, struct err *e) MUST_USE;
 /* The statement, reset and unbound; NULL with e filled. */
 struct sqlite3_stmt *registry__stmt(struct reg_conn *c, enum reg_stmt id, struct err *e);
 /* Steps a statement that returns no rows, resets it. *ret_changes may be NULL. */

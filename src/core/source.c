@@ -23,6 +23,7 @@
 #include "core/catalog.h"
 #include "core/instance.h"
 #include "core/keyring.h"
+#include "core/loader.h"
 #include "core/observe.h"
 #include "core/registry.h"
 #include "core/source_int.h"
@@ -31,34 +32,6 @@
 #define UID_LEN         17u
 
 /* ---- words ---- */
-
-static const char *const kinds[] = {[SOURCE_CATALOG] = "catalog",
-                                    [SOURCE_MYSQL] = "mysql",
-                                    [SOURCE_POSTGRESQL] = "postgresql",
-                                    [SOURCE_TRINO] = "trino"};
-static const char *const scopes[] = {
-    [SCOPE_NONE] = "NONE", [SCOPE_PRIVATE] = "PRIVATE", [SCOPE_PUBLIC] = "PUBLIC"};
-
-const char *source_kind_name(enum source_kind k)
-{
-    return k >= SOURCE_CATALOG && k <= SOURCE_TRINO ? kinds[k] : "unknown";
-}
-
-bool source_kind_parse(const char *text, enum source_kind *ret)
-{
-    for (enum source_kind k = SOURCE_CATALOG; k <= SOURCE_TRINO; k++) {
-        if (strcasecmp(text, kinds[k]) != 0)
-            continue;
-        *ret = k;
-        return true;
-    }
-    return false;
-}
-
-const char *source_scope_name(enum source_scope s)
-{
-    return s >= SCOPE_NONE && s <= SCOPE_PUBLIC ? scopes[s] : "unknown";
-}
 
 int source__no_memory(struct err *e)
 {
@@ -72,67 +45,48 @@ static int not_found(struct err *e)
 
 /* ---- the model ---- */
 
-struct loader {
-    struct arena *a;
+struct source_loader {
+    struct loader l; /* first */
     struct source_row *rows;
     struct owner *workspaces;
     size_t n, nworkspaces;
-    bool failed;
 };
-
-static const char *keep(struct loader *l, const char *s)
-{
-    const char *p = s ? arena_strdup(l->a, s) : NULL;
-    if (s && !p)
-        l->failed = true;
-    return p;
-}
-
-/* Room for one more behind `n`, in an array that doubles. */
-static void *room(struct loader *l, void *p, size_t n, size_t size)
-{
-    if (n & (n - 1) || (n > 0 && n < 16))
-        return p;
-    void *q = realloc(p, (n ? n * 2 : 16) * size);
-    if (!q)
-        l->failed = true;
-    return q;
-}
 
 static void load_workspace(void *arg, const struct workspace_row *w)
 {
-    struct loader *l = arg;
-    void *p = l->failed ? NULL : room(l, l->workspaces, l->nworkspaces, sizeof *l->workspaces);
+    struct source_loader *l = arg;
+    void *p = loader_room(&l->l, l->workspaces, l->nworkspaces, sizeof *l->workspaces);
     if (!p)
         return;
     l->workspaces = p;
-    l->workspaces[l->nworkspaces++] = (struct owner){w->id, keep(l, w->name), keep(l, w->uuid)};
+    l->workspaces[l->nworkspaces++] =
+        (struct owner){w->id, loader_keep(&l->l, w->name), loader_keep(&l->l, w->uuid)};
 }
 
 static void load_source(void *arg, const struct source_row *row)
 {
-    struct loader *l = arg;
-    void *p = l->failed ? NULL : room(l, l->rows, l->n, sizeof *row);
+    struct source_loader *l = arg;
+    void *p = loader_room(&l->l, l->rows, l->n, sizeof *row);
     if (!p)
         return;
     l->rows = p;
     struct source_row *s = &l->rows[l->n++];
     *s = *row;
-    s->uid = keep(l, row->uid);
-    s->user_name = keep(l, row->user_name);
-    s->name = keep(l, row->name);
-    s->label = keep(l, row->label);
-    s->description = keep(l, row->description);
-    s->instance = keep(l, row->instance);
-    s->address = keep(l, row->address);
-    s->username = keep(l, row->username);
-    s->database = keep(l, row->database);
+    s->uid = loader_keep(&l->l, row->uid);
+    s->user_name = loader_keep(&l->l, row->user_name);
+    s->name = loader_keep(&l->l, row->name);
+    s->label = loader_keep(&l->l, row->label);
+    s->description = loader_keep(&l->l, row->description);
+    s->instance = loader_keep(&l->l, row->instance);
+    s->address = loader_keep(&l->l, row->address);
+    s->username = loader_keep(&l->l, row->username);
+    s->database = loader_keep(&l->l, row->database);
     if (row->secret) {
-        void *copy = arena_alloc(l->a, row->secret_len);
+        void *copy = arena_alloc(l->l.arena, row->secret_len);
         if (copy)
             memcpy(copy, row->secret, row->secret_len);
         else
-            l->failed = true;
+            l->l.failed = true;
         s->secret = copy;
     }
 }
@@ -146,15 +100,15 @@ static void model_free(struct model *m)
 
 int source__reload(struct sources *s, struct err *e)
 {
-    struct loader l = {.a = arena_new(MODEL_BYTES_MAX)};
-    if (!l.a)
+    struct source_loader l = {.l.arena = arena_new(MODEL_BYTES_MAX)};
+    if (!l.l.arena)
         return source__no_memory(e);
     int rc = registry_each_workspace(s->registry, load_workspace, &l, e);
     if (!rc)
         rc = registry_each_source(s->registry, load_source, &l, e);
-    if (!rc && l.failed)
+    if (!rc && l.l.failed)
         rc = source__no_memory(e);
-    struct model fresh = {l.a, l.rows, l.workspaces, l.n, l.nworkspaces}, old = fresh;
+    struct model fresh = {l.l.arena, l.rows, l.workspaces, l.n, l.nworkspaces}, old = fresh;
     if (!rc) {
         pthread_rwlock_wrlock(&s->lock);
         old = s->model;

@@ -1,5 +1,5 @@
 /*
- * workspace: the tenants in memory, with their buckets and datasets, and what an administrator does with
+ * workspace: the tenants in memory, with their buckets and datasets; workspace_admin.c is what an administrator does with
  * them.
  *
  * All rows are read into one immutable model; a change is committed in the registry first and then a new
@@ -15,50 +15,22 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/workspace.h"
+#include "core/workspace_int.h"
 
-#include "base/clock.h"
-#include "base/config.h"
-#include "base/json_write.h"
-#include "base/log.h"
 #include "base/sys.h"
-#include "core/audit.h"
 #include "core/dataset.h"
-#include "core/identity.h"
+#include "core/loader.h"
 #include "core/registry.h"
 #include "results/bucket.h"
 
 #define MODEL_BYTES_MAX ((size_t)256 << 20)
-#define PATH_BYTES      4096
-
-struct workspace {
-    struct workspace_row row;
-    struct dataset_row *datasets;
-    struct bucket_row *buckets;
-    size_t ndatasets, nbuckets;
-    int64_t limits[WORKSPACE_LIMITS];
-};
-
-struct model {
-    struct arena *arena;
-    struct workspace *all; /* by id, ascending */
-    size_t n;
-};
-
-struct workspaces {
-    struct registry *registry;
-    char *data_dir; /* resolved */
-    pthread_rwlock_t lock;
-    struct model model; /* guarded by lock */
-    pthread_mutex_t admin;
-};
 
 static int no_memory(struct err *e)
 {
     return err_set(e, ERR_NOMEM, "53200", "out of memory");
 }
 
-static int no_workspace(struct err *e, const char *name)
+int workspace__none(struct err *e, const char *name)
 {
     if (!name)
         return err_set(e, ERR_NOTFOUND, "02000", "there is no such workspace");
@@ -68,11 +40,7 @@ static int no_workspace(struct err *e, const char *name)
 
 /* ---- limits ---- */
 
-static const struct {
-    const char *name;
-    enum config_type type;
-    int64_t most;
-} limits[WORKSPACE_LIMITS] = {
+const struct workspace_limit_row workspace__limits[WORKSPACE_LIMITS] = {
     [LIMIT_QUEUE] = {"queue", CONFIG_INT, 10000000},
     [LIMIT_SLOTS] = {"slots", CONFIG_INT, 256},
     [LIMIT_SPOOL_BYTES] = {"spool_bytes", CONFIG_SIZE, (int64_t)1 << 60},
@@ -82,96 +50,76 @@ static const struct {
 
 const char *workspace_limit_name(enum workspace_limit key)
 {
-    return limits[key].name;
+    return workspace__limits[key].name;
 }
 
-/* WORKSPACE_LIMITS when there is none of that name. */
-static enum workspace_limit limit_find(const char *name, size_t n)
+enum workspace_limit workspace__limit_find(const char *name, size_t n)
 {
     enum workspace_limit k = 0;
-    while (k < WORKSPACE_LIMITS && !(strlen(limits[k].name) == n && memcmp(limits[k].name, name, n) == 0))
+    while (k < WORKSPACE_LIMITS &&
+           !(strlen(workspace__limits[k].name) == n && memcmp(workspace__limits[k].name, name, n) == 0))
         k++;
     return k;
 }
 
 /* ---- the model ---- */
 
-struct loader {
-    struct arena *a;
+struct workspace_loader {
+    struct loader l; /* first */
     struct workspace_row *workspaces;
     struct dataset_row *datasets;
     struct bucket_row *buckets;
     size_t nworkspaces, ndatasets, nbuckets;
     struct model *built; /* for the limits, which come last */
-    bool failed;
 };
-
-/* Room for one more of `size` bytes behind `n` in an array that doubles at powers of two. */
-static void *room(struct loader *l, void *p, size_t n, size_t size)
-{
-    if (n & (n - 1) || (n > 0 && n < 16))
-        return p;
-    void *q = realloc(p, (n ? n * 2 : 16) * size);
-    if (!q)
-        l->failed = true;
-    return q;
-}
-
-static const char *keep(struct loader *l, const char *s)
-{
-    const char *p = arena_strdup(l->a, s);
-    if (!p)
-        l->failed = true;
-    return p;
-}
 
 static void load_workspace(void *arg, const struct workspace_row *row)
 {
-    struct loader *l = arg;
-    void *p = l->failed ? NULL : room(l, l->workspaces, l->nworkspaces, sizeof *row);
+    struct workspace_loader *l = arg;
+    void *p = loader_room(&l->l, l->workspaces, l->nworkspaces, sizeof *row);
     if (!p)
         return;
     l->workspaces = p;
     struct workspace_row *w = &l->workspaces[l->nworkspaces++];
     *w = *row;
-    w->name = keep(l, row->name);
-    w->uuid = keep(l, row->uuid);
+    w->name = loader_keep(&l->l, row->name);
+    w->uuid = loader_keep(&l->l, row->uuid);
 }
 
 static void load_dataset(void *arg, const struct dataset_row *row)
 {
-    struct loader *l = arg;
-    void *p = l->failed ? NULL : room(l, l->datasets, l->ndatasets, sizeof *row);
+    struct workspace_loader *l = arg;
+    void *p = loader_room(&l->l, l->datasets, l->ndatasets, sizeof *row);
     if (!p)
         return;
     l->datasets = p;
     struct dataset_row *d = &l->datasets[l->ndatasets++];
     *d = *row;
-    d->name = keep(l, row->name);
-    d->path = keep(l, row->path);
-    d->format = keep(l, row->format);
+    d->name = loader_keep(&l->l, row->name);
+    d->path = loader_keep(&l->l, row->path);
+    d->format = loader_keep(&l->l, row->format);
 }
 
 static void load_bucket(void *arg, const struct bucket_row *row)
 {
-    struct loader *l = arg;
-    void *p = l->failed ? NULL : room(l, l->buckets, l->nbuckets, sizeof *row);
+    struct workspace_loader *l = arg;
+    void *p = loader_room(&l->l, l->buckets, l->nbuckets, sizeof *row);
     if (!p)
         return;
     l->buckets = p;
     struct bucket_row *b = &l->buckets[l->nbuckets++];
     *b = *row;
-    b->name = keep(l, row->name);
-    b->url = keep(l, row->url);
+    b->name = loader_keep(&l->l, row->name);
+    b->url = loader_keep(&l->l, row->url);
 }
 
-static int build(struct loader *l, struct model *m, struct err *e)
+static int build(struct workspace_loader *l, struct model *m, struct err *e)
 {
-    if (l->failed)
+    if (l->l.failed)
         return no_memory(e);
-    m->arena = l->a;
+    m->arena = l->l.arena;
     m->n = l->nworkspaces;
-    m->all = arena_alloc(l->a, m->n * sizeof *m->all);
+    m->all = arena_alloc(l->l.arena, m->n * sizeof *m->all);
     if (!m->all)
         return no_memory(e);
     for (size_t i = 0; i < m->n; i++) {
@@ -182,8 +130,8 @@ static int build(struct loader *l, struct model *m, struct err *e)
             nd += l->datasets[k].workspace == w->row.id;
         for (size_t k = 0; k < l->nbuckets; k++)
             nb += l->buckets[k].workspace == w->row.id;
-        w->datasets = arena_alloc(l->a, nd * sizeof *w->datasets);
-        w->buckets = arena_alloc(l->a, nb * sizeof *w->buckets);
+        w->datasets = arena_alloc(l->l.arena, nd * sizeof *w->datasets);
+        w->buckets = arena_alloc(l->l.arena, nb * sizeof *w->buckets);
         if (!w->datasets || !w->buckets)
             return no_memory(e);
         for (size_t k = 0; k < l->ndatasets; k++)
@@ -198,8 +146,8 @@ static int build(struct loader *l, struct model *m, struct err *e)
 
 static void load_limit(void *arg, int64_t workspace, const char *key, int64_t value)
 {
-    struct loader *l = arg;
-    enum workspace_limit k = limit_find(key, strlen(key));
+    struct workspace_loader *l = arg;
+    enum workspace_limit k = workspace__limit_find(key, strlen(key));
     for (size_t i = 0; k < WORKSPACE_LIMITS && i < l->built->n; i++)
         if (l->built->all[i].row.id == workspace)
             l->built->all[i].limits[k] = value;
@@ -207,9 +155,9 @@ static void load_limit(void *arg, int64_t workspace, const char *key, int64_t va
 
 int workspaces_reload(struct workspaces *w, struct err *e)
 {
-    struct loader l = {.a = arena_new(MODEL_BYTES_MAX)};
-    struct model fresh = {0}, old = {.arena = l.a};
-    if (!l.a)
+    struct workspace_loader l = {.l.arena = arena_new(MODEL_BYTES_MAX)};
+    struct model fresh = {0}, old = {.arena = l.l.arena};
+    if (!l.l.arena)
         return no_memory(e);
     int rc = registry_each_workspace(w->registry, load_workspace, &l, e);
     if (!rc)
@@ -324,7 +272,7 @@ int workspace_engine_key(struct workspaces *w, int64_t workspace, bool write, st
 {
     pthread_rwlock_rdlock(&w->lock);
     const struct workspace *x = by_id(w, workspace);
-    int rc = x ? fill_key(w, x, write, a, ret, e) : no_workspace(e, NULL);
+    int rc = x ? fill_key(w, x, write, a, ret, e) : workspace__none(e, NULL);
     pthread_rwlock_unlock(&w->lock);
     return rc;
 }
@@ -392,7 +340,7 @@ int workspace_bucket_url(struct workspaces *w, int64_t workspace, const char *na
     const struct bucket_row *b = x && !(name && !*name) ? find_bucket(x, name) : NULL;
     int rc = 0;
     if (!x) {
-        rc = no_workspace(e, NULL);
+        rc = workspace__none(e, NULL);
     } else if (b) {
         rc =
             b->read_only ? err_set(e, ERR_DENIED, "42501", "the bucket \"%.255s\" is read-only", b->name) : 0;
@@ -422,7 +370,7 @@ int workspace_default_bucket(struct workspaces *w, int64_t workspace, struct are
     const char *name = x ? arena_strdup(a, b ? b->name : "") : NULL;
     pthread_rwlock_unlock(&w->lock);
     if (!x)
-        return no_workspace(e, NULL);
+        return workspace__none(e, NULL);
     if (!name)
         return no_memory(e);
     *ret = name;
@@ -450,296 +398,4 @@ void workspaces_each(struct workspaces *w, void (*fn)(void *arg, int64_t id), vo
     for (size_t i = 0; all && i < n; i++)
         fn(arg, all[i]); /* without the lock: it asks us again */
     free(all);
-}
-
-/* ---- administration ---- */
-
-struct change {
-    struct registry_write w;
-    struct bucket_row bucket;
-    struct dataset_row dataset;
-    int64_t workspace, value;
-    enum workspace_limit limit;
-    bool stopped;
-};
-
-static int apply_bucket(struct registry *r, struct registry_write *w, struct err *e)
-{
-    return registry_put_bucket(r, &((struct change *)(void *)w)->bucket, e);
-}
-
-static int apply_dataset(struct registry *r, struct registry_write *w, struct err *e)
-{
-    return registry_put_dataset(r, &((struct change *)(void *)w)->dataset, e);
-}
-
-static int apply_remove(struct registry *r, struct registry_write *w, struct err *e)
-{
-    const struct dataset_row *d = &((struct change *)(void *)w)->dataset;
-    return registry_delete_dataset(r, d->workspace, d->name, e);
-}
-
-static int apply_limit(struct registry *r, struct registry_write *w, struct err *e)
-{
-    const struct change *c = (const struct change *)(void *)w;
-    return registry_put_limit(r, c->workspace, limits[c->limit].name, c->value, e);
-}
-
-static int apply_stopped(struct registry *r, struct registry_write *w, struct err *e)
-{
-    const struct change *c = (const struct change *)(void *)w;
-    return registry_put_stopped(r, c->workspace, c->stopped, e);
-}
-
-static int find_workspace(struct workspaces *w, const char *name, int64_t *ret, struct err *e)
-{
-    bool found = false;
-    pthread_rwlock_rdlock(&w->lock);
-    for (size_t i = 0; i < w->model.n && !found; i++) {
-        found = strcmp(w->model.all[i].row.name, name) == 0;
-        if (found)
-            *ret = w->model.all[i].row.id;
-    }
-    pthread_rwlock_unlock(&w->lock);
-    return found ? 0 : no_workspace(e, name);
-}
-
-/* Commits and makes it seen. */
-static int commit(struct workspaces *w, struct change *c, struct err *e)
-{
-    pthread_mutex_lock(&w->admin);
-    int rc = registry_do(w->registry, &c->w, e);
-    if (!rc)
-        rc = workspaces_reload(w, e);
-    pthread_mutex_unlock(&w->admin);
-    return rc;
-}
-
-int workspace_stop(struct workspaces *w, int64_t workspace, bool stopped, struct err *e)
-{
-    struct change c = {.w = {.apply = apply_stopped}, .workspace = workspace, .stopped = stopped};
-    return workspace_stopped(w, workspace) == stopped ? 0 : commit(w, &c, e);
-}
-
-static void json_time(struct json_write *j, const char *key, int64_t ms)
-{
-    char text[40];
-    json_kstr(j, key, ms ? clock_iso_ms(ms, text, sizeof text) : NULL);
-}
-
-static int written(struct buf *out, struct err *e)
-{
-    return buf_failed(out) ? err_set(e, out->why, "54000", "the answer does not fit; name a workspace") : 0;
-}
-
-static void write_bucket(struct json_write *j, const char *workspace, const struct bucket_row *b)
-{
-    json_object_begin(j);
-    json_kstr(j, "workspace", workspace);
-    json_kstr(j, "name", b->name);
-    json_kstr(j, "url", b->url);
-    json_kbool(j, "readOnly", b->read_only);
-    json_kbool(j, "default", b->is_default);
-    json_time(j, "createdAt", b->created_ms);
-    json_object_end(j);
-}
-
-static void write_dataset(struct json_write *j, const char *workspace, const struct dataset_row *d)
-{
-    CLEANUP_BUF struct buf url = BUF_INIT(3 * PATH_BYTES);
-    dataset_url(&url, d->path);
-    json_object_begin(j);
-    json_kstr(j, "workspace", workspace);
-    json_kstr(j, "name", d->name);
-    json_kstr(j, "url", buf_str(&url));
-    json_kstr(j, "format", d->format);
-    json_kbool(j, "folder", d->folder);
-    json_time(j, "createdAt", d->created_ms);
-    json_object_end(j);
-}
-
-int workspace_bucket_create(struct workspaces *w, const char *workspace, const char *name, const char *url,
-                            bool read_only, bool is_default, struct buf *out, struct err *e)
-{
-    struct change c = {.w = {.apply = apply_bucket},
-                       .bucket = {.name = name,
-                                  .url = url,
-                                  .read_only = read_only,
-                                  .is_default = is_default,
-                                  .created_ms = sys_wall_ms()}};
-    int rc = name_check("bucket", name, e);
-    if (!rc && read_only && is_default)
-        rc = err_set(e, ERR_INVALID, "22023",
-                     "a read-only bucket cannot be the default: results are delivered there");
-    if (!rc)
-        rc = find_workspace(w, workspace, &c.bucket.workspace, e);
-    if (!rc)
-        rc = bucket_check_url(url, e);
-    if (!rc && !read_only)
-        rc = bucket_prepare(url, e);
-    if (!rc)
-        rc = commit(w, &c, e);
-    if (rc)
-        return rc;
-    audit_event("bucket_created", "workspace", workspace, "bucket", name, "by", "admin", NULL);
-    log_event(LOG_INFO, "core", "bucket created", "workspace", workspace, "bucket", name, NULL);
-    struct json_write j = JSON_WRITE_INIT(out);
-    write_bucket(&j, workspace, &c.bucket);
-    return written(out, e);
-}
-
-int workspace_dataset_add(struct workspaces *w, const char *workspace, const char *name, const char *url,
-                          struct buf *out, struct err *e)
-{
-    struct dataset_place place;
-    struct change c = {.w = {.apply = apply_dataset}, .dataset = {.name = name, .created_ms = sys_wall_ms()}};
-    int rc = dataset_name_check(name, e);
-    if (!rc)
-        rc = find_workspace(w, workspace, &c.dataset.workspace, e);
-    if (!rc)
-        rc = dataset_look(url, w->data_dir, &place, e);
-    if (rc)
-        return rc;
-    c.dataset.path = place.path;
-    c.dataset.format = place.format;
-    c.dataset.folder = place.folder;
-    rc = commit(w, &c, e);
-    if (rc)
-        return rc;
-    audit_event("dataset_added", "workspace", workspace, "dataset", name, "by", "admin", NULL);
-    log_event(LOG_INFO, "core", "dataset added", "workspace", workspace, "dataset", name, "format",
-              place.format, NULL);
-    struct json_write j = JSON_WRITE_INIT(out);
-    write_dataset(&j, workspace, &c.dataset);
-    return written(out, e);
-}
-
-int workspace_dataset_remove(struct workspaces *w, const char *workspace, const char *name, struct buf *out,
-                             struct err *e)
-{
-    struct change c = {.w = {.apply = apply_remove}, .dataset = {.name = name}};
-    int rc = find_workspace(w, workspace, &c.dataset.workspace, e);
-    if (!rc)
-        rc = commit(w, &c, e);
-    if (rc)
-        return rc;
-    audit_event("dataset_removed", "workspace", workspace, "dataset", name, "by", "admin", NULL);
-    log_event(LOG_INFO, "core", "dataset removed", "workspace", workspace, "dataset", name, NULL);
-    struct json_write j = JSON_WRITE_INIT(out);
-    json_object_begin(&j);
-    json_kstr(&j, "workspace", workspace);
-    json_kstr(&j, "name", name);
-    json_kbool(&j, "removed", true);
-    json_object_end(&j);
-    return written(out, e);
-}
-
-static void write_limits(struct json_write *j, const char *workspace, const int64_t values[WORKSPACE_LIMITS])
-{
-    json_object_begin(j);
-    json_kstr(j, "workspace", workspace);
-    for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++) {
-        if (values[k])
-            json_ki64(j, limits[k].name, values[k]);
-        else
-            json_kstr(j, limits[k].name, NULL);
-    }
-    json_object_end(j);
-}
-
-int workspace_set(struct workspaces *w, const char *workspace, const char *setting, struct buf *out,
-                  struct err *e)
-{
-    size_t n = strcspn(setting, "=");
-    struct change c = {.w = {.apply = apply_limit}, .limit = limit_find(setting, n)};
-    if (!setting[n])
-        return err_set(e, ERR_INVALID, "42601", "KEY=VALUE is wanted, not \"%.100s\"", setting);
-    if (c.limit == WORKSPACE_LIMITS)
-        return err_set(e, ERR_INVALID, "42601",
-                       "unknown key \"%.*s\"; it is queue, slots, spool_bytes, rows or run_timeout",
-                       (int)(n < 100 ? n : 100), setting);
-    const char *value = setting + n + 1, *name = limits[c.limit].name;
-    bool away = strcmp(value, "default") == 0;
-    if (!away && (!config_number(limits[c.limit].type, value, &c.value) || c.value < 1 ||
-                  c.value > limits[c.limit].most))
-        return err_set(e, ERR_INVALID, "22023", "%s must be 1 to %lld (or \"default\"), not \"%.100s\"", name,
-                       (long long)limits[c.limit].most, value);
-    int rc = find_workspace(w, workspace, &c.workspace, e);
-    if (!rc)
-        rc = commit(w, &c, e);
-    if (rc)
-        return rc;
-    audit_event("workspace_limit_set", "workspace", workspace, "limit", name, "value", value, "by", "admin",
-                NULL);
-    log_event(LOG_INFO, "core", "workspace limit set", "workspace", workspace, "limit", name, "value", value,
-              NULL);
-    int64_t values[WORKSPACE_LIMITS];
-    for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++)
-        values[k] = workspace_limit(w, c.workspace, k);
-    struct json_write j = JSON_WRITE_INIT(out);
-    write_limits(&j, workspace, values);
-    return written(out, e);
-}
-
-/* Writes what `one` makes of each workspace (of that name; NULL all) into an array. */
-static int list(struct workspaces *w, const char *workspace,
-                void (*one)(struct json_write *j, const struct workspace *x), struct buf *out, struct err *e)
-{
-    int64_t id = 0;
-    int rc = workspace ? find_workspace(w, workspace, &id, e) : 0;
-    if (rc)
-        return rc;
-    struct json_write j = JSON_WRITE_INIT(out);
-    json_array_begin(&j);
-    pthread_rwlock_rdlock(&w->lock);
-    for (size_t i = 0; i < w->model.n; i++)
-        if (!workspace || w->model.all[i].row.id == id)
-            one(&j, &w->model.all[i]);
-    pthread_rwlock_unlock(&w->lock);
-    json_array_end(&j);
-    return written(out, e);
-}
-
-static void list_datasets(struct json_write *j, const struct workspace *x)
-{
-    for (size_t i = 0; i < x->ndatasets; i++)
-        write_dataset(j, x->row.name, &x->datasets[i]);
-}
-
-static void list_buckets(struct json_write *j, const struct workspace *x)
-{
-    for (size_t i = 0; i < x->nbuckets; i++)
-        write_bucket(j, x->row.name, &x->buckets[i]);
-}
-
-static void list_workspace(struct json_write *j, const struct workspace *x)
-{
-    json_object_begin(j);
-    json_kstr(j, "workspace", x->row.name);
-    json_kstr(j, "workspaceId", x->row.uuid);
-    json_ki64(j, "datasets", (int64_t)x->ndatasets);
-    json_ki64(j, "buckets", (int64_t)x->nbuckets);
-    for (enum workspace_limit k = 0; k < WORKSPACE_LIMITS; k++) {
-        if (x->limits[k])
-            json_ki64(j, limits[k].name, x->limits[k]);
-        else
-            json_kstr(j, limits[k].name, NULL);
-    }
-    json_time(j, "createdAt", x->row.created_ms);
-    json_object_end(j);
-}
-
-int workspace_dataset_list(struct workspaces *w, const char *workspace, struct buf *out, struct err *e)
-{
-    return list(w, workspace, list_datasets, out, e);
-}
-
-int workspace_bucket_list(struct workspaces *w, const char *workspace, struct buf *out, struct err *e)
-{
-    return list(w, workspace, list_buckets, out, e);
-}
-
-int workspace_list(struct workspaces *w, struct buf *out, struct err *e)
-{
-    return list(w, NULL, list_workspace, out, e);
 }

@@ -1,4 +1,4 @@
-"""Every row of the endings table (src/core/query.c), produced for real and read through both dialects: state, SQLSTATE and
+"""Every row of the endings table (src/core/ending.c), produced for real and read through both dialects: state, SQLSTATE and
 HTTP status, Trino's name, text; and afterwards a query runs, so the slot is free."""
 import os
 import re
@@ -174,7 +174,7 @@ def d(one_slot):
 
 
 def test_the_table_has_no_row_without_test():
-    with open(os.path.join(ROOT, "src", "core", "query.c")) as f:
+    with open(os.path.join(ROOT, "src", "core", "ending.c")) as f:
         names = set(re.findall(r"\[END_\w+\] =\s*\{END_\w+,\s*\"(\w+)\"", f.read()))
     assert names - {"none"} == set(ROWS) | OTHERS
 

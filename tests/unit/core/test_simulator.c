@@ -4,7 +4,7 @@
  * step.
  *
  * Real: turns.c (whose query starts next), claims.c (who has a workspace's catalog), query_move_legal() and
- * the endings table (query.c), recovery_verdict() (recovery.c), retention.c. Modelled, because the daemon's
+ * the endings table (ending.c), recovery_verdict() (recovery.c), retention.c. Modelled, because the daemon's
  * own code is threads, SQLite and processes: the registry (a list of writes that are committed in batches; a
  * crash loses what was not), the engine (ends, fails, dies, or says nothing), the clock (jumps). Where a model
  * is a rule of core/ in other words, the comment names the file.
