@@ -138,7 +138,7 @@ int registry__reader(struct registry *r, struct reg_conn **ret, struct err *e)
     if (!c) {
         c = calloc(1, sizeof *c);
         if (!c)
-            return err_set(e, ERR_NOMEM, "53200", "out of memory in the registry");
+            return registry__no_memory(e);
         int rc = registry__conn_open(r, c, false, e);
         if (rc) {
             free(c);
@@ -164,4 +164,26 @@ void registry__reader_back(struct registry *r, struct reg_conn *c)
         registry__conn_close(c);
         free(c);
     }
+}
+
+/* ---- small helpers ---- */
+
+int registry__failed(const struct err *e)
+{
+    return e && e->code ? e->code : ERR_INTERNAL;
+}
+
+int registry__no_memory(struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "53200", "out of memory in the registry");
+}
+
+void registry__bind_text(struct sqlite3_stmt *st, int at, const char *s)
+{
+    sqlite3_bind_text(st, at, s, -1, SQLITE_STATIC);
+}
+
+void registry__bind_id(struct sqlite3_stmt *st, int at, const struct qid *id)
+{
+    sqlite3_bind_blob(st, at, id->b, sizeof id->b, SQLITE_STATIC);
 }

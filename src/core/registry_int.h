@@ -124,6 +124,12 @@ struct registry {
 /* Name of the SQLite file layer that passes the fault seam (registry_vfs.c). */
 const char *registry__vfs(void);
 /* ---- registry_conn.c ---- */
+/* The code of e (ERR_INTERNAL when it has none): there is no statement. */
+int registry__failed(const struct err *e);
+int registry__no_memory(struct err *e);
+/* The text, the id lives until the statement has run. */
+void registry__bind_text(struct sqlite3_stmt *st, int at, const char *s);
+void registry__bind_id(struct sqlite3_stmt *st, int at, const struct qid *id);
 int registry__conn_open(struct registry *r, struct reg_conn *c, bool writer, struct err *e) MUST_USE;
 void registry__conn_close(struct reg_conn *c);
 int registry__conn_exec(struct sqlite3 *db, const char *sql, struct err *e) MUST_USE;

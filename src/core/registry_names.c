@@ -15,16 +15,6 @@
 #include "base/sys.h"
 #include "core/registry_int.h"
 
-static int failed(const struct err *e)
-{
-    return e && e->code ? e->code : ERR_INTERNAL;
-}
-
-static void bind_text(struct sqlite3_stmt *st, int at, const char *s)
-{
-    sqlite3_bind_text(st, at, s, -1, SQLITE_STATIC);
-}
-
 /* ---- writing ---- */
 
 /* *ret_id is the row with that name, 0 when there is none. */
@@ -32,8 +22,8 @@ static int find_name(struct registry *r, enum reg_stmt find, const char *name, i
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, find, e);
     if (!st)
-        return failed(e);
-    bind_text(st, 1, name);
+        return registry__failed(e);
+    registry__bind_text(st, 1, name);
     int rc = registry__row(&r->writer, st, e);
     if (rc < 0)
         return rc;
@@ -49,12 +39,12 @@ int registry_put_workspace(struct registry *r, const char *name, int64_t *ret_id
     if (!rc && id == 0) {
         struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_WORKSPACE_PUT, e);
         if (!st)
-            return failed(e);
+            return registry__failed(e);
         int64_t now = sys_wall_ms();
         struct qid uuid = id_new(now);
         char text[ID_TEXT_MAX];
-        bind_text(st, 1, name);
-        bind_text(st, 2, id_uuid(&uuid, text));
+        registry__bind_text(st, 1, name);
+        registry__bind_text(st, 2, id_uuid(&uuid, text));
         sqlite3_bind_int64(st, 3, now);
         rc = registry__run(&r->writer, st, NULL, e);
         id = sqlite3_last_insert_rowid(r->writer.db);
@@ -68,7 +58,7 @@ int registry_put_stopped(struct registry *r, int64_t workspace, bool stopped, st
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_WORKSPACE_STOP, e);
     if (!st)
-        return failed(e);
+        return registry__failed(e);
     sqlite3_bind_int64(st, 1, workspace);
     sqlite3_bind_int(st, 2, stopped);
     return registry__run(&r->writer, st, NULL, e);
@@ -81,8 +71,8 @@ int registry_put_user(struct registry *r, const char *name, int64_t *ret_id, str
     if (!rc && id == 0) {
         struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_USER_PUT, e);
         if (!st)
-            return failed(e);
-        bind_text(st, 1, name);
+            return registry__failed(e);
+        registry__bind_text(st, 1, name);
         sqlite3_bind_int64(st, 2, sys_wall_ms());
         rc = registry__run(&r->writer, st, NULL, e);
         id = sqlite3_last_insert_rowid(r->writer.db);
@@ -96,8 +86,8 @@ int registry_put_key(struct registry *r, const struct key_row *k, int64_t *ret_i
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_KEY_PUT, e);
     if (!st)
-        return failed(e);
-    bind_text(st, 1, k->key_id);
+        return registry__failed(e);
+    registry__bind_text(st, 1, k->key_id);
     sqlite3_bind_int64(st, 2, k->workspace);
     sqlite3_bind_int64(st, 3, k->user);
     sqlite3_bind_int64(st, 4, k->role);
@@ -115,8 +105,8 @@ int registry_put_key_revoked(struct registry *r, const char *key_id, int64_t now
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_KEY_REVOKE, e);
     if (!st)
-        return failed(e);
-    bind_text(st, 1, key_id);
+        return registry__failed(e);
+    registry__bind_text(st, 1, key_id);
     sqlite3_bind_int64(st, 2, now_ms);
     int changes = 0;
     int rc = registry__run(&r->writer, st, &changes, e);
@@ -129,8 +119,8 @@ int registry_put_key_expires(struct registry *r, const char *key_id, int64_t exp
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_KEY_EXPIRES, e);
     if (!st)
-        return failed(e);
-    bind_text(st, 1, key_id);
+        return registry__failed(e);
+    registry__bind_text(st, 1, key_id);
     sqlite3_bind_int64(st, 2, expires_ms);
     int changes = 0;
     int rc = registry__run(&r->writer, st, &changes, e);
@@ -143,7 +133,7 @@ static int move_epoch(struct registry *r, int64_t workspace, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_WORKSPACE_EPOCH, e);
     if (!st)
-        return failed(e);
+        return registry__failed(e);
     sqlite3_bind_int64(st, 1, workspace);
     int changes = 0;
     int rc = registry__run(&r->writer, st, &changes, e);
@@ -159,7 +149,7 @@ int registry_put_bucket(struct registry *r, const struct bucket_row *b, struct e
     if (!rc && b->is_default) {
         st = registry__stmt(&r->writer, REG_BUCKET_UNDEFAULT, e);
         if (!st)
-            return failed(e);
+            return registry__failed(e);
         sqlite3_bind_int64(st, 1, b->workspace);
         rc = registry__run(&r->writer, st, NULL, e);
     }
@@ -167,10 +157,10 @@ int registry_put_bucket(struct registry *r, const struct bucket_row *b, struct e
         return rc;
     st = registry__stmt(&r->writer, REG_BUCKET_PUT, e);
     if (!st)
-        return failed(e);
+        return registry__failed(e);
     sqlite3_bind_int64(st, 1, b->workspace);
-    bind_text(st, 2, b->name);
-    bind_text(st, 3, b->url);
+    registry__bind_text(st, 2, b->name);
+    registry__bind_text(st, 3, b->url);
     sqlite3_bind_int(st, 4, b->read_only);
     sqlite3_bind_int(st, 5, b->is_default);
     sqlite3_bind_int64(st, 6, b->created_ms);
@@ -187,11 +177,11 @@ int registry_put_dataset(struct registry *r, const struct dataset_row *d, struct
         return rc;
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_DATASET_PUT, e);
     if (!st)
-        return failed(e);
+        return registry__failed(e);
     sqlite3_bind_int64(st, 1, d->workspace);
-    bind_text(st, 2, d->name);
-    bind_text(st, 3, d->path);
-    bind_text(st, 4, d->format);
+    registry__bind_text(st, 2, d->name);
+    registry__bind_text(st, 3, d->path);
+    registry__bind_text(st, 4, d->format);
     sqlite3_bind_int(st, 5, d->folder);
     sqlite3_bind_int64(st, 6, d->created_ms);
     rc = registry__run(&r->writer, st, NULL, e);
@@ -207,9 +197,9 @@ int registry_delete_dataset(struct registry *r, int64_t workspace, const char *n
         return rc;
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_DATASET_DELETE, e);
     if (!st)
-        return failed(e);
+        return registry__failed(e);
     sqlite3_bind_int64(st, 1, workspace);
-    bind_text(st, 2, name);
+    registry__bind_text(st, 2, name);
     int changes = 0;
     rc = registry__run(&r->writer, st, &changes, e);
     if (!rc && changes == 0)
@@ -221,9 +211,9 @@ int registry_put_limit(struct registry *r, int64_t workspace, const char *key, i
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, value ? REG_LIMIT_PUT : REG_LIMIT_DELETE, e);
     if (!st)
-        return failed(e);
+        return registry__failed(e);
     sqlite3_bind_int64(st, 1, workspace);
-    bind_text(st, 2, key);
+    registry__bind_text(st, 2, key);
     if (value)
         sqlite3_bind_int64(st, 3, value);
     return registry__run(&r->writer, st, NULL, e);
@@ -245,7 +235,7 @@ int registry__each(struct registry *r, enum reg_stmt id,
     if (rc)
         return rc;
     struct sqlite3_stmt *st = registry__stmt(c, id, e);
-    rc = st ? 0 : failed(e);
+    rc = st ? 0 : registry__failed(e);
     while (!rc && (rc = registry__row(c, st, e)) > 0)
         rc = row(st, box, e);
     if (st)

@@ -12,28 +12,13 @@
 
 #include "core/registry_int.h"
 
-static int failed(const struct err *e)
-{
-    return e && e->code ? e->code : ERR_INTERNAL;
-}
-
-static void bind_text(struct sqlite3_stmt *st, int at, const char *s)
-{
-    sqlite3_bind_text(st, at, s, -1, SQLITE_STATIC);
-}
-
-static void bind_id(struct sqlite3_stmt *st, int at, const struct qid *id)
-{
-    sqlite3_bind_blob(st, at, id->b, sizeof id->b, SQLITE_STATIC);
-}
-
 /* ---- writing ---- */
 
 int registry_put_saved(struct registry *r, const struct saved_row *s, int64_t most, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_SAVED_COUNT, e);
     if (!st)
-        return failed(e);
+        return registry__failed(e);
     sqlite3_bind_int64(st, 1, s->workspace);
     int rc = registry__row(&r->writer, st, e);
     if (rc < 0)
@@ -46,12 +31,12 @@ int registry_put_saved(struct registry *r, const struct saved_row *s, int64_t mo
                        (long long)n);
     st = registry__stmt(&r->writer, REG_SAVED_PUT, e);
     if (!st)
-        return failed(e);
-    bind_id(st, 1, &s->id);
+        return registry__failed(e);
+    registry__bind_id(st, 1, &s->id);
     sqlite3_bind_int64(st, 2, s->workspace);
     sqlite3_bind_int64(st, 3, s->user);
-    bind_text(st, 4, s->title);
-    bind_text(st, 5, s->description);
+    registry__bind_text(st, 4, s->title);
+    registry__bind_text(st, 5, s->description);
     sqlite3_bind_text64(st, 6, s->sql, s->sql_len, SQLITE_STATIC, SQLITE_UTF8);
     sqlite3_bind_int64(st, 7, s->created_ms);
     return registry__run(&r->writer, st, NULL, e);
@@ -61,9 +46,9 @@ int registry_put_saved_ran(struct registry *r, const struct qid *id, const struc
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_SAVED_RAN, e);
     if (!st)
-        return failed(e);
-    bind_id(st, 1, id);
-    bind_id(st, 2, query);
+        return registry__failed(e);
+    registry__bind_id(st, 1, id);
+    registry__bind_id(st, 2, query);
     return registry__run(&r->writer, st, NULL, e);
 }
 
@@ -115,9 +100,9 @@ int registry_get_saved(struct registry *r, const struct qid *id, struct arena *a
     if (rc)
         return rc;
     struct sqlite3_stmt *st = registry__stmt(c, REG_SAVED_GET, e);
-    rc = st ? 0 : failed(e);
+    rc = st ? 0 : registry__failed(e);
     if (!rc) {
-        bind_id(st, 1, id);
+        registry__bind_id(st, 1, id);
         rc = registry__row(c, st, e);
         rc = rc < 0    ? rc
              : rc == 0 ? err_set(e, ERR_NOTFOUND, "02000", "saved SQL not found")
@@ -143,12 +128,12 @@ int registry_each_saved(struct registry *r, int64_t workspace, const struct save
     if (rc)
         return rc;
     struct sqlite3_stmt *st = registry__stmt(c, REG_SAVED_EACH, e);
-    rc = st ? 0 : failed(e);
+    rc = st ? 0 : registry__failed(e);
     bool end = false;
     if (!rc) {
         sqlite3_bind_int64(st, 1, workspace);
         sqlite3_bind_int64(st, 2, after ? after->created_ms : INT64_MAX);
-        bind_id(st, 3, after ? &after->id : &first);
+        registry__bind_id(st, 3, after ? &after->id : &first);
         sqlite3_bind_int64(st, 4, -1);
         sqlite3_bind_int64(st, 5, offset > INT64_MAX ? INT64_MAX : (int64_t)offset);
     }
@@ -177,7 +162,7 @@ int registry_newest(struct registry *r, int64_t workspace, int64_t *ret_ms, stru
     if (rc)
         return rc;
     struct sqlite3_stmt *st = registry__stmt(c, REG_NEWEST, e);
-    rc = st ? 0 : failed(e);
+    rc = st ? 0 : registry__failed(e);
     if (!rc) {
         sqlite3_bind_int64(st, 1, workspace);
         rc = registry__row(c, st, e);

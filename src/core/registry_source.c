@@ -11,16 +11,6 @@
 
 #include "core/registry_int.h"
 
-static int failed(const struct err *e)
-{
-    return e && e->code ? e->code : ERR_INTERNAL;
-}
-
-static void bind_text(struct sqlite3_stmt *st, int at, const char *s)
-{
-    sqlite3_bind_text(st, at, s, -1, SQLITE_STATIC); /* NULL binds NULL */
-}
-
 static const char *text(struct sqlite3_stmt *st, int at)
 {
     return (const char *)sqlite3_column_text(st, at);
@@ -32,12 +22,12 @@ int registry_put_instance(struct registry *r, const struct instance_row *i, stru
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_INSTANCE_PUT, e);
     if (!st)
-        return failed(e);
-    bind_text(st, 1, i->name);
+        return registry__failed(e);
+    registry__bind_text(st, 1, i->name);
     sqlite3_bind_int(st, 2, i->kind);
-    bind_text(st, 3, i->host);
+    registry__bind_text(st, 3, i->host);
     sqlite3_bind_int(st, 4, i->port);
-    bind_text(st, 5, i->tls);
+    registry__bind_text(st, 5, i->tls);
     sqlite3_bind_int64(st, 6, i->created_ms);
     int rc = registry__run(&r->writer, st, NULL, e);
     if (rc == ERR_CONFLICT)
@@ -49,8 +39,8 @@ int registry_delete_instance(struct registry *r, const char *name, struct err *e
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_INSTANCE_DELETE, e);
     if (!st)
-        return failed(e);
-    bind_text(st, 1, name);
+        return registry__failed(e);
+    registry__bind_text(st, 1, name);
     int changes = 0, rc = registry__run(&r->writer, st, &changes, e);
     if (!rc && changes == 0)
         rc = err_set(e, ERR_NOTFOUND, "42704", "there is no instance \"%.255s\"", name);
@@ -88,19 +78,19 @@ int registry_put_source(struct registry *r, const struct source_row *s, struct e
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_SOURCE_PUT, e);
     if (!st)
-        return failed(e);
-    bind_text(st, 1, s->uid);
+        return registry__failed(e);
+    registry__bind_text(st, 1, s->uid);
     sqlite3_bind_int64(st, 2, s->workspace);
     sqlite3_bind_int64(st, 3, s->user);
-    bind_text(st, 4, s->name);
-    bind_text(st, 5, s->label);
+    registry__bind_text(st, 4, s->name);
+    registry__bind_text(st, 5, s->label);
     sqlite3_bind_int(st, 6, s->kind);
     sqlite3_bind_int(st, 7, s->scope);
-    bind_text(st, 8, s->description);
-    bind_text(st, 9, s->instance);
-    bind_text(st, 10, s->address);
-    bind_text(st, 11, s->username);
-    bind_text(st, 12, s->database);
+    registry__bind_text(st, 8, s->description);
+    registry__bind_text(st, 9, s->instance);
+    registry__bind_text(st, 10, s->address);
+    registry__bind_text(st, 11, s->username);
+    registry__bind_text(st, 12, s->database);
     sqlite3_bind_blob(st, 13, s->secret, (int)s->secret_len, SQLITE_STATIC);
     sqlite3_bind_int64(st, 14, s->created_ms);
     int rc = registry__run(&r->writer, st, NULL, e);
@@ -114,7 +104,7 @@ int registry_delete_source(struct registry *r, int64_t id, struct err *e)
 {
     struct sqlite3_stmt *st = registry__stmt(&r->writer, REG_SOURCE_DELETE, e);
     if (!st)
-        return failed(e);
+        return registry__failed(e);
     sqlite3_bind_int64(st, 1, id);
     int changes = 0, rc = registry__run(&r->writer, st, &changes, e);
     if (!rc && changes == 0)
