@@ -35,14 +35,20 @@
 #define SESSIONS                                                                                             \
     4 /* dialects differ in profile and default names; more kinds than that seldom meet in one process */
 
+/* What a session is made for; its settings differ. */
+enum session_use {
+    SESSION_PLAIN,
+    SESSION_COUNTS, /* the library keeps a profile, duckdb_scan.c */
+    SESSION_BARE,   /* reads nothing: without the library's optimizer, which is half of the cost then */
+};
+
 /* A connection with its session settings applied; made ahead of time with those of the last job, or that job's own
  * where its statement left nothing behind (duck__session_keep). */
 struct session {
     duckdb_connection conn;
     uint32_t uses; /* jobs that it served */
     uint64_t kept; /* when it was put aside; the oldest makes room */
-    bool
-        bare; /* for statements that read nothing: without the library's optimizer, which is half of their cost */
+    uint8_t use;   /* enum session_use */
     uint8_t profile;
     char timezone[64];
     char catalog[256], schema[256];
@@ -72,7 +78,7 @@ void duck__quote(struct buf *b, char quote, const char *text);
 void duck__dataset_place(struct buf *b, const struct wire_dataset *d);
 
 /* ---- duckdb_open.c ---- */
-int duck__session(struct duck *d, const struct wire_job *job, bool bare, struct session *ret,
+int duck__session(struct duck *d, const struct wire_job *job, enum session_use use, struct session *ret,
                   struct err *e) MUST_USE;
 /* The session serves the next job as well: its last statement only read, to its end, and left no trace in it. False when
  * it is due to be made anew; then it is the caller's still. */
@@ -86,8 +92,8 @@ int duck__datasets_intact(struct duck *d, duckdb_connection c, struct err *e) MU
 const char *duck__view_marker(void);
 
 /* ---- duckdb_scan.c ---- */
-/* What the next statement of the session scans is counted. */
-int duck__profile_on(duckdb_connection c) MUST_USE;
+/* What the session's statements scan is counted. */
+int duck__profile_on(duckdb_connection c, struct err *e) MUST_USE;
 /* After the last row was fetched: what it scanned; zeros when the library kept no profile. */
 void duck__scanned(struct duck *d, duckdb_connection c, uint64_t *rows, uint64_t *bytes);
 void duck__facts_free(struct duck *d);

@@ -200,7 +200,8 @@ static int lock_down(struct duck *d, duckdb_connection c, struct err *e)
     allow_paths(&b, d->setup, false);
     allow_paths(&b, d->setup, true);
     (void)buf_str_add(
-        &b, "SET enable_external_access=false;"
+        &b, "SET GLOBAL parquet_metadata_cache=true;" /* void once the file's time changes */
+            "SET enable_external_access=false;"
             "SET allow_community_extensions=false;"
             "SET autoinstall_known_extensions=false;"
             "SET autoload_known_extensions=false;"
@@ -307,18 +308,16 @@ static int apply(struct session *s, struct err *e)
     if (macros)
         (void)buf_printf(&path, ",memory.%s", macros);
     const char *p = buf_str(&path);
-    /* Progress is drawn on standard output, which is closed to the world; counting starts after two seconds
-     * (the library's default). */
+    /* Progress is counted, not drawn. */
     (void)buf_str_add(&b, "SET search_path=");
     duck__quote(&b, '\'', p ? p : "");
-    (void)buf_str_add(
-        &b, ";SET enable_progress_bar=true;SET progress_bar_time=0;SET enable_progress_bar_print=false");
-    if (s->bare)
+    (void)buf_str_add(&b, ";SET enable_progress_bar=true;SET enable_progress_bar_print=false");
+    if (s->use == SESSION_BARE)
         (void)buf_str_add(&b, ";PRAGMA disable_optimizer");
     if (duck__exec(s->conn, buf_str(&b), NULL) < 0)
         return err_set(e, ERR_INVALID, "3F000", "default catalog and schema \"%s\".\"%s\" do not exist",
                        s->catalog, s->schema);
-    return 0;
+    return s->use == SESSION_COUNTS ? duck__profile_on(s->conn, e) : 0;
 }
 
 static int make(struct duck *d, struct session *s, struct err *e)
@@ -335,7 +334,7 @@ static int make(struct duck *d, struct session *s, struct err *e)
 
 static bool same(const struct session *a, const struct session *b)
 {
-    return a->profile == b->profile && a->bare == b->bare && strcmp(a->timezone, b->timezone) == 0 &&
+    return a->profile == b->profile && a->use == b->use && strcmp(a->timezone, b->timezone) == 0 &&
            strcmp(a->catalog, b->catalog) == 0 && strcmp(a->schema, b->schema) == 0;
 }
 
@@ -348,9 +347,10 @@ static struct session *kept(struct duck *d, const struct session *like)
     return NULL;
 }
 
-int duck__session(struct duck *d, const struct wire_job *job, bool bare, struct session *ret, struct err *e)
+int duck__session(struct duck *d, const struct wire_job *job, enum session_use use, struct session *ret,
+                  struct err *e)
 {
-    struct session want = {.profile = job->profile, .bare = bare};
+    struct session want = {.profile = job->profile, .use = use};
     if (snprintf(want.timezone, sizeof want.timezone, "%s", job->timezone[0] ? job->timezone : "UTC") >=
             (int)sizeof want.timezone ||
         snprintf(want.catalog, sizeof want.catalog, "%s", job->default_catalog) >= (int)sizeof want.catalog ||

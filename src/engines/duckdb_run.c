@@ -31,6 +31,8 @@
 #define BODY_AT(index_len) (((uint64_t)(index_len) + 63) & ~UINT64_C(63))
 
 #define HEAVY_NS 20000000
+#define IDLE_NS     20000
+#define IDLE_MAX_NS 1000000
 #define SOON_NS  1000000 /* below the main thread's first look at a job, which sends what waits */
 
 struct run {
@@ -307,6 +309,25 @@ static int send_planned(struct run *x, int64_t plan_ns)
     return 0;
 }
 
+/* Works on the statement until rows can be fetched. While the library's other threads have all that there is to
+ * do this one sleeps, a little longer each time; the library's own loop would spin. */
+static void work(struct run *x)
+{
+    long pause_ns = IDLE_NS;
+    for (;;) {
+        duckdb_pending_state s = duckdb_pending_execute_task(x->pending);
+        if (s == DUCKDB_PENDING_RESULT_NOT_READY) {
+            pause_ns = IDLE_NS;
+        } else if (s == DUCKDB_PENDING_NO_TASKS_AVAILABLE) {
+            struct timespec t = {.tv_nsec = pause_ns};
+            (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+            pause_ns += pause_ns < IDLE_MAX_NS ? pause_ns / 4 : 0;
+        } else {
+            return; /* ready, or an error that the caller meets */
+        }
+    }
+}
+
 /* The one place that names the deprecated streaming calls. */
 static int execute(struct run *x)
 {
@@ -314,6 +335,7 @@ static int execute(struct run *x)
         return engine_failed(x, duckdb_pending_error(x->pending), 0);
     if (port_canceled(x->port))
         return canceled(x);
+    work(x);
     if (duckdb_execute_pending(x->pending, &x->result) != DuckDBSuccess) {
         x->has_result = true;
         return engine_failed(x, duckdb_result_error(&x->result), (int)duckdb_result_error_type(&x->result));
@@ -384,20 +406,33 @@ static bool reads_nothing(const struct wire_job *job)
            !duck__policy_mentions_any(job->sql, job->sql_len, words, sizeof words / sizeof *words);
 }
 
-/* Whether a table or a file is read: the engine's list of names (it sees through views down to tables), or a
- * dataset's name or a reader function in the text. Over-approximate where a name is only mentioned. */
+/* Whether a table or a file is read: a reader function or a dataset's name in the text, or else the engine's list of
+ * names, for which it parses again (it sees through views down to tables). Over-approximate where a name is only
+ * mentioned. */
 static bool reads_something(const struct run *x)
 {
     if (reads_nothing(x->job))
-        return false; /* the second parse is saved */
+        return false;
+    bool any = memmem(x->job->sql, x->job->sql_len, "read_", 5) != NULL;
+    for (uint32_t i = 0; i < x->d->setup->ndatasets && !any; i++)
+        any = duck__policy_mentions(x->job->sql, x->job->sql_len, x->d->setup->datasets[i].name);
+    if (any)
+        return true;
     duckdb_value v = duckdb_get_table_names(x->session.conn, x->job->sql, false);
     if (!v)
         return true; /* it cannot say (PIVOT) */
-    bool any = duckdb_get_list_size(v) > 0;
+    any = duckdb_get_list_size(v) > 0;
     duckdb_destroy_value(&v);
-    for (uint32_t i = 0; i < x->d->setup->ndatasets && !any; i++)
-        any = duck__policy_mentions(x->job->sql, x->job->sql_len, x->d->setup->datasets[i].name);
-    return any || memmem(x->job->sql, x->job->sql_len, "read_", 5) != NULL;
+    return any;
+}
+
+/* Counting costs a moment, so only where there may be something to count; and EXPLAIN ANALYZE has a profile of its
+ * own. */
+static enum session_use use_of(const struct wire_job *job)
+{
+    if (reads_nothing(job))
+        return SESSION_BARE;
+    return duck__policy_mentions(job->sql, job->sql_len, "explain") ? SESSION_PLAIN : SESSION_COUNTS;
 }
 
 static void count_scanned(struct run *x)
@@ -451,7 +486,7 @@ static int take_session(struct run *x)
     if (!x->kept)
         duck__script_end(d); /* of a script that was left */
     int r = x->kept ? duck__script_begin(d, x->job, &x->e)
-                    : duck__session(d, x->job, reads_nothing(x->job), &x->session, &x->e);
+                    : duck__session(d, x->job, use_of(x->job), &x->session, &x->e);
     if (x->kept)
         x->session = d->script;
     if (r < 0)
@@ -516,10 +551,8 @@ static int go(struct run *x)
     if (r < 0 || !run)
         return r;
     x->done.scanned = reads_something(x);
-    /* Counting costs the session a moment, so only where there is something to count; and EXPLAIN ANALYZE has a
-     * profile of its own. */
-    x->counts =
-        x->done.scanned && x->plan.st.kind != WIRE_KIND_TEXT && duck__profile_on(x->session.conn) == 0;
+    x->counts = x->done.scanned && x->plan.st.kind != WIRE_KIND_TEXT &&
+                (x->session.use == SESSION_COUNTS || duck__profile_on(x->session.conn, NULL) == 0);
     return run_statement(x);
 }
 
@@ -528,7 +561,8 @@ static int go(struct run *x)
 static bool leaves_no_trace(const struct run *x)
 {
     static const char *const traces[] = {"pivot", "pivot_wider", "setseed"};
-    return x->has_result && !x->cut && !x->counts && !x->kept && !x->in_transaction &&
+    return x->has_result && !x->cut && !x->kept && !x->in_transaction &&
+           (x->session.use == SESSION_COUNTS || !x->counts) &&
            x->plan.st.type == DUCKDB_STATEMENT_TYPE_SELECT && x->plan.st.kind == WIRE_KIND_ROWS &&
            !x->plan.st.writes &&
            !duck__policy_mentions_any(x->job->sql, x->job->sql_len, traces, sizeof traces / sizeof *traces);
@@ -691,7 +725,7 @@ int duck_try(struct duck *d, const char *sql, uint8_t profile, bool allow_write,
     struct plan p = {0};
     uint32_t kind;
     struct compat room;
-    int r = a ? duck__session(d, &job, false, &s, e) : ERR_NOMEM;
+    int r = a ? duck__session(d, &job, SESSION_PLAIN, &s, e) : ERR_NOMEM;
     if (!r)
         r = compat_job(d, s.conn, &job, a, &room, e, &kind);
     if (!r)

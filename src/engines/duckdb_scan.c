@@ -44,13 +44,13 @@ struct dataset_facts {
     struct column_facts *columns;
 };
 
-int duck__profile_on(duckdb_connection c)
+int duck__profile_on(duckdb_connection c, struct err *e)
 {
     return duck__exec(c,
                       "SET enable_profiling='no_output';SET custom_profiling_settings="
                       "'{\"OPERATOR_TYPE\":\"true\",\"OPERATOR_ROWS_SCANNED\":\"true\","
                       "\"OPERATOR_CARDINALITY\":\"true\",\"EXTRA_INFO\":\"true\"}'",
-                      NULL);
+                      e);
 }
 
 /* ---- reading the profile ---- */

@@ -172,7 +172,7 @@ int duck__split(struct duck *d, duckdb_connection c, const struct wire_job *job,
 
 int duck__script_begin(struct duck *d, const struct wire_job *job, struct err *e)
 {
-    int r = d->script.conn ? 0 : duck__session(d, job, false, &d->script, e);
+    int r = d->script.conn ? 0 : duck__session(d, job, SESSION_PLAIN, &d->script, e);
     if (r || !job->one_transaction || d->script_tx)
         return r;
     r = duck__exec(d->script.conn, "BEGIN", e);
