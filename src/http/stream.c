@@ -119,6 +119,17 @@ static int encode(struct stream *s, const struct window *w, uint64_t to, size_t 
     }
 }
 
+/* How many rows to load: what the buffer has room for and a little more, going by the rows so far. */
+static uint64_t rows_wanted(const struct stream *s, size_t soft)
+{
+    uint64_t left = s->end - s->next;
+    if (!s->made_bytes)
+        return left;
+    double room = (double)(soft - s->out.len), rows = (double)s->made_rows;
+    double wanted = room * rows / (double)s->made_bytes * 1.125 + 8;
+    return wanted < (double)left ? (uint64_t)wanted : left;
+}
+
 static int rows_piece(struct stream *s, struct segment_scratch *x, size_t soft, struct err *e)
 {
     if (s->next >= s->end) {
@@ -126,7 +137,7 @@ static int rows_piece(struct stream *s, struct segment_scratch *x, size_t soft, 
         return 0;
     }
     struct window w;
-    int rc = segment_window(rows_segment(s->rows->rows), s->next, s->end - s->next, WINDOW_BYTES, x, &w, e);
+    int rc = segment_window(rows_segment(s->rows->rows), s->next, rows_wanted(s, soft), WINDOW_BYTES, x, &w, e);
     if (rc == ERR_END) {
         s->step = STREAM_TAIL;
         return 0;
@@ -135,6 +146,7 @@ static int rows_piece(struct stream *s, struct segment_scratch *x, size_t soft, 
         return rc;
     /* A window may give more than the buffer takes: go on inside it in the next call. */
     uint64_t to = w.first_row + w.rows, next = s->next;
+    size_t before = s->out.len;
     if (to > s->end)
         to = s->end;
     rc = encode(s, &w, to, soft, &next, e);
@@ -142,9 +154,19 @@ static int rows_piece(struct stream *s, struct segment_scratch *x, size_t soft, 
         return rc;
     if (next == s->next && s->end > s->next)
         return err_set(e, ERR_INTERNAL, "XX000", "the encoder made no progress");
+    s->made_rows += next - s->next;
+    s->made_bytes += s->out.len - before;
     s->sent += next - s->next;
     s->next = next;
     return 0;
+}
+
+/* Another window for the last corner of the buffer costs more than it gives. Where the rows end with it, the tail is
+ * made at once. */
+static bool full_enough(const struct stream *s, size_t soft)
+{
+    return s->step == STREAM_ROWS && !s->rows->raw && s->out.len - s->off >= soft - soft / 4 && s->next < s->end &&
+           s->next < segment_rows(rows_segment(s->rows->rows));
 }
 
 static void apply_skip(struct stream *s)
@@ -180,7 +202,7 @@ int stream_fill(struct stream *s, struct segment_scratch *x, size_t soft, struct
     }
     if (s->out.cap > 2 * STREAM_BUFFER && s->out.len == 0)
         buf_free(&s->out);
-    while (!rc && s->step != STREAM_DONE && s->out.len < soft) {
+    while (!rc && s->step != STREAM_DONE && s->out.len < soft && !full_enough(s, soft)) {
         switch (s->step) {
         case STREAM_PREFIX:
             rc = buf_add(&s->out, s->rq->reply.body.p, s->rq->reply.body.len);
