@@ -1,6 +1,7 @@
 /*
  * delivery: finished results to a bucket as files, and reused results to the queries that asked for them, on
- * one thread of its own; holds no engine slot.
+ * delivery.threads threads of its own; holds no engine slot. Whose is next is the rule of queries (turns.h): one
+ * workspace's long files hold another one's back by at most one.
  *
  * What is written, under which name and in which format, is the dialect's plan (service.h). The results are
  * sealed and committed before (phase DELIVERING), so that a restart resumes here. The file of rows comes
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "core/render.h"
@@ -20,19 +22,21 @@
 #define CHUNK   (256u * 1024u)
 #define WAIT_NS 100000000
 
+#define THREADS_MAX 64 /* of delivery.threads */
+
 struct delivery_node {
+    struct turn_item turn; /* first: an item is its node */
     struct query *q;
-    struct delivery_node *next;
 };
 
 struct delivery {
     struct service *service;
-    pthread_t thread;
+    pthread_t threads[THREADS_MAX];
+    int nthreads;
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    struct delivery_node *head, **tail;
-    bool running;
-    int backlog;
+    struct turns *turns; /* (lock) of delivery_node */
+    int backlog;         /* (lock) */
     atomic_bool stop;
 };
 
@@ -112,7 +116,8 @@ static int put_piece(void *arg, const void *p, size_t n, struct err *e)
     return bucket_write(j->upload, p, n, e);
 }
 
-/* A file that a render process makes. This thread waits for it; a cancel or a stop ends that. */
+/* A file that a render process makes, perhaps since its query ran (q->ahead). This thread waits for it; a cancel or a
+ * stop ends that. */
 static int write_rendering(struct delivery *d, struct file_job *j, struct err *e)
 {
     struct rendering *r;
@@ -124,6 +129,7 @@ static int write_rendering(struct delivery *d, struct file_job *j, struct err *e
     while (rc == ERR_WOULDBLOCK);
     if (!rc)
         rc = rendering_write(r, put_piece, j, e);
+    render_drop_ahead(j->q); /* after that, so that it is found */
     rendering_close(r);
     return rc;
 }
@@ -225,6 +231,23 @@ static int deliver(struct delivery *d, struct query *q, const struct result *res
     return rc;
 }
 
+void delivery_foresee(struct service *s, struct query *q)
+{
+    struct arena *a = q->rec.bucket && !q->rec.script ? arena_new(1u << 20) : NULL;
+    struct delivery_plan plan;
+    struct err e;
+    if (!a)
+        return;
+    err_clear(&e);
+    int rc = make_plan(s, q, a, &plan, &e); /* a plan that fails is told by the delivery */
+    bool text = plan.text_lines && q->rec.kind == WIRE_KIND_TEXT;
+    struct rendering *r = !rc && plan.key && plan.render && !text ? render_follow(s, q, plan.render) : NULL;
+    pthread_mutex_lock(&q->lock);
+    q->ahead = r;
+    pthread_mutex_unlock(&q->lock);
+    arena_free(a);
+}
+
 void delivery_remove(struct service *s, struct query *q)
 {
     struct arena *a = q->rec.bucket && q->rec.stored ? arena_new(1u << 20) : NULL;
@@ -280,26 +303,32 @@ static void one(struct delivery *d, struct query *q)
     drop_files(d, q, res, n);
 }
 
+static void node_free(struct delivery_node *n)
+{
+    render_drop_ahead(n->q);
+    query_unref(n->q);
+    free(n);
+}
+
 static void *delivery_main(void *arg)
 {
     struct delivery *d = arg;
     pthread_setname_np(pthread_self(), "q-deliver");
     pthread_mutex_lock(&d->lock);
     while (!d->stop) {
-        struct delivery_node *n = d->head;
+        struct delivery_node *n = (struct delivery_node *)(void *)turns_take(d->turns);
         if (!n) {
             pthread_cond_wait(&d->cond, &d->lock);
             continue;
         }
-        d->head = n->next;
-        if (!d->head)
-            d->tail = &d->head;
         pthread_mutex_unlock(&d->lock);
         one(d, n->q);
-        query_unref(n->q);
-        free(n);
         pthread_mutex_lock(&d->lock);
+        turns_done(d->turns, n->q->rec.workspace);
         d->backlog--;
+        pthread_mutex_unlock(&d->lock);
+        node_free(n);
+        pthread_mutex_lock(&d->lock);
     }
     pthread_mutex_unlock(&d->lock);
     return NULL;
@@ -309,10 +338,10 @@ void delivery_push(struct delivery *d, struct query *q)
 {
     struct delivery_node *n = malloc(sizeof *n);
     ASSERT(n);
-    *n = (struct delivery_node){query_ref(q), NULL};
+    *n = (struct delivery_node){.q = query_ref(q)};
     pthread_mutex_lock(&d->lock);
-    *d->tail = n;
-    d->tail = &n->next;
+    bool ok = turns_push(d->turns, q->rec.workspace, &n->turn);
+    ASSERT(ok);
     d->backlog++;
     pthread_cond_signal(&d->cond);
     pthread_mutex_unlock(&d->lock);
@@ -332,12 +361,16 @@ int delivery_start(struct service *s, struct delivery **ret, struct err *e)
     if (!d)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     d->service = s;
-    d->tail = &d->head;
+    d->turns = turns_new();
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->cond, NULL);
-    d->running = pthread_create(&d->thread, NULL, delivery_main, d) == 0;
     *ret = d;
-    return d->running ? 0 : err_set(e, ERR_NOMEM, "53000", "cannot start the delivery thread");
+    bool ok = d->turns != NULL;
+    for (int64_t i = 0; ok && i < config.delivery_threads; i++) {
+        ok = pthread_create(&d->threads[d->nthreads], NULL, delivery_main, d) == 0;
+        d->nthreads += ok;
+    }
+    return ok ? 0 : err_set(e, ERR_NOMEM, "53000", "cannot start the delivery threads");
 }
 
 void delivery_stop(struct delivery *d)
@@ -346,16 +379,13 @@ void delivery_stop(struct delivery *d)
         return;
     pthread_mutex_lock(&d->lock);
     d->stop = true;
-    pthread_cond_signal(&d->cond);
+    pthread_cond_broadcast(&d->cond);
     pthread_mutex_unlock(&d->lock);
-    if (d->running)
-        pthread_join(d->thread, NULL);
-    while (d->head) {
-        struct delivery_node *n = d->head;
-        d->head = n->next;
-        query_unref(n->q);
-        free(n);
-    }
+    for (int i = 0; i < d->nthreads; i++)
+        pthread_join(d->threads[i], NULL);
+    for (struct turn_item *n; d->turns && (n = turns_drop(d->turns));)
+        node_free((struct delivery_node *)(void *)n);
+    turns_free(d->turns);
     pthread_mutex_destroy(&d->lock);
     pthread_cond_destroy(&d->cond);
     free(d);

@@ -54,7 +54,10 @@ struct query {
     uint64_t live_rows, live_bytes, live_batches; /* (L) readable while it runs */
     struct segment *
         segment; /* (L) open rows of the shown result, or NULL; the service's ring bounds how many are open */
-    bool live_segment; /* (L) segment is a view of the writer */
+    bool live_segment;       /* (L) segment is a view of the writer */
+    bool live_whole;         /* (L) its last row is in it */
+    bool followed;           /* (L) renderings follow it, or did */
+    struct rendering *ahead; /* (L) one for its delivery, begun while it runs */
     /* Scripts (runner_script.c): */
     bool
         multi; /* (L) it has several statements, or none: nothing is shown as its one result before the end */
@@ -74,7 +77,7 @@ struct query {
     bool leads;              /* guarded by the reuse lock: others may wait for its result */
     struct query *followers; /* likewise: references, linked by follower_next */
     struct query *follower_next;
-    bool source_set; /* source holds; written before the query is handed to the delivery thread */
+    bool source_set; /* source holds; written before the query is handed to a delivery thread */
     struct qid source;
     bool whole; /* registry's thread: accept and end were written as one */
     /* Idempotency: */

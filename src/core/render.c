@@ -6,10 +6,15 @@
  * while listed, equal ones are found there. Whoever holds a reference may go on reading after that: a file
  * has no name any more then, but its descriptor.
  *
+ * Whose turn it is: as for queries (turns.h), so that a workspace with many renderings holds another one's next
+ * back by at most one. A rendering that follows a running query starts on an idle worker only and leaves it
+ * when another one is wanted (give_way).
+ *
  * Threads: `render.slots` workers for files, one for text; the janitor's tick; holders on any thread.
  */
 #include "core/render_int.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -48,6 +53,7 @@ static void destroy(struct rendering *r)
     if (r->fd >= 0)
         close(r->fd);
     free(r->marks);
+    segment_unref(r->view);
     query_unref(r->q);
     arena_free(r->arena);
     free(r);
@@ -111,6 +117,46 @@ static void make_room(struct render *n, bool all)
     }
 }
 
+/* ---- the queue ---- */
+
+static struct render_queue *queue_of(struct rendering *r)
+{
+    return &r->render->queues[r->spec.file ? LANE_FILE : LANE_TEXT];
+}
+
+/* (L) One that follows its query lets go of its worker, when no other is idle for those who wait. */
+static void give_way(struct render *n)
+{
+    const struct render_queue *u = &n->queues[LANE_FILE];
+    int64_t over = turns_queued(u->turns) - (int64_t)u->idle;
+    for (struct rendering *r = n->list; r && over > 0; r = r->next) {
+        if (!r->follows || r->complete || r->state != RENDERING_RUNNING)
+            continue;
+        over--; /* it may be on its way out already */
+        if (atomic_exchange(&r->gave_way, true))
+            continue;
+        if (r->engine)
+            engine_cancel(r->engine, true);
+    }
+}
+
+/* (L) */
+static int wait_for_turn(struct render *n, struct rendering *r, struct err *e)
+{
+    struct render_queue *u = queue_of(r);
+    if (n->stop)
+        return err_set(e, ERR_UNAVAILABLE, "57P01", "the server is stopping");
+    if (!turns_push(u->turns, r->q->rec.workspace, &r->turn))
+        return err_set(e, ERR_NOMEM, "53200", "out of memory");
+    n->waiting++;
+    r->state = RENDERING_QUEUED;
+    atomic_store(&r->permille, -1);
+    if (!r->follows)
+        give_way(n);
+    pthread_cond_signal(&u->wanted);
+    return 0;
+}
+
 /* ---- start ---- */
 
 static int full(struct err *e)
@@ -149,13 +195,16 @@ static int copy_spec(struct rendering *r, const struct render_spec *in, struct e
     if (!s->options.separator || !s->codec || !s->sheet)
         return full(e);
     const struct encode_options *o = &s->options;
-    r->key = s->file ? arena_printf(a, "%u %d %d %llu %llu %s %u %d %s", s->file, o->profile, o->header,
+    if (s->file != WIRE_RENDER_XLSX && s->file)
+        s->options.zone = NULL; /* keeps instants */
+    const char *zone = o->zone ? zone_name(o->zone) : "UTC";
+    r->key = s->file ? arena_printf(a, "%u %d %d %llu %llu %s %u %d %s %s", s->file, o->profile, o->header,
                                     (unsigned long long)s->from, (unsigned long long)s->limit, s->codec,
-                                    s->version, s->plain, s->sheet)
+                                    s->version, s->plain, zone, s->sheet)
                      : arena_printf(a, "%s %d %s %d %d%d%d%d%d %llu %llu %s", s->encoder->name, o->profile,
-                                    o->zone ? zone_name(o->zone) : "UTC", o->charset, o->header, o->quote_all,
-                                    o->header_bare, o->stream_end, o->no_schema, (unsigned long long)s->from,
-                                    (unsigned long long)s->limit, s->options.separator);
+                                    zone, o->charset, o->header, o->quote_all, o->header_bare, o->stream_end,
+                                    o->no_schema, (unsigned long long)s->from, (unsigned long long)s->limit,
+                                    s->options.separator);
     return r->key ? 0 : full(e);
 }
 
@@ -193,7 +242,8 @@ static int take_result(struct rendering *r, const struct result *res, struct err
 static struct rendering *find_equal(const struct render *n, const struct rendering *like)
 {
     for (struct rendering *r = n->list; r; r = r->next)
-        if (id_equal(&r->id, &like->id) && r->ordinal == like->ordinal && !strcmp(r->key, like->key))
+        if (id_equal(&r->id, &like->id) && r->ordinal == like->ordinal && !strcmp(r->key, like->key) &&
+            (r->state == RENDERING_READY || !atomic_load(&r->canceled)))
             return r;
     return NULL;
 }
@@ -201,22 +251,48 @@ static struct rendering *find_equal(const struct render *n, const struct renderi
 /* (L) */
 static int enqueue(struct render *n, struct rendering *r, struct err *e)
 {
-    struct render_queue *u = &n->queues[r->spec.file ? LANE_FILE : LANE_TEXT];
-    if (n->stop)
-        return err_set(e, ERR_UNAVAILABLE, "57P01", "the server is stopping");
     if (n->waiting >= (uint64_t)config.render_queue)
         return err_set(e, ERR_BUSY, "53300", "too many results wait to be rendered (render.queue = %lld)",
                        (long long)config.render_queue);
+    int rc = wait_for_turn(n, r, e);
+    if (rc)
+        return rc;
     r->refs = 3; /* list, worker, holder */
     r->holders = 1;
     r->listed = true;
     list_first(r);
     n->count++;
-    *u->tail = r;
-    u->tail = &r->next_queued;
-    n->waiting++;
-    pthread_cond_signal(&u->wanted);
     return 0;
+}
+
+static struct rendering *rendering_new(struct render *n, struct query *q, const struct render_spec *spec,
+                                       struct err *e)
+{
+    struct rendering *r = calloc(1, sizeof *r);
+    if (!r) {
+        (void)full(e);
+        return NULL;
+    }
+    r->render = n;
+    r->q = query_ref(q);
+    r->id = *query_id(q);
+    r->fd = -1;
+    r->arena = arena_new(SPEC_ARENA);
+    if (r->arena ? copy_spec(r, spec, e) == 0 : full(e) == 0)
+        return r;
+    destroy(r);
+    return NULL;
+}
+
+/* (L) One more holds it: the most recently used one comes first. */
+static void hold(struct rendering *r)
+{
+    r->refs++;
+    r->holders++;
+    *r->prev = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    list_first(r);
 }
 
 int render_start(struct service *s, struct query *q, uint32_t ordinal, const struct render_spec *spec,
@@ -231,18 +307,10 @@ int render_start_result(struct service *s, struct query *q, const struct result 
                         const struct render_spec *spec, struct rendering **ret, struct err *e)
 {
     struct render *n = s->render;
-    struct rendering *r = calloc(1, sizeof *r);
+    struct rendering *r = rendering_new(n, q, spec, e);
     if (!r)
-        return full(e);
-    r->render = n;
-    r->q = query_ref(q);
-    r->id = *query_id(q);
-    r->fd = -1;
-    atomic_store(&r->permille, -1);
-    r->arena = arena_new(SPEC_ARENA);
-    int rc = r->arena ? copy_spec(r, spec, e) : full(e);
-    if (!rc)
-        rc = take_result(r, res, e);
+        return e->code;
+    int rc = take_result(r, res, e);
     if (rc) {
         destroy(r);
         return rc;
@@ -250,12 +318,11 @@ int render_start_result(struct service *s, struct query *q, const struct result 
     pthread_mutex_lock(&n->lock);
     struct rendering *old = find_equal(n, r);
     if (old) {
-        old->refs++;
-        old->holders++;
-        *old->prev = old->next; /* the most recently used one comes first */
-        if (old->next)
-            old->next->prev = old->prev;
-        list_first(old);
+        hold(old);
+        if (old->follows && !old->result) { /* from now on it may not be given up for nothing */
+            old->result = r->result;
+            old->rows = r->rows;
+        }
     } else {
         rc = enqueue(n, r, e);
     }
@@ -266,6 +333,60 @@ int render_start_result(struct service *s, struct query *q, const struct result 
     if (!rc)
         *ret = old ? old : r;
     return rc;
+}
+
+/* (query's lock) Its rows, while they are being written; a reference. */
+static struct segment *growing(struct query *q)
+{
+    bool grows = q->rec.state == QUERY_RUNNING && q->live_segment && !q->multi && !q->rec.script;
+    return grows ? segment_ref(q->segment) : NULL;
+}
+
+struct rendering *render_follow(struct service *s, struct query *q, const struct render_spec *spec)
+{
+    struct render *n = s->render;
+    struct err e;
+    err_clear(&e);
+    if (!spec->file || spec->from || spec->limit != UINT64_MAX)
+        return NULL;
+    struct rendering *r = rendering_new(n, q, spec, &e), *old = NULL;
+    if (!r)
+        return NULL;
+    pthread_mutex_lock(&q->lock);
+    r->view = growing(q);
+    q->followed |= r->view != NULL;
+    pthread_mutex_unlock(&q->lock);
+    r->follows = true;
+    pthread_mutex_lock(&n->lock);
+    const struct render_queue *u = queue_of(r);
+    bool go = r->view && (int64_t)u->idle > turns_queued(u->turns);
+    old = find_equal(n, r);
+    if (old)
+        hold(old);
+    else
+        go = go && enqueue(n, r, &e) == 0;
+    pthread_mutex_unlock(&n->lock);
+    if (old || !go)
+        destroy(r);
+    return old ? old : go ? r : NULL;
+}
+
+void render_more(struct render *n, const struct qid *id)
+{
+    pthread_mutex_lock(&n->lock);
+    for (struct rendering *r = n->list; r; r = r->next)
+        if (r->follows && r->engine && id_equal(&r->id, id))
+            engine_wake(r->engine);
+    pthread_mutex_unlock(&n->lock);
+}
+
+void render_drop_ahead(struct query *q)
+{
+    pthread_mutex_lock(&q->lock);
+    struct rendering *r = q->ahead;
+    q->ahead = NULL;
+    pthread_mutex_unlock(&q->lock);
+    rendering_close(r);
 }
 
 /* ---- holders ---- */
@@ -379,9 +500,16 @@ bool render__engine(struct rendering *r, struct engine *x)
 {
     pthread_mutex_lock(&r->render->lock);
     r->engine = x;
-    bool go = !atomic_load(&r->canceled);
+    bool go = !atomic_load(&r->canceled) && !atomic_load(&r->gave_way);
     pthread_mutex_unlock(&r->render->lock);
     return go;
+}
+
+void render__complete(struct rendering *r)
+{
+    pthread_mutex_lock(&r->render->lock);
+    r->complete = true;
+    pthread_mutex_unlock(&r->render->lock);
 }
 
 int render__segment(struct rendering *r, struct segment **ret, struct err *e)
@@ -389,12 +517,30 @@ int render__segment(struct rendering *r, struct segment **ret, struct err *e)
     return service__open_result(r->render->service, r->q, r->result, ret, e);
 }
 
+/* (L) One that followed its query was given up, and its query has ended well meanwhile: it begins again. */
+static bool again(struct render *n, struct rendering *r)
+{
+    struct err e;
+    if (!r->follows || !r->result || atomic_load(&r->canceled))
+        return false;
+    err_clear(&e);
+    r->follows = r->complete = false;
+    atomic_store(&r->gave_way, false);
+    return wait_for_turn(n, r, &e) == 0;
+}
+
 /* The end of one: told to all who wait. */
 static void ended(struct render *n, struct rendering *r, int rc, const struct err *e)
 {
-    struct query *q = query_ref(r->q);
-    metric_add(rc ? n->m_failed : n->m_done, 1);
     pthread_mutex_lock(&n->lock);
+    turns_done(queue_of(r)->turns, r->q->rec.workspace);
+    if (rc && again(n, r)) {
+        pthread_mutex_unlock(&n->lock);
+        return;
+    }
+    struct query *q = query_ref(r->q);
+    if (!rc || !r->follows)
+        metric_add(rc ? n->m_failed : n->m_done, 1);
     r->state = rc ? RENDERING_FAILED : RENDERING_READY;
     r->idle_ns = sys_mono_ns();
     if (rc) {
@@ -432,7 +578,7 @@ static void work(struct render *n, struct rendering *r, struct segment_scratch *
         rc = err_set(&e, ERR_CANCELED, "57014", "the rendering was canceled");
     metric_add(n->m_running, 1);
     if (!rc)
-        rc = r->spec.file ? render__file(r, &e) : render__text(r, x, &e);
+        rc = r->follows ? render__follow(r, &e) : r->spec.file ? render__file(r, &e) : render__text(r, x, &e);
     metric_add(n->m_running, -1);
     ended(n, r, rc, &e);
 }
@@ -452,14 +598,14 @@ static void *worker_main(void *arg)
     struct segment_scratch *x = segment_scratch_new();
     pthread_mutex_lock(&n->lock);
     while (!n->stop) {
-        struct rendering *r = u->head;
-        if (!r) {
+        struct turn_item *item = turns_take(u->turns);
+        if (!item) {
+            u->idle++;
             pthread_cond_wait(&u->wanted, &n->lock);
+            u->idle--;
             continue;
         }
-        u->head = r->next_queued;
-        if (!u->head)
-            u->tail = &u->head;
+        struct rendering *r = (struct rendering *)(void *)((char *)item - offsetof(struct rendering, turn));
         n->waiting--;
         r->state = RENDERING_RUNNING;
         atomic_store(&r->permille, 0);
@@ -542,17 +688,21 @@ int render_open(struct service *s, struct render **ret, struct err *e)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&n->changed, &attr);
     pthread_condattr_destroy(&attr);
+    *ret = n;
+    bool ok = true;
     for (int i = 0; i < LANES; i++) {
-        n->queues[i].tail = &n->queues[i].head;
         pthread_cond_init(&n->queues[i].wanted, NULL);
+        n->queues[i].turns = turns_new();
+        ok &= n->queues[i].turns != NULL;
     }
+    if (!ok)
+        return full(e);
     n->m_done = metrics_get(METRIC_COUNTER, "quern_renderings_total", "outcome=\"done\"",
                             "Renderings of results that ended.");
     n->m_failed = metrics_get(METRIC_COUNTER, "quern_renderings_total", "outcome=\"failed\"",
                               "Renderings of results that ended.");
     n->m_running = metrics_get(METRIC_GAUGE, "quern_renderings_running", "", "Renderings under way.");
     n->m_bytes = metrics_get(METRIC_GAUGE, "quern_rendered_bytes", "", "Bytes of rendered files kept.");
-    *ret = n;
     int rc = 0;
     for (int64_t i = 0; !rc && i < config.render_slots; i++)
         rc = start_thread(n, LANE_FILE, e);
@@ -590,8 +740,10 @@ void render_close(struct render *n)
         destroy(r);
     }
     pthread_cond_destroy(&n->changed);
-    for (int i = 0; i < LANES; i++)
+    for (int i = 0; i < LANES; i++) {
         pthread_cond_destroy(&n->queues[i].wanted);
+        turns_free(n->queues[i].turns);
+    }
     pthread_mutex_destroy(&n->lock);
     free(n);
 }

@@ -50,6 +50,12 @@ bool render_codec_known(const char *name);
  * can hold), ERR_BUSY (too many wait: render.queue), ERR_NOMEM. */
 int render_start(struct service *s, struct query *q, uint32_t ordinal, const struct render_spec *spec,
                  struct rendering **ret, struct err *e) MUST_USE;
+/* (any) The same of a query that still RUNs, for somebody who will want all of its rows as that file: the process reads
+ * rows as they are written, beside the query. Only while a render slot is free, and given up as soon as one is
+ * wanted for a result that is complete, when the query ends badly, or when anything else fails: an attempt that costs
+ * nobody anything. NULL: not now. The holder asks render_start once the query is FINISHED, which finds this
+ * one or starts over, and closes this one after that. Nothing of it may be told before. */
+struct rendering *render_follow(struct service *s, struct query *q, const struct render_spec *spec);
 /* (any) 1 = ready: everything below may be asked; 0 = under way; < 0 why it failed (ERR_CANCELED, ERR_TIMEOUT,
  * ERR_LIMIT, ERR_ENGINE, ERR_CORRUPT, ...). A failed one is not kept: the next render_start tries again. */
 int rendering_state(struct rendering *r, struct err *e) MUST_USE;

@@ -20,11 +20,17 @@
 #define SCHEMA_MAX (64u << 20)
 #define READ_STEP  (256u << 10)
 #define TICK_NS    1000000000LL
+#define RECORD_MAX (16u << 20)
 
 static int timed_out(struct err *e)
 {
     return err_set(e, ERR_TIMEOUT, "57014", "rendering took longer than render.timeout allows (%lld ms)",
                    (long long)config.render_timeout);
+}
+
+static int canceled(struct err *e)
+{
+    return err_set(e, ERR_CANCELED, "57014", "the rendering was canceled");
 }
 
 /* How a process that did not end well is told. */
@@ -33,7 +39,7 @@ static int bad_end(const struct rendering *r, const struct engine_event *ev, boo
     if (late)
         return timed_out(e);
     if (atomic_load(&r->canceled))
-        return err_set(e, ERR_CANCELED, "57014", "the rendering was canceled");
+        return canceled(e);
     switch (ev->type) {
     case ENGINE_FAILED:
         if (ev->failed.error.code == ERR_NOMEM) /* the process's wall, not our memory */
@@ -54,10 +60,53 @@ static int bad_end(const struct rendering *r, const struct engine_event *ev, boo
     }
 }
 
-/* Until the process says how it went. */
-static int listen(struct rendering *r, struct engine *x, struct err *e)
+/* How far the process was told what there is of a result that grows. */
+struct follow {
+    uint64_t told, block, credit; /* batches, blocks; batches that it takes */
+    bool whole;                   /* it knows that no more come */
+};
+
+static int tell_batch(struct rendering *r, struct engine *x, struct follow *f, struct err *e)
 {
-    int64_t deadline = sys_mono_ns() + config.render_timeout * 1000000;
+    CLEANUP_BUF struct buf record = BUF_INIT(RECORD_MAX);
+    CLEANUP_BUF struct buf blocks = BUF_INIT(RECORD_MAX);
+    int rc = segment_tell(r->view, f->told, &f->block, &record, &blocks, e);
+    if (rc)
+        return rc;
+    struct wire_more m = {.record = (const uint8_t *)record.p,
+                          .record_len = (uint32_t)record.len,
+                          .blocks = (const uint8_t *)blocks.p,
+                          .blocks_len = (uint32_t)blocks.len};
+    f->told++;
+    return engine_more(x, &m, 0, e);
+}
+
+/* Tells it what was written meanwhile. An error when there is nothing to hope for. */
+static int tell(struct rendering *r, struct engine *x, struct follow *f, struct err *e)
+{
+    struct query *q = r->q;
+    pthread_mutex_lock(&q->lock);
+    bool lost = query_state_ended(q->rec.state) && q->rec.state != QUERY_FINISHED;
+    bool whole = q->live_whole; /* before the batches are counted */
+    pthread_mutex_unlock(&q->lock);
+    if (lost || atomic_load(&r->gave_way))
+        return canceled(e);
+    uint64_t n = segment_nbatches(r->view);
+    int rc = 0;
+    while (!rc && f->told < n && f->told < f->credit)
+        rc = tell_batch(r, x, f, e);
+    if (rc || !whole || f->whole || f->told < n || !f->credit)
+        return rc;
+    f->whole = true;
+    render__complete(r);
+    struct wire_more m = {.last = true};
+    return engine_more(x, &m, segment_rows(r->view), e);
+}
+
+/* Until the process says how it went. The time that it may take begins when all rows are there. */
+static int listen(struct rendering *r, struct engine *x, struct follow *f, struct err *e)
+{
+    int64_t deadline = f ? INT64_MAX : sys_mono_ns() + config.render_timeout * 1000000;
     bool late = false;
     for (;;) {
         struct engine_event ev;
@@ -72,10 +121,20 @@ static int listen(struct rendering *r, struct engine *x, struct err *e)
             if (ev.beat.permille >= 0)
                 atomic_store(&r->permille, ev.beat.permille);
             break;
+        case ENGINE_WANT:
+            if (f)
+                f->credit = ev.want;
+            break;
         case ENGINE_TICK:
             break;
         default:
             return bad_end(r, &ev, late, e);
+        }
+        if (f && !f->whole) {
+            rc = tell(r, x, f, e);
+            if (rc)
+                return rc;
+            deadline = f->whole ? sys_mono_ns() + config.render_timeout * 1000000 : deadline;
         }
         if (!late && sys_mono_ns() >= deadline) {
             late = true;
@@ -88,24 +147,27 @@ static void describe(const struct rendering *r, const struct buf *schema, struct
 {
     const struct result *res = r->result;
     const struct render_spec *s = &r->spec;
+    static const struct segment_facts none;
     *m = (struct wire_render){.format = s->file,
                               .header = s->options.header,
                               .plain = s->plain,
                               .version = s->version,
                               .codec = s->codec,
                               .sheet = s->sheet,
+                              .zone = s->options.zone ? zone_name(s->options.zone) : "",
                               .from = s->from,
                               .limit = s->limit,
                               .rows = r->rows,
-                              .id = res->origin,
-                              .ordinal = res->ordinal,
-                              .facts = res->facts};
-    if (!res->is_inline)
+                              .grows = r->view != NULL,
+                              .id = r->view || res->is_inline ? r->id : res->origin,
+                              .ordinal = r->ordinal,
+                              .facts = r->view || res->is_inline ? none : res->facts};
+    if (!r->view && !res->is_inline)
         return;
-    m->id = r->id;
-    m->facts = (struct segment_facts){0};
     m->schema = (const uint8_t *)schema->p;
     m->schema_len = (uint32_t)schema->len;
+    if (r->view)
+        return;
     m->index = res->index;
     m->index_len = res->index_len;
     m->body = res->body;
@@ -141,46 +203,87 @@ static int examine(struct rendering *r, int fd, struct err *e)
     return 0;
 }
 
-static int make(struct rendering *r, struct engine *x, struct segment *segment, int *ret_fd, struct err *e)
+/* From the order to the file that nobody can write to any more. fd: the rows, -1 when they are in the order. */
+static int make(struct rendering *r, struct engine *x, struct wire_render *m, int fd, struct follow *f,
+                int *ret_fd, struct err *e)
 {
-    const struct result *res = r->result;
-    CLEANUP_BUF struct buf schema = BUF_INIT(SCHEMA_MAX);
-    int rc = res->is_inline ? schema_write(res->schema, &schema) : 0;
-    if (rc)
-        return err_set(e, rc, NULL, "out of memory");
-    struct wire_render m;
-    describe(r, &schema, &m);
-    rc = engine_render(x, &m, segment_fd(segment), ret_fd, e);
+    int rc = engine_render(x, m, fd, ret_fd, e);
     if (!rc)
-        rc = listen(r, x, e);
+        rc = listen(r, x, f, e);
     int end = engine_end(x, rc ? NULL : e);
     if (!rc)
         rc = end ? end : examine(r, *ret_fd, e);
     return rc;
 }
 
-int render__file(struct rendering *r, struct err *e)
+static int make_stored(struct rendering *r, struct engine *x, int *ret_fd, struct err *e)
 {
-    struct engine_key key = {.workspace = r->q->rec.workspace, .render = true, .catalog_path = ""};
+    const struct result *res = r->result;
+    CLEANUP_BUF struct buf schema = BUF_INIT(SCHEMA_MAX);
     struct segment *segment = NULL;
-    struct engine *x = NULL;
-    int fd = -1;
+    struct wire_render m;
     int rc = render__segment(r, &segment, e);
-    if (!rc)
-        rc = pool_acquire(r->render->service->pool, &key, &x, e);
+    if (!rc && res->is_inline && schema_write(res->schema, &schema))
+        rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc) {
-        rc = render__engine(r, x) ? make(r, x, segment, &fd, e)
-                                  : err_set(e, ERR_CANCELED, "57014", "the rendering was canceled");
-        (void)render__engine(r, NULL);
-        engine_release(x);
+        describe(r, &schema, &m);
+        rc = make(r, x, &m, segment_fd(segment), NULL, ret_fd, e);
     }
     segment_unref(segment);
-    if (!rc) {
+    return rc;
+}
+
+static int make_following(struct rendering *r, struct engine *x, int *ret_fd, struct err *e)
+{
+    CLEANUP_BUF struct buf schema = BUF_INIT(SCHEMA_MAX);
+    struct follow f = {0};
+    struct wire_render m;
+    int rows = -1, rc = schema_write(segment_schema(r->view), &schema);
+    if (rc)
+        return err_set(e, rc, "53200", "out of memory");
+    rc = segment_reopen(r->view, &rows, e);
+    if (rc)
+        return rc;
+    describe(r, &schema, &m);
+    rc = make(r, x, &m, rows, &f, ret_fd, e);
+    close(rows);
+    return rc;
+}
+
+/* In a process of its own, which is gone afterwards. */
+static int in_process(struct rendering *r,
+                      int (*fn)(struct rendering *r, struct engine *x, int *ret_fd, struct err *e),
+                      struct err *e)
+{
+    struct engine_key key = {.workspace = r->q->rec.workspace, .render = true, .catalog_path = ""};
+    struct engine *x = NULL;
+    int fd = -1;
+    int rc = pool_acquire(r->render->service->pool, &key, &x, e);
+    if (rc)
+        return rc;
+    rc = render__engine(r, x) ? fn(r, x, &fd, e) : canceled(e);
+    (void)render__engine(r, NULL);
+    engine_release(x);
+    if (!rc)
         r->fd = fd;
-        return 0;
-    }
-    if (fd >= 0)
+    else if (fd >= 0)
         close(fd);
+    return rc;
+}
+
+int render__follow(struct rendering *r, struct err *e)
+{
+    int rc = in_process(r, make_following, e);
+    segment_unref(r->view);
+    r->view = NULL;
+    return rc;
+}
+
+int render__file(struct rendering *r, struct err *e)
+{
+    int rc = in_process(r, make_stored, e);
+    if (!rc)
+        return 0;
     char id[ID_TEXT_MAX];
     log_event(LOG_WARN, "core", "a result could not be rendered", "query", id_uuid(&r->id, id), "format",
               rendering_suffix(r) + 1, "code", err_name(e->code), "error", e->text, NULL);

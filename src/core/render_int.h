@@ -25,7 +25,10 @@ struct rendering {
     struct arena *arena; /* spec's texts, key, marks' owner is malloc */
     struct query *q;     /* a reference */
     struct qid id;
-    const struct result *result; /* in the query's arena */
+    const struct result
+        *result; /* in the query's arena. Of one that follows its query: NULL, until somebody wants it
+                                  * of the finished query (L) */
+    struct segment *view; /* follows: the rows that are being written */
     uint32_t ordinal;
     struct render_spec spec;
     const char *key; /* options as text: equal ones are one rendering */
@@ -39,9 +42,12 @@ struct rendering {
     struct err error;               /* (L) */
     struct engine *engine;          /* (L) while it runs */
     struct rendering *next, **prev; /* (L) list, most recently used first */
-    struct rendering *next_queued;  /* (L) */
+    struct turn_item turn;          /* (L) */
+    bool follows;                   /* (L) its query runs: it is an attempt that may be given up */
+    bool complete;                  /* (L) follows: all rows are there */
 
     atomic_bool canceled;
+    atomic_bool gave_way; /* follows: to one whose result is complete */
     atomic_int permille;
 
     uint64_t size, unmapped;
@@ -55,7 +61,8 @@ struct rendering {
 enum render_lane { LANE_FILE, LANE_TEXT, LANES };
 
 struct render_queue {
-    struct rendering *head, **tail;
+    struct turns *turns; /* whose is next: a lane for each workspace */
+    uint32_t idle;       /* workers */
     pthread_cond_t wanted;
 };
 
@@ -73,11 +80,14 @@ struct render {
     struct metric *m_done, *m_failed, *m_running, *m_bytes;
 };
 
-/* The worker's part: 0 when r is complete. */
+/* The worker's part: 0 when r is complete. render__follow is the one of a rendering that follows its query. */
 int render__text(struct rendering *r, struct segment_scratch *x, struct err *e) MUST_USE;
 int render__file(struct rendering *r, struct err *e) MUST_USE;
+int render__follow(struct rendering *r, struct err *e) MUST_USE;
 /* For render_file.c: remembers the engine for cancel; false when it was canceled already. */
 bool render__engine(struct rendering *r, struct engine *x);
+/* Of one that follows: every row is there, so it gives way to nobody any more. */
+void render__complete(struct rendering *r);
 /* The result's rows. */
 int render__segment(struct rendering *r, struct segment **ret, struct err *e) MUST_USE;
 

@@ -317,7 +317,7 @@ void reuse_written(struct service *s, int64_t workspace)
     pthread_mutex_unlock(&u->lock);
 }
 
-/* ---- serving, on the delivery thread ---- */
+/* ---- serving, on a delivery thread ---- */
 
 /* Copies the source's one result into q's arena; both locks are not needed: the source has ended, q is ours. */
 static bool copy_result(struct query *q, const struct result *from)

@@ -226,7 +226,12 @@ static void on_batch(struct run *r, const struct engine_batch *b)
             q->live_rows = r->rows;
             q->live_bytes = r->bytes;
             q->live_batches = r->batches;
+            bool followed = q->followed;
             query_signal_unlock(q, q->multi ? 0 : QF_ROWS, true);
+            if (r->batches == 1)
+                delivery_foresee(r->s, q);
+            else if (followed)
+                render_more(r->s->render, &q->rec.id);
         }
     }
     arena_free(a);
@@ -321,6 +326,12 @@ static void on_done(struct run *r, const struct wire_done *d)
     if (r->writer)
         res->bytes = r->bytes;
     r->result = res;
+    pthread_mutex_lock(&q->lock);
+    q->live_whole = true;
+    bool followed = q->followed;
+    pthread_mutex_unlock(&q->lock);
+    if (followed)
+        render_more(r->s->render, &q->rec.id);
 }
 
 static void on_failed(struct run *r, const struct wire_failed *f)
@@ -400,6 +411,7 @@ bool runner__step(struct run *r)
     case ENGINE_BEAT:
         on_beat(r, &ev.beat);
         return true;
+    case ENGINE_WANT:
     case ENGINE_TICK:
         timed_out(r, sys_mono_ns());
         return true;
@@ -562,10 +574,12 @@ static int apply_delivering(struct registry *r, struct registry_write *w, struct
 static void delivering_done(struct registry_write *w, int rc, const struct err *e)
 {
     struct query_write *qw = (struct query_write *)(void *)w;
-    if (rc)
+    if (rc) {
         service__end(qw->q, END_DISK_FULL, e, NULL, 0); /* and drops the file */
-    else
+        render_drop_ahead(qw->q);
+    } else {
         delivery_push(qw->q->service->delivery, qw->q);
+    }
     query_unref(qw->q);
     free(qw);
 }
@@ -585,8 +599,11 @@ static bool deliver(struct run *r)
         q->rec.run_ns = sys_mono_ns() - q->started_ns;
     }
     pthread_mutex_unlock(&q->lock);
+    r->delivers = go;
     if (go)
         service__write(q, apply_delivering, delivering_done, 0, 0, 0);
+    else
+        runner__drop_rows(r);
     return true;
 }
 
@@ -680,6 +697,8 @@ static struct run *run_new(struct service *s, struct query *q)
 static void run_free(struct run *r)
 {
     usage_add(r->s->usage, r->q->rec.workspace, -(int64_t)r->counted); /* what was not kept */
+    if (!r->delivers)
+        render_drop_ahead(r->q);
     segment_writer_free(r->writer);
     arena_free(r->arena);
     free(r);

@@ -30,6 +30,7 @@ struct run {
     bool quota_time;    /* the run deadline is the workspace's quota */
     bool own_time;      /* it is the request's */
     int64_t quota_rows; /* the workspace's, when it is less than result.max_rows; 0 = it is not */
+    bool delivers;      /* it is in the hands of the delivery */
     uint64_t counted;   /* bytes that count as the workspace's stored ones (usage.h) */
     struct segment_writer *writer;
     uint64_t rows, bytes, batches;

@@ -162,6 +162,9 @@ void delivery_stop(struct delivery *d);
 /* Removes the file that q delivered, where it goes with the result. (worker) */
 void delivery_remove(struct service *s, struct query *q);
 int delivery_backlog(struct delivery *d); /* waiting and under way */
+/* The first rows of the query are written. Where its delivery will be a file that a process makes, that begins now
+ * (q->ahead). Its run worker. */
+void delivery_foresee(struct service *s, struct query *q);
 /* Takes a reference; the query is RUNNING, phase DELIVERING, its results are sealed and committed. */
 void delivery_push(struct delivery *d, struct query *q);
 
@@ -176,7 +179,7 @@ bool reuse_submit(struct service *s, struct query *q);
 /* Every end (and refusal) comes by here: remembers a good result, serves those who wait for it. Does not
  * block. */
 void reuse_ended(struct service *s, struct query *q, bool finished);
-/* Delivery thread: copies the source's result into q and makes q RUNNING. False when the source is gone. */
+/* A delivery thread: copies the source's result into q and makes q RUNNING. False when the source is gone. */
 bool reuse_take(struct service *s, struct query *q);
 /* A write through us to the workspace: its entries are dropped (reuse.invalidate_on_write). */
 void reuse_written(struct service *s, int64_t workspace);
@@ -198,6 +201,10 @@ int render_start_result(struct service *s, struct query *q, const struct result 
 /* Ends what is under way and joins the workers; render_close frees the rest when nobody holds any. */
 void render_stop(struct render *n);
 void render_close(struct render *n);
+/* Rows of the query were written, its last one is, or it has ended: renderings that follow it go on. (any) */
+void render_more(struct render *n, const struct qid *id);
+/* Gives back q->ahead, if there is one. (any) */
+void render_drop_ahead(struct query *q);
 /* Once a second: cancels what nobody waits for, pushes out what is old or over render.cache; on a low disk
  * all that nobody reads. Janitor. */
 void render_tick(struct render *n, bool disk_low);

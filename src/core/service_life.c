@@ -317,8 +317,10 @@ static bool end(struct query *q, enum ending ending, const struct err *e, struct
         q->rec.results = NULL;
         q->rec.nresults = 0;
     }
-    bool left = q->nleft > 0;
+    bool left = q->nleft > 0, lost = q->followed && q->rec.state != QUERY_FINISHED;
     pthread_mutex_unlock(&q->lock);
+    if (lost)
+        render_forget(q->service->render, &q->rec.id);
     *ret_record = !keeps;
     if (keeps)
         return true;

@@ -134,6 +134,7 @@ struct request {
     struct reply reply;
     void *state;                         /* the handler's own, in the arena */
     struct rendering *rendering;         /* of request_render; given back when the request ends */
+    struct rendering *ahead;             /* of request_render_ahead; likewise */
     const struct request_source *source; /* where headers and parameters come from */
     void *http;                          /* http room's own */
 };
@@ -217,6 +218,9 @@ bool request_hold(struct request *rq, struct query *q, int64_t ms, handler_fn se
  * rendering_permille tells how far it is; else < 0: it failed. q must be kept by the request. (any) */
 int request_render(struct request *rq, struct query *q, const struct render_spec *spec, handler_fn self,
                    int64_t deadline_ns, struct err *e);
+/* The query runs, and the request will want all of its rows as that file once it has FINISHED: the work begins now,
+ * if that holds nobody up (render_follow). request_render with the same spec takes it over. (any) */
+void request_render_ahead(struct request *rq, struct query *q, const struct render_spec *spec);
 /* Makes the ready rq->rendering the reply's body: status 200, length, media type; etag and headers are the
  * caller's. (worker) for text formats, which open the rows. */
 int reply_rendering(struct request *rq, struct query *q, struct err *e);

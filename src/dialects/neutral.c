@@ -115,8 +115,9 @@ static enum handled metrics(struct request *rq)
 /* What one download asked for; kept while it is parked. */
 struct download {
     struct render_spec spec;
-    bool arrow;
-    int64_t deadline_ns; /* answers 202 when the file is not ready by then; 0 = none */
+    bool arrow, waits;
+    int64_t deadline_ns; /* answers 202 when there is nothing to send by then; 0 = none */
+    bool ahead;          /* a file was begun while the query ran, or could not be */
 };
 
 static enum handled download(struct request *rq);
@@ -204,6 +205,7 @@ static int parse_options(struct request *rq, struct download *d, struct err *e)
         return rc;
     s->from = (uint64_t)offset;
     s->limit = limit < 0 ? UINT64_MAX : (uint64_t)limit;
+    d->waits = wait >= 0;
     d->deadline_ns = wait < 0 ? 0 : sys_mono_ns() + wait * 1000000000;
     return 0;
 }
@@ -236,10 +238,10 @@ static void put_tag(struct request *rq, const struct download *d, const char *id
 
 static enum handled under_way(struct request *rq)
 {
-    int permille = rendering_permille(rq->rendering);
+    int permille = rq->rendering ? rendering_permille(rq->rendering) : 0;
     struct json_write w = reply_json(rq, 202);
     json_object_begin(&w);
-    json_kstr(&w, "state", permille < 0 ? "waiting" : "rendering");
+    json_kstr(&w, "state", !rq->rendering ? "running" : permille < 0 ? "waiting" : "rendering");
     json_ki64(&w, "permille", permille < 0 ? 0 : permille);
     json_object_end(&w);
     reply_header(rq, "Retry-After", "1");
@@ -301,6 +303,25 @@ static enum handled send_result(struct request *rq, struct query *q, uint64_t by
     return REPLY_READY;
 }
 
+/* The query has not ended. Without `wait` that is an error. With it the request waits for the end, and a file begins
+ * to be made while rows come. */
+static enum handled await_end(struct request *rq, struct query *q, const struct query_view *v,
+                              struct download *d)
+{
+    if (!d->waits)
+        return refuse(rq, 409, ERR_CONFLICT, "55000",
+                      "the query has not ended yet; there is no result to download (parameter wait waits)");
+    if (sys_mono_ns() >= d->deadline_ns)
+        return under_way(rq);
+    bool rows = (v->flags & QF_ROWS) != 0;
+    if (d->spec.file && rows && !d->ahead) {
+        d->ahead = true;
+        request_render_ahead(rq, q, &d->spec);
+    }
+    uint32_t until = d->spec.file && !rows ? QF_ROWS : QF_ENDED;
+    return request_park(rq, q, until, 0, d->deadline_ns, download);
+}
+
 static enum handled download(struct request *rq)
 {
     struct err e;
@@ -321,9 +342,9 @@ static enum handled download(struct request *rq)
     if (rc < 0)
         return fail(rq, &e);
     query_view(q, &v);
+    d->spec.options.zone = zone_find(v.timezone);
     if (!query_state_ended(v.state))
-        return refuse(rq, 409, ERR_CONFLICT, "55000",
-                      "the query has not ended yet; there is no result to download");
+        return await_end(rq, q, &v, d);
     if (v.state != QUERY_FINISHED) {
         if (v.error.code == ERR_NONE)
             err_set(&v.error, ERR_CANCELED, "57014", "the query was canceled");
@@ -331,7 +352,6 @@ static enum handled download(struct request *rq)
     }
     if (v.gone_ms)
         return refuse(rq, 410, ERR_GONE, "02000", "the result was deleted or has expired");
-    d->spec.options.zone = zone_find(v.timezone);
     return send_result(rq, q, v.bytes, d);
 }
 

@@ -11,6 +11,8 @@ int request_render(struct request *rq, struct query *q, const struct render_spec
     int rc = 0;
     if (!rq->rendering)
         rc = render_start(rq->service, q, UINT32_MAX, spec, &rq->rendering, e);
+    rendering_close(rq->ahead); /* after that, so that it is found */
+    rq->ahead = NULL;
     if (rc)
         return rc;
     struct query_view v;
@@ -23,6 +25,12 @@ int request_render(struct request *rq, struct query *q, const struct render_spec
         return ERR_WOULDBLOCK;
     (void)request_park(rq, rendering_query(rq->rendering), 0, v.version, deadline_ns, self);
     return 0;
+}
+
+void request_render_ahead(struct request *rq, struct query *q, const struct render_spec *spec)
+{
+    if (!rq->ahead)
+        rq->ahead = render_follow(rq->service, q, spec);
 }
 
 int reply_rendering(struct request *rq, struct query *q, struct err *e)

@@ -350,6 +350,14 @@ int value_text(enum text_profile p, const struct window_column *c, uint64_t row,
     return value__text(&value__text_rules[p], c, row, out);
 }
 
+int value_text_in(enum text_profile p, const struct zone *z, const struct window_column *c, uint64_t row,
+                  struct buf *out)
+{
+    struct text_rule rule = value__text_rules[p];
+    rule.place = z;
+    return value__text(&rule, c, row, out);
+}
+
 int value_json(enum text_profile p, const struct window_column *c, uint64_t row, struct buf *out)
 {
     return json_or_null(&value__json_rules[p], c, row, out);

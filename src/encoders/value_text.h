@@ -24,6 +24,9 @@ enum text_profile {
  * time and binary; timestamps with three fractional digits, or six when the value has microseconds; doubles
  * by the profile (Java shape for KAKAO). */
 int value_text(enum text_profile p, const struct window_column *c, uint64_t row, struct buf *out);
+/* The same with timestamps with time zone as clocks of the zone show them; NULL: UTC. */
+int value_text_in(enum text_profile p, const struct zone *z, const struct window_column *c, uint64_t row,
+                  struct buf *out);
 /* Appends the value as a JSON value, NULL included, in the profile's JSON shape (Data 360 2.2: numeric
  * unquoted with all its digits, "T" timestamps, interval as ISO-8601, bytea "\\x..", json embedded, NaN and
  * infinities as strings, lists as arrays; KAKAO: every non-NULL value a string). NEUTRAL: numbers bare when

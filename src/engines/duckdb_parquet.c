@@ -175,12 +175,11 @@ static int put_columns(const struct schema *s, bool v2, struct buf *b)
 static int statement(const struct render_job *j, uint64_t skip, struct buf *b)
 {
     const struct wire_render *o = &j->order;
-    uint64_t all = segment_rows(j->segment), rows = j->end - j->first;
     (void)buf_str_add(b, "COPY (SELECT ");
     int rc = put_columns(segment_schema(j->segment), o->version == 2, b);
     (void)buf_str_add(b, " FROM result");
-    if (rows < all)
-        (void)buf_printf(b, " LIMIT %" PRIu64 " OFFSET %" PRIu64, rows, skip);
+    if (!o->grows && j->end - j->first < segment_rows(j->segment))
+        (void)buf_printf(b, " LIMIT %" PRIu64 " OFFSET %" PRIu64, j->end - j->first, skip);
     (void)buf_str_add(b, ") TO '" WIRE_RENDER_OUT "' (FORMAT parquet, USE_TMP_FILE false, COMPRESSION ");
     duck__quote(b, '\'',
                 strcmp(o->codec, "none") == 0  ? "uncompressed"

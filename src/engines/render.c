@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define ARENA_CEILING (256u << 20)
+#define AHEAD         16u /* batches told before they are read */
 
 struct server {
     struct port *port;
@@ -54,18 +55,91 @@ static int open_small(struct server *s, struct err *e)
                                &s->job.segment, e);
 }
 
+/* ---- a result that grows ---- */
+
+static int open_growing(struct server *s, struct err *e)
+{
+    const struct wire_render *o = &s->job.order;
+    if (!s->port->nfds)
+        return err_set(e, ERR_INTERNAL, "XX000", "no descriptor came with the order");
+    s->job.end = UINT64_MAX;
+    return segment_follow(s->port->fds[0], &o->id, o->ordinal, o->schema, o->schema_len, &s->job.segment, e);
+}
+
+/* (mu) Batches before the one that holds `row` were read: more may be told. */
+static void give_credit(struct render_job *j, uint64_t row)
+{
+    uint64_t first, rows, n = segment_nbatches(j->segment);
+    while (j->read < n) {
+        segment_batch_rows(j->segment, j->read, &first, &rows);
+        if (row < first + rows)
+            break;
+        j->read++;
+    }
+    if (j->complete || j->read + AHEAD / 2 < j->credit)
+        return;
+    segment_forget(j->segment, j->read);
+    j->credit = j->read + AHEAD;
+    CLEANUP_BUF struct buf b = BUF_INIT(64);
+    if (wire_put_want(&b, j->order.job, j->credit) < 0)
+        _exit(3);
+    port_send(j->port, &b);
+}
+
+bool render_has(struct render_job *j, uint64_t row)
+{
+    if (!j->order.grows)
+        return row < j->end;
+    pthread_mutex_lock(&j->mu);
+    give_credit(j, row);
+    while (row >= segment_rows(j->segment) && !j->complete)
+        pthread_cond_wait(&j->told, &j->mu);
+    pthread_mutex_unlock(&j->mu);
+    return row < segment_rows(j->segment);
+}
+
+/* Main thread. */
+static int learn(struct server *s, const uint8_t *p, uint32_t n)
+{
+    struct render_job *j = &s->job;
+    struct wire_more m;
+    struct err e;
+    err_clear(&e);
+    if (wire_get_more(p, n, &m) < 0 || !s->running || m.job != j->order.job || !j->order.grows)
+        return -1;
+    pthread_mutex_lock(&j->mu);
+    bool right = j->credit > 0 && !j->complete; /* then the segment is open */
+    if (right && m.last) {
+        j->complete = true;
+        j->order.rows = segment_rows(j->segment);
+    } else if (right) {
+        right = segment_learn(j->segment, m.record, m.record_len, m.blocks, m.blocks_len, &e) == 0;
+    }
+    pthread_cond_broadcast(&j->told);
+    pthread_mutex_unlock(&j->mu);
+    return right ? 0 : -1;
+}
+
+/* ---- the order ---- */
+
 static int run(struct server *s, struct err *e)
 {
     struct render_job *j = &s->job;
     const struct wire_render *o = &j->order;
     int rc = 0;
-    if (o->schema_len)
+    if (o->zone[0] && (zones_load() == 0 || !(j->zone = zone_find(o->zone))))
+        return err_set(e, ERR_INTERNAL, "XX000", "the time zone is not known to the render process");
+    if (o->grows)
+        rc = open_growing(s, e);
+    else if (o->schema_len)
         rc = open_small(s, e);
     else
         rc = s->port->nfds ? segment_open_fd(s->port->fds[0], &o->id, o->ordinal, &o->facts, &j->segment, e)
                            : err_set(e, ERR_INTERNAL, "XX000", "no descriptor came with the order");
     if (rc)
         return rc;
+    if (o->grows)
+        return o->format == WIRE_RENDER_XLSX ? render_xlsx(j, e) : render_parquet(j, e);
     uint64_t rows = segment_rows(j->segment);
     j->first = o->from < rows ? o->from : rows;
     j->end = o->limit < rows - j->first ? j->first + o->limit : rows;
@@ -151,6 +225,8 @@ static int take(struct server *s, enum wire_type type, const uint8_t *p, uint32_
     pthread_t t;
     if (type == WIRE_QUIT || type == WIRE_CANCEL)
         return 1;
+    if (type == WIRE_MORE)
+        return learn(s, p, n);
     if (type != WIRE_RENDER || s->running)
         return -1;
     uint8_t *copy = arena_alloc(s->arena, n); /* the order lives longer than the frame */
@@ -170,6 +246,9 @@ int render_serve(const struct wire_setup *setup, struct port *port, int statm)
     struct server *s = &server;
     s->port = port;
     s->job.setup = setup;
+    s->job.port = port;
+    pthread_mutex_init(&s->job.mu, NULL);
+    pthread_cond_init(&s->job.told, NULL);
     s->statm = statm;
     s->arena = arena_new(ARENA_CEILING);
     int64_t beat_at = 0;

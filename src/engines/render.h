@@ -7,8 +7,10 @@
 #ifndef QUERN_ENGINES_RENDER_H
 #define QUERN_ENGINES_RENDER_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/zone.h"
 #include "engines/port.h"
 
 struct ArrowArrayStream;
@@ -17,10 +19,21 @@ struct render_job {
     const struct wire_setup *setup;
     struct wire_render order;
     struct segment *segment;
-    uint64_t first, end;        /* rows of the segment */
+    const struct zone *zone;    /* NULL: UTC */
+    uint64_t first, end;        /* rows of the segment; end UINT64_MAX: it grows */
     _Atomic uint64_t rows_done; /* for progress */
     _Atomic uint64_t weight;    /* permille that all rows stand for: the rest is closing the file */
+    /* of a result that grows: */
+    struct port *port;
+    pthread_mutex_t mu;
+    pthread_cond_t told;   /* by the main thread: more batches, or complete */
+    bool complete;         /* (mu) no batch follows */
+    uint64_t read, credit; /* (mu) batches read; that may be told */
 };
+
+/* Is row `row` there to be read? Waits for it when the result grows; false: it is behind the last. Rows before it are
+ * not read again. Rows are asked for in order, by one thread at a time. */
+bool render_has(struct render_job *j, uint64_t row);
 
 /* Serves until the daemon ends the process; returns the exit code. statm: descriptor of /proc/self/statm. */
 int render_serve(const struct wire_setup *setup, struct port *port, int statm);

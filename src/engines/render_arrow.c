@@ -261,7 +261,7 @@ static int get_next(struct ArrowArrayStream *stream, struct ArrowArray *out)
     struct source *s = stream->private_data;
     struct render_job *j = s->job;
     memset(out, 0, sizeof *out);
-    if (s->next >= j->end)
+    if (!render_has(j, s->next))
         return 0;
     struct arena *a = arena_new(ARRAY_ARENA);
     struct array_memory *m = a ? arena_alloc(a, sizeof *m) : NULL;

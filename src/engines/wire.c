@@ -36,6 +36,8 @@ uint32_t wire_ceiling(enum wire_type t)
         return 0;
     case WIRE_RENDER:
         return 66u * 1024u * 1024u;
+    case WIRE_MORE:
+        return 16u * 1024u * 1024u;
     case WIRE_READY:
         return 4096;
     case WIRE_PLANNED:
@@ -50,13 +52,15 @@ uint32_t wire_ceiling(enum wire_type t)
         return 16u * 1024u;
     case WIRE_SCRIPT:
         return 1024u * 1024u;
+    case WIRE_WANT:
+        return 16;
     }
     return 0;
 }
 
 static bool known(unsigned t)
 {
-    return (t >= WIRE_SETUP && t <= WIRE_RENDER) || (t >= WIRE_READY && t <= WIRE_SCRIPT);
+    return (t >= WIRE_SETUP && t <= WIRE_MORE) || (t >= WIRE_READY && t <= WIRE_WANT);
 }
 
 int wire_header(const uint8_t h[8], enum wire_type *ret_type, uint32_t *ret_len)
@@ -199,9 +203,11 @@ static void render(struct io *io, void *message)
     io_check(io, m->format == WIRE_RENDER_XLSX || m->format == WIRE_RENDER_PARQUET);
     io_bool(io, &m->header);
     io_bool(io, &m->plain);
+    io_bool(io, &m->grows);
     io_u8(io, &m->version);
     io_text(io, &m->codec, 64);
     io_text(io, &m->sheet, 256);
+    io_text(io, &m->zone, 256);
     io_u64(io, &m->from);
     io_u64(io, &m->limit);
     io_u64(io, &m->rows);
@@ -216,6 +222,28 @@ static void render(struct io *io, void *message)
     io_span(io, &m->index, &m->index_len);
     io_span(io, &m->body, &m->body_len);
     io_check(io, (m->index_len || !m->body_len) && (m->schema_len || !m->index_len));
+    io_check(io, !m->grows || (m->schema_len && !m->index_len));
+}
+
+static void more(struct io *io, void *message)
+{
+    struct wire_more *m = message;
+    io_u64(io, &m->job);
+    io_bool(io, &m->last);
+    io_span(io, &m->record, &m->record_len);
+    io_span(io, &m->blocks, &m->blocks_len);
+    io_check(io, m->last != (m->record_len > 0) && (!m->last || !m->blocks_len));
+}
+
+struct want {
+    uint64_t job, batches;
+};
+
+static void want(struct io *io, void *message)
+{
+    struct want *m = message;
+    io_u64(io, &m->job);
+    io_u64(io, &m->batches);
 }
 
 struct memfd {
@@ -413,6 +441,38 @@ int wire_get_render(const uint8_t *p, size_t n, struct arena *a, struct wire_ren
     int rc = get(p, n, a, render, &x);
     if (!rc)
         *ret = x;
+    return rc;
+}
+
+int wire_put_more(struct buf *b, const struct wire_more *m)
+{
+    struct wire_more x = *m;
+    return put(b, WIRE_MORE, more, &x);
+}
+
+int wire_get_more(const uint8_t *p, size_t n, struct wire_more *ret)
+{
+    struct wire_more x = {0};
+    int rc = get(p, n, NULL, more, &x);
+    if (!rc)
+        *ret = x;
+    return rc;
+}
+
+int wire_put_want(struct buf *b, uint64_t id, uint64_t batches)
+{
+    struct want x = {id, batches};
+    return put(b, WIRE_WANT, want, &x);
+}
+
+int wire_get_want(const uint8_t *p, size_t n, uint64_t *ret_job, uint64_t *ret_batches)
+{
+    struct want x = {0};
+    int rc = get(p, n, NULL, want, &x);
+    if (!rc) {
+        *ret_job = x.job;
+        *ret_batches = x.batches;
+    }
     return rc;
 }
 

@@ -14,7 +14,9 @@
  *   CANCEL  interrupt the job (may come late: ignored)       BEAT    every 250 ms while a job runs: progress
  *   QUIT    leave now                                        DONE    totals, small result inline; the job is over
  *   RENDER  make a file of a stored result (render process)
+ *   MORE    one batch more of a result that grows, or: that was all
  *                                                            FAILED  error; the job is over
+ *                                                            WANT    so many batches may be told (credit)
  *                                                            SCRIPT  the text holds not one statement but these; the job is over, nothing ran
  *
  * A memfd holds the batch index at offset 0 (index_len bytes), zero padding to the next multiple of 64, then
@@ -49,19 +51,20 @@ enum wire_type {
     WIRE_CANCEL,
     WIRE_QUIT,
     WIRE_RENDER,
+    WIRE_MORE,
     WIRE_READY = 32,
     WIRE_PLANNED,
     WIRE_BATCH,
     WIRE_BEAT,
     WIRE_DONE,
     WIRE_FAILED,
-    WIRE_SCRIPT
+    WIRE_SCRIPT,
+    WIRE_WANT
 };
 
 /* Largest payload of a type, 0 for an unknown one. SETUP 1 MiB, JOB 64 MiB, MEMFD 16, CANCEL 8, QUIT 0, RENDER
- * 66 MiB; READY
- * 4 KiB, PLANNED 32 MiB, BATCH 64, BEAT 64, DONE WIRE_INLINE_MAX + 1 MiB (index of many columns), FAILED 16
- * KiB, SCRIPT 1 MiB. */
+ * 66 MiB, MORE 16 MiB; READY 4 KiB, PLANNED 32 MiB, BATCH 64, BEAT 64, DONE WIRE_INLINE_MAX + 1 MiB (index of many columns), FAILED 16
+ * KiB, SCRIPT 1 MiB, WANT 16. */
 uint32_t wire_ceiling(enum wire_type t);
 
 struct wire_dataset {
@@ -153,21 +156,32 @@ enum wire_render_format { WIRE_RENDER_NONE, WIRE_RENDER_XLSX, WIRE_RENDER_PARQUE
 #define WIRE_RENDER_OUT "out" /* name of the file in the private folder; the daemon made it, empty */
 
 /* One file of rows [from, from + limit) of a result. The segment's descriptor (read only) goes with the frame;
- * a small result comes inside it instead: then schema_len is not 0. Answered by BEATs and DONE (rows) or
- * FAILED; then the process is of no more use. */
+ * a small result comes inside it instead: then schema_len is not 0. Of a result that still grows the schema
+ * comes too, limit is all, rows and facts are 0: batches are asked for by WANT and told by MORE, until one says
+ * `last`. Answered by BEATs and DONE (rows) or FAILED; then the process is of no more use. */
 struct wire_render {
     uint64_t job;
     uint8_t format; /* enum wire_render_format */
     bool header;    /* xlsx: column names in the first row */
     bool plain;     /* parquet: no dictionaries */
+    bool grows;     /* its query still runs */
     uint8_t version;
     const char *codec, *sheet;
+    const char *zone;           /* xlsx: whose clocks show timestamps with time zone; "" = UTC */
     uint64_t from, limit, rows; /* rows: that the file will hold */
     struct qid id;              /* of the segment */
     uint32_t ordinal;
     struct segment_facts facts; /* all 0 for a small result */
     uint32_t schema_len, index_len, body_len;
     const uint8_t *schema, *index, *body;
+};
+
+/* The next batch as segment_tell tells it; or (last) all have been told. */
+struct wire_more {
+    uint64_t job;
+    bool last;
+    uint32_t record_len, blocks_len;
+    const uint8_t *record, *blocks;
 };
 
 struct wire_planned {
@@ -235,6 +249,8 @@ enum wire_failure {
 /* Writers append a whole frame. ERR_LIMIT over the ceiling. */
 int wire_put_setup(struct buf *b, const struct wire_setup *m) MUST_USE;
 int wire_put_render(struct buf *b, const struct wire_render *m) MUST_USE;
+int wire_put_more(struct buf *b, const struct wire_more *m) MUST_USE;
+int wire_put_want(struct buf *b, uint64_t job, uint64_t batches) MUST_USE;
 int wire_put_ready(struct buf *b, const struct wire_ready *m) MUST_USE;
 int wire_put_job(struct buf *b, const struct wire_job *m) MUST_USE;
 int wire_put_memfd(struct buf *b, uint64_t job, uint32_t slot) MUST_USE;
@@ -253,6 +269,9 @@ int wire_get_setup(const uint8_t *p, size_t n, struct arena *a, struct wire_setu
 int wire_get_ready(const uint8_t *p, size_t n, struct arena *a, struct wire_ready *ret) MUST_USE;
 int wire_get_job(const uint8_t *p, size_t n, struct arena *a, struct wire_job *ret) MUST_USE;
 int wire_get_render(const uint8_t *p, size_t n, struct arena *a, struct wire_render *ret) MUST_USE;
+/* record and blocks point into p. */
+int wire_get_more(const uint8_t *p, size_t n, struct wire_more *ret) MUST_USE;
+int wire_get_want(const uint8_t *p, size_t n, uint64_t *ret_job, uint64_t *ret_batches) MUST_USE;
 int wire_get_memfd(const uint8_t *p, size_t n, uint64_t *ret_job, uint32_t *ret_slot) MUST_USE;
 int wire_get_cancel(const uint8_t *p, size_t n, uint64_t *ret_job) MUST_USE;
 int wire_get_planned(const uint8_t *p, size_t n, struct arena *a, struct wire_planned *ret) MUST_USE;

@@ -36,6 +36,7 @@ struct sheet {
     lxw_worksheet *sheet;
     lxw_format *date, *stamp, *time;
     struct buf text, escaped;
+    struct zone_span span; /* of the last instant; from == to: none yet */
     lxw_row_t row;
 };
 
@@ -138,6 +139,15 @@ static int64_t get64(const struct window_column *c, uint64_t row)
     return v;
 }
 
+/* What a clock of the zone shows at the instant. False: out of range. */
+static bool on_clock(struct sheet *s, int64_t *inout)
+{
+    int64_t at = *inout / 1000000 - (*inout % 1000000 < 0);
+    if (at < s->span.from || at >= s->span.to)
+        zone_at(s->job->zone, at, &s->span);
+    return !__builtin_add_overflow(*inout, (int64_t)s->span.offset * 1000000, inout);
+}
+
 /* Typed dates and times; false: only text can say it. */
 static bool put_moment(struct sheet *s, lxw_col_t col, const struct window_column *c, uint64_t row,
                        lxw_error *ret)
@@ -152,6 +162,9 @@ static bool put_moment(struct sheet *s, lxw_col_t col, const struct window_colum
         day = v / (DAY_US / 1000);
         format = s->date;
     } else {
+        bool finite = v != INT64_MAX && v != -INT64_MAX;
+        if (c->column->phys == PHYS_TIMESTAMPTZ && finite && !on_clock(s, &v))
+            return false;
         day = v / DAY_US - (v % DAY_US < 0);
         us = v - day * DAY_US;
     }
@@ -222,7 +235,7 @@ static int put_value(struct sheet *s, lxw_col_t col, const struct window_column 
         return put_text(s, col, k->name, (const char *)c->data + from, (size_t)(to - from), e);
     }
     buf_reset(&s->text);
-    if (value_text(TEXT_NEUTRAL, c, row, &s->text) || buf_reserve(&s->text, 1))
+    if (value_text_in(TEXT_NEUTRAL, s->job->zone, c, row, &s->text) || buf_reserve(&s->text, 1))
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     size_t n = s->text.len;
     s->text.p[n] = 0;
@@ -241,7 +254,7 @@ static int put_rows(struct sheet *s, struct err *e)
     struct render_job *j = s->job;
     struct segment_scratch *x = segment_scratch_new();
     int rc = x ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
-    for (uint64_t at = j->first; !rc && at < j->end;) {
+    for (uint64_t at = j->first; !rc && render_has(j, at);) {
         struct window w;
         rc = segment_window(j->segment, at, j->end - at, WINDOW, x, &w, e);
         for (uint64_t row = 0; !rc && row < w.rows; row++, s->row++) {
@@ -281,9 +294,7 @@ static int put_head(struct sheet *s, struct err *e)
 static int open_book(struct sheet *s, struct err *e)
 {
     static char here[] = ".";
-    lxw_workbook_options options = {.constant_memory = LXW_TRUE,
-                                    .tmpdir = here,
-                                    .use_zip64 = segment_stream_len(s->job->segment) > BIG_RESULT};
+    lxw_workbook_options options = {.constant_memory = LXW_TRUE, .tmpdir = here};
     lxw_doc_properties properties = {.created = MADE_AT};
     s->book = workbook_new_opt(WIRE_RENDER_OUT, &options);
     s->sheet = s->book ? workbook_add_worksheet(s->book, s->job->order.sheet) : NULL;
@@ -307,6 +318,7 @@ static int close_book(struct sheet *s, struct err *e)
     FILE *rows = s->sheet->optimize_tmpfile;
     if (rows && (fflush(rows) != 0 || ferror(rows)))
         return err_set(e, ERR_IO, "58030", "the rows could not be written");
+    s->book->options.use_zip64 = segment_stream_len(s->job->segment) > BIG_RESULT;
     return library_error(workbook_close(s->book), e);
 }
 

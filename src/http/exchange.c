@@ -80,7 +80,8 @@ void exchange_free(struct exchange *x)
         close(x->send_fd);
     buf_free(&x->body);
     rendering_close(x->rq.rendering);
-    x->rq.rendering = NULL;
+    rendering_close(x->rq.ahead);
+    x->rq.rendering = x->rq.ahead = NULL;
     if (x->conn->spare || atomic_load_explicit(&x->server->stopping, memory_order_relaxed)) {
         buf_free(&x->rq.reply.body);
         arena_free(x->rq.arena);

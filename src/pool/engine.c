@@ -161,6 +161,15 @@ void engine_cancel(struct engine *x, bool kill_now)
     (void)n;
 }
 
+void engine_wake(struct engine *x)
+{
+    ASSERT(x->magic == ENGINE_MAGIC);
+    atomic_store(&x->woken, true);
+    uint64_t one = 1;
+    ssize_t n = write(x->wake, &one, sizeof one);
+    (void)n;
+}
+
 void engine_liar(struct engine *x, const char *text)
 {
     ASSERT(x->magic == ENGINE_MAGIC);
@@ -231,7 +240,7 @@ int engine__begin(struct engine *x, uint64_t job, const struct buf *frame, int f
     pthread_mutex_unlock(&p->mu);
     if (rc)
         return rc;
-    x->planned = x->has_columns = x->reusable = x->liar = x->plan_only = false;
+    x->planned = x->has_columns = x->reusable = x->liar = x->plan_only = x->follows = false;
     x->rows = x->bytes = 0;
     pthread_mutex_lock(&x->send_mu);
     x->job = job;
@@ -399,6 +408,21 @@ static int on_script(struct engine *x, const uint8_t *p, uint32_t n, struct engi
     return 0;
 }
 
+static int on_want(struct engine *x, const uint8_t *p, uint32_t n, struct engine_event *ret)
+{
+    uint64_t job, batches;
+    if (wire_get_want(p, n, &job, &batches))
+        return lied(x, ret, "WANT does not decode");
+    if (job != x->job)
+        return lied(x, ret, "an answer to another job");
+    if (!x->follows || batches <= x->wanted)
+        return lied(x, ret, "batches that it may not ask for");
+    x->wanted = batches;
+    ret->type = ENGINE_WANT;
+    ret->want = batches;
+    return 0;
+}
+
 static int on_frame(struct engine *x, enum wire_type t, const uint8_t *p, uint32_t n,
                     struct engine_event *ret, struct err *e)
 {
@@ -421,12 +445,15 @@ static int on_frame(struct engine *x, enum wire_type t, const uint8_t *p, uint32
             return lied(x, ret, "an answer to another job");
         ret->type = ENGINE_BEAT;
         return 0;
+    case WIRE_WANT:
+        return on_want(x, p, n, ret);
     case WIRE_SETUP:
     case WIRE_JOB:
     case WIRE_MEMFD:
     case WIRE_CANCEL:
     case WIRE_QUIT:
     case WIRE_RENDER:
+    case WIRE_MORE:
     case WIRE_READY:
         break;
     }
@@ -485,7 +512,7 @@ int engine_next(struct engine *x, int64_t deadline_ns, struct engine_event *ret,
                 until = x->last_frame_ns + silence;
         if (now >= until)
             return hung(x, ret);
-        if (now >= deadline_ns) {
+        if (now >= deadline_ns || atomic_exchange(&x->woken, false)) {
             ret->type = ENGINE_TICK;
             return 0;
         }

@@ -83,7 +83,8 @@ enum engine_event_type {
     ENGINE_HUNG,    /* no frame for engine.silence: it was killed. Ends the job */
     ENGINE_LIED,    /* broke the protocol: it was killed. Ends the job */
     ENGINE_KILLED,  /* did not obey engine_cancel within the grace: it was killed. Ends the job */
-    ENGINE_TICK     /* nothing happened until the deadline given to engine_next */
+    ENGINE_WANT,    /* a rendering of a result that grows: .want batches may be told in all */
+    ENGINE_TICK     /* nothing happened until the deadline given to engine_next, or engine_wake was called */
 };
 
 struct engine_batch {
@@ -102,6 +103,7 @@ struct engine_event {
     struct wire_beat beat;
     struct wire_done done; /* inline bytes valid until the next engine_next */
     struct wire_failed failed;
+    uint64_t want;
     struct wire_script script; /* pieces inside the job's text; live until the next job */
 };
 
@@ -116,6 +118,9 @@ void engine_liar(struct engine *x, const char *text);
  * kill_now no grace. */
 void engine_cancel(struct engine *x, bool kill_now);
 
+/* Any thread: engine_next answers ENGINE_TICK soon. */
+void engine_wake(struct engine *x);
+
 /* ---- rendering: instead of a job, once, in a process acquired with key.render ---- */
 
 /* Makes the file that the process shall fill (*ret_out: read and write, the caller's; the process may open it
@@ -123,6 +128,9 @@ void engine_cancel(struct engine *x, bool kill_now);
  * inside `m`). m->job is set here. Then engine_next as for a job: BEAT, and an end. */
 int engine_render(struct engine *x, struct wire_render *m, int segment_fd, int *ret_out,
                   struct err *e) MUST_USE;
+/* Of one that was ordered with m->grows: the next batch, within what ENGINE_WANT allows; or that was all (`rows` of
+ * them). A process that is gone is told by engine_next. */
+int engine_more(struct engine *x, struct wire_more *m, uint64_t rows, struct err *e) MUST_USE;
 /* Kills it and waits until it is reaped: from then on nobody else can write to the file. ERR_TIMEOUT. */
 int engine_end(struct engine *x, struct err *e) MUST_USE;
 

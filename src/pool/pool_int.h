@@ -103,6 +103,7 @@ struct engine {
     struct engine_key *key; /* owned; NULL while BLANK */
     struct arena *key_arena;
 
+    _Atomic bool woken; /* engine_next answers TICK */
     _Atomic int cancel; /* 0 none, 1 asked, 2 kill now; sticks until release */
 
     /* (send) */
@@ -115,7 +116,8 @@ struct engine {
     struct slot slots[WIRE_SLOTS];
     int batch_slot;      /* slot whose batch the caller holds, -1 none */
     struct arena *arena; /* of the job */
-    bool planned, has_columns, plan_only, reusable, liar, may_split;
+    bool planned, has_columns, plan_only, reusable, liar, may_split, follows;
+    uint64_t wanted; /* follows: batches it may be told */
     uint32_t sql_len;
     uint8_t planned_kind;
     int64_t row_limit;

@@ -49,8 +49,26 @@ int engine_render(struct engine *x, struct wire_render *m, int segment_fd, int *
     x->max_rows = x->max_bytes = 0;
     x->row_limit = -1;
     x->inline_max = 0;
+    x->follows = m->grows;
+    x->wanted = 0;
     *ret_out = out;
     return 0;
+}
+
+int engine_more(struct engine *x, struct wire_more *m, uint64_t rows, struct err *e)
+{
+    ASSERT(x->magic == ENGINE_MAGIC && x->follows);
+    CLEANUP_BUF struct buf b = BUF_INIT(8u + (size_t)wire_ceiling(WIRE_MORE));
+    m->job = x->job;
+    int rc = wire_put_more(&b, m);
+    if (rc)
+        return err_set(e, rc, NULL, "out of memory");
+    if (m->last)
+        x->rows = rows;
+    pthread_mutex_lock(&x->send_mu);
+    rc = link__send(x, &b, -1);
+    pthread_mutex_unlock(&x->send_mu);
+    return rc == ERR_END ? 0 : rc ? err_set(e, rc, "XX000", "the render process stopped answering") : 0;
 }
 
 int engine_end(struct engine *x, struct err *e)

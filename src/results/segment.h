@@ -60,6 +60,27 @@ int segment_open_fd(int fd, const struct qid *id, uint32_t ordinal, const struct
 /* A reader over what the writer has appended so far and will append (early rows): same interface; row and
  * batch counts grow. Stays valid after the writer is gone (own descriptor). */
 int segment_view(struct segment_writer *w, struct segment **ret, struct err *e) MUST_USE;
+
+/* ---- follower: another process reads a file that still grows. The writer's process tells it batch by batch
+ * (segment_tell), so that it looks at nothing in the file that was not checked and written before; a block is
+ * verified as soon as it is complete ---- */
+
+/* (any) Of batch i of a view: its record, and the checksums of the blocks from *inout_block on that end with it
+ * or before; *inout_block becomes the first that was not told. Both are appended. */
+int segment_tell(struct segment *s, uint64_t i, uint64_t *inout_block, struct buf *record, struct buf *blocks,
+                 struct err *e) MUST_USE;
+/* (any) A descriptor of its own of the same file, read only. */
+int segment_reopen(const struct segment *s, int *ret_fd, struct err *e) MUST_USE;
+/* The follower's end: a reader without any batch yet, over an open descriptor, which it takes (also when it
+ * fails). `schema` in the form of encoders/schema.h. */
+int segment_follow(int fd, const struct qid *id, uint32_t ordinal, const void *schema, size_t schema_len,
+                   struct segment **ret, struct err *e) MUST_USE;
+/* (one thread, readers may run beside it) The next batch, as segment_tell tells it. ERR_CORRUPT. */
+int segment_learn(struct segment *s, const void *record, size_t record_len, const void *blocks,
+                  size_t blocks_len, struct err *e) MUST_USE;
+/* (any) Batches before number i are not read again: what is kept of them in memory goes. */
+void segment_forget(struct segment *s, uint64_t i);
+
 /* A segment from an inline result in memory: schema + one batch, checked (batch_check) and copied. index_len
  * 0: no rows. */
 int segment_inline(const struct qid *id, uint32_t ordinal, const struct schema *s, const void *index,

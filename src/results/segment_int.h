@@ -86,6 +86,12 @@ int segment__new(int fd, const struct qid *id, uint32_t ordinal, const void *sch
 int segment__corrupt(struct err *e, const char *detail);
 /* An error of reading: EIO is a damaged medium, so ERR_CORRUPT. */
 int segment__read_error(struct err *e, int errnum);
+/* One batch record follows its predecessor: `next` carries what it must start with, and then what the next one
+ * must. */
+bool segment__record_follows(const uint8_t *r, size_t len, struct segment_entry *next,
+                             struct segment_entry *entry);
+/* Its batch index decodes and agrees with its head. */
+int segment__record_check(struct segment *s, const uint8_t *r, struct err *e) MUST_USE;
 /* Reads batch record i into p (record_len bytes) and compares its checksum. */
 int segment__record(struct segment *s, uint64_t i, uint8_t *p, struct err *e) MUST_USE;
 

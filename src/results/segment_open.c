@@ -57,8 +57,8 @@ static bool footer_plausible(const struct segment_footer *f, const struct segmen
 }
 
 /* One batch record: follows its predecessor. `next` carries what the next one must start with. */
-static bool record_follows(const uint8_t *r, size_t len, struct segment_entry *next,
-                           struct segment_entry *entry)
+bool segment__record_follows(const uint8_t *r, size_t len, struct segment_entry *next,
+                             struct segment_entry *entry)
 {
     uint64_t rows = segment__get64(r + 8), head = segment__get64(r + 16), body = segment__get64(r + 24),
              body_len = segment__get64(r + 32);
@@ -76,7 +76,7 @@ static bool record_follows(const uint8_t *r, size_t len, struct segment_entry *n
     return true;
 }
 
-static int record_check(struct segment *s, const uint8_t *r, struct err *e)
+int segment__record_check(struct segment *s, const uint8_t *r, struct err *e)
 {
     struct arena *a = arena_new(RECORD_ARENA);
     if (!a)
@@ -114,10 +114,10 @@ static int load_records(struct segment *s, const struct segment_footer *f, uint3
                 next.off = segment__get64(r + 16);
                 s->schema_len = next.off;
             }
-            if (!record_follows(r, s->record_len, &next, entry))
+            if (!segment__record_follows(r, s->record_len, &next, entry))
                 rc = segment__corrupt(e, "its index contradicts itself");
             if (rc == 0)
-                rc = record_check(s, r, e);
+                rc = segment__record_check(s, r, e);
             entry->record_crc = crypto_crc32c(0, r, s->record_len);
         }
     }

@@ -329,6 +329,25 @@ def test_xlsx_is_the_same_every_time(q, typed):
     assert hashlib.sha256(one).digest() == hashlib.sha256(two).digest()
 
 
+def test_xlsx_shows_clocks_of_the_zone(q):
+    """Instants before and after a change of the clocks, one that only text can say, one inside a list; the text downloads show the same clock."""
+    sql = ("SELECT TIMESTAMPTZ '2024-03-10 06:59:59.5+00' AS before, TIMESTAMPTZ '2024-03-10 07:00:00+00' AS after, TIMESTAMPTZ '1850-01-01 00:00:00+00' AS old, "
+           "[TIMESTAMPTZ '2024-03-10 07:00:00+00'] AS l, TIMESTAMP '2024-03-10 07:00:00' AS bare, TIMESTAMPTZ 'infinity' AS never, TIMESTAMPTZ '1900-03-01 02:00:00+00' AS border")
+    answer = q.d360_submit(sql, mode="ASYNC", settings={"timezone": "America/New_York"})
+    qid = q.d360_status_of(answer)["queryId"]
+    q.d360_wait(qid)
+    row = [cell.value for cell in openpyxl.load_workbook(io.BytesIO(q.download(qid, "xlsx").content)).active[2]]
+    text = q.download(qid, "ndjson").json()
+    assert row[0] == datetime.datetime(2024, 3, 10, 1, 59, 59, 500000) and text["before"].startswith("2024-03-10 01:59:59.500")
+    assert row[1] == datetime.datetime(2024, 3, 10, 3, 0) and text["after"].startswith("2024-03-10 03:00:00.000")
+    assert row[2] == text["old"] and row[2].startswith("1849-12-31 19:0")
+    assert row[3] == f"[{text['l'][0]}]" and "03:00:00.000" in row[3]
+    assert row[4] == datetime.datetime(2024, 3, 10, 7, 0) and row[5] == text["never"] == "infinity"
+    assert row[6] == text["border"] and row[6].startswith("1900-02-28 21:00:00.000"), "there it is still February"
+    utc = run(q, sql)
+    assert openpyxl.load_workbook(io.BytesIO(q.download(utc, "xlsx").content)).active["B2"].value == datetime.datetime(2024, 3, 10, 7, 0)
+
+
 def test_what_a_sheet_cannot_hold(q):
     rows = run(q, "SELECT range AS n FROM range(1048576)")
     answer = q.download(rows, "xlsx")

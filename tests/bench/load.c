@@ -3,8 +3,9 @@
  *
  *   load latency PORT N [WARM] <request    sends the request on stdin (head and body as they are) N times over one connection; prints latencies
  *   load get PORT FILE <request            sends it once, writes the body to FILE ("-": drops it); prints seconds to first and last byte, and bytes
- *   load submit PORT FILE [FORMAT] <request  the request is a submit of Data 360; then polls the status, then downloads
- *                                          /quern/v1/query/{id}/download?format=FORMAT (csv) into FILE; prints seconds from submit to last byte
+ *   load submit PORT FILE [FORMAT] [wait] <request  the request is a submit of Data 360; then polls the status, then downloads
+ *                                          /quern/v1/query/{id}/download?format=FORMAT (csv) into FILE; prints seconds from submit to last byte.
+ *                                          With `wait` it does not poll but asks for the file at once, with the parameter wait=600
  *
  * Understands Content-Length and chunked answers. A status other than 2xx ends it with exit code 1 and the
  * answer on stderr.
@@ -220,7 +221,7 @@ static void to_text(void *arg, const char *p, size_t n)
 }
 
 /* The Authorization line of the submit goes into the requests that follow. */
-static int submit(const char *request, size_t len, const char *path, const char *format)
+static int submit(const char *request, size_t len, const char *path, const char *format, bool wait)
 {
     static char next[4096];
     int fd = open_file(path);
@@ -233,7 +234,7 @@ static int submit(const char *request, size_t len, const char *path, const char 
     struct answer a = receive(NULL, NULL);
     if (!a.id[0])
         die("the submit's answer has no query id");
-    for (;;) {
+    while (!wait) {
         struct text status = {.n = 0};
         int m = snprintf(next, sizeof next,
                          "GET /api/v3/query/%s?waitTimeMs=10000 HTTP/1.1\r\nHost: q\r\n%.*s\r\n\r\n", a.id, n,
@@ -245,8 +246,8 @@ static int submit(const char *request, size_t len, const char *path, const char 
     }
     double done = (double)(bench_now() - t) / 1e9;
     int m = snprintf(next, sizeof next,
-                     "GET /quern/v1/query/%s/download?format=%.16s HTTP/1.1\r\nHost: q\r\n%.*s\r\n\r\n", a.id,
-                     format, n, authorization);
+                     "GET /quern/v1/query/%s/download?format=%.16s%s HTTP/1.1\r\nHost: q\r\n%.*s\r\n\r\n",
+                     a.id, format, wait ? "&wait=600" : "", n, authorization);
     send_all(next, (size_t)m);
     struct answer body = receive(fd >= 0 ? to_file : NULL, &fd);
     printf("{\"seconds\":%.6f,\"finished\":%.6f,\"bytes\":%llu,\"id\":\"%s\"}\n",
@@ -259,9 +260,10 @@ int main(int argc, char **argv)
     static char request[1 << 20];
     size_t len = argc > 3 ? fread(request, 1, sizeof request - 1, stdin) : 0;
     if (len == 0) {
-        fprintf(stderr,
-                "usage: load latency PORT N [WARM] | get PORT FILE | submit PORT FILE [FORMAT], with a "
-                "request on stdin\n");
+        fprintf(
+            stderr,
+            "usage: load latency PORT N [WARM] | get PORT FILE | submit PORT FILE [FORMAT] [wait], with a "
+            "request on stdin\n");
         return 2;
     }
     connect_to(argv[2]);
@@ -270,6 +272,7 @@ int main(int argc, char **argv)
     if (!strcmp(argv[1], "get"))
         return get(request, len, argv[3]);
     if (!strcmp(argv[1], "submit"))
-        return submit(request, len, argv[3], argc > 4 ? argv[4] : "csv");
+        return submit(request, len, argv[3], argc > 4 ? argv[4] : "csv",
+                      argc > 5 && !strcmp(argv[5], "wait"));
     return 2;
 }

@@ -19,9 +19,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct wire_setup setup;
     struct wire_job job;
     struct wire_render render;
+    struct wire_more more;
     uint64_t id;
     uint32_t slot;
-    switch (data[0] % 5) {
+    switch (data[0] % 6) {
     case 0:
         if (!(accepted = wire_get_setup(p, n, a, &setup)))
             written = wire_put_setup(&b, &setup);
@@ -37,6 +38,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 3:
         if (!(accepted = wire_get_render(p, n, a, &render)))
             written = wire_put_render(&b, &render);
+        break;
+    case 4:
+        if (!(accepted = wire_get_more(p, n, &more)))
+            written = wire_put_more(&b, &more);
         break;
     default:
         if (!(accepted = wire_get_cancel(p, n, &id)))

@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct wire_failed failed;
         struct wire_script script;
     } m;
-    switch (data[0] % 7) {
+    uint64_t job, batches;
+    switch (data[0] % 8) {
     case 0:
         if (!(accepted = wire_get_ready(p, n, a, &m.ready)))
             written = wire_put_ready(&b, &m.ready);
@@ -52,6 +53,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 5:
         if (!(accepted = wire_get_script(p, n, a, &m.script)))
             written = wire_put_script(&b, &m.script);
+        break;
+    case 6:
+        if (!(accepted = wire_get_want(p, n, &job, &batches)))
+            written = wire_put_want(&b, job, batches);
         break;
     default:
         if (!(accepted = wire_get_failed(p, n, &m.failed)))

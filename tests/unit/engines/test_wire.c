@@ -137,6 +137,7 @@ static void render_round_trip(void **state)
                              .version = 2,
                              .codec = "zstd",
                              .sheet = "s",
+                             .zone = "Asia/Seoul",
                              .from = 3,
                              .limit = UINT64_MAX,
                              .rows = 9,
@@ -156,6 +157,7 @@ static void render_round_trip(void **state)
     const uint8_t *p = payload(WIRE_RENDER, &n);
     assert_int_equal(wire_get_render(p, n, arena, &out), 0);
     assert_string_equal(out.codec, "zstd");
+    assert_string_equal(out.zone, "Asia/Seoul");
     assert_true(out.plain && !out.header && out.version == 2 && out.limit == UINT64_MAX && out.rows == 9);
     assert_memory_equal(&out.facts, &in.facts, sizeof in.facts);
     assert_memory_equal(out.body, "xyz", 3);
@@ -166,6 +168,38 @@ static void render_round_trip(void **state)
     assert_int_equal(wire_put_render(&frame, &in), 0);
     p = payload(WIRE_RENDER, &n);
     assert_int_equal(wire_get_render(p, n, arena, &out), ERR_CORRUPT);
+}
+
+static void more_round_trip(void **state)
+{
+    (void)state;
+    struct wire_more in = {.job = 7,
+                           .record_len = 3,
+                           .blocks_len = 4,
+                           .record = (const uint8_t *)"abc",
+                           .blocks = (const uint8_t *)"wxyz"},
+                     out;
+    uint32_t n;
+    uint64_t job, batches;
+    buf_reset(&frame);
+    assert_int_equal(wire_put_more(&frame, &in), 0);
+    const uint8_t *p = payload(WIRE_MORE, &n);
+    assert_int_equal(wire_get_more(p, n, &out), 0);
+    assert_true(out.job == 7 && !out.last && out.record_len == 3 && out.blocks_len == 4);
+    assert_memory_equal(out.blocks, "wxyz", 4);
+    for (uint32_t cut = 0; cut < n; cut++)
+        assert_int_equal(wire_get_more(p, cut, &out), ERR_CORRUPT);
+    in.last = true; /* and a batch: one or the other */
+    buf_reset(&frame);
+    assert_int_equal(wire_put_more(&frame, &in), 0);
+    p = payload(WIRE_MORE, &n);
+    assert_int_equal(wire_get_more(p, n, &out), ERR_CORRUPT);
+    buf_reset(&frame);
+    assert_int_equal(wire_put_want(&frame, 7, 99), 0);
+    p = payload(WIRE_WANT, &n);
+    assert_int_equal(wire_get_want(p, n, &job, &batches), 0);
+    assert_true(job == 7 && batches == 99);
+    assert_int_equal(wire_get_want(p, n - 1, &job, &batches), ERR_CORRUPT);
 }
 
 static void ends_round_trip(void **state)
@@ -219,6 +253,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(setup_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(script_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(render_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(more_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(ends_round_trip, setup, teardown),
         cmocka_unit_test(headers),
     };

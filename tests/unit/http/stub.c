@@ -480,6 +480,12 @@ int render_start(struct service *s, struct query *q, uint32_t ordinal, const str
     return err_set(e, ERR_INVALID, "0A000", "no renderings here");
 }
 
+struct rendering *render_follow(struct service *s, struct query *q, const struct render_spec *spec)
+{
+    (void)s, (void)q, (void)spec;
+    return NULL;
+}
+
 int rendering_state(struct rendering *r, struct err *e)
 {
     (void)r;

@@ -58,6 +58,8 @@ static struct outcome run_on(struct engine *x, const char *sql, int cancel_after
             if (!batch_ok(schema, &ev->batch, &e))
                 engine_liar(x, e.text);
             break;
+        case ENGINE_WANT:
+            break;
         case ENGINE_BEAT:
             o.beats++;
             break;
