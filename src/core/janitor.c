@@ -12,9 +12,9 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/janitor_int.h"
 #include "core/observe.h"
 #include "core/retention.h"
-#include "core/service_int.h"
 
 #define TICK_MS       1000
 #define BATCH         250
@@ -22,46 +22,6 @@
 #define BATCHES       20   /* a tick */
 #define KEYS_EVERY    3600 /* ticks */
 #define ORPHANS_EVERY 600  /* likewise */
-
-struct removal {
-    struct query *q;
-    struct removal *next;
-    void (*fn)(struct query *q, int tries);
-    int tries;
-};
-
-struct janitor {
-    struct service *service;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    struct removal *removals, *again;
-    bool stop, running;
-    struct retention_clock clock; /* janitor thread */
-    uint32_t ticks;               /* likewise */
-};
-
-void janitor_remove(struct janitor *j, struct query *q)
-{
-    struct removal *r = malloc(sizeof *r);
-    if (!r)
-        return; /* the search for orphans finds the file */
-    pthread_mutex_lock(&j->lock);
-    *r = (struct removal){.q = query_ref(q), .next = j->removals};
-    j->removals = r;
-    pthread_cond_signal(&j->cond);
-    pthread_mutex_unlock(&j->lock);
-}
-
-void janitor_again(struct janitor *j, struct query *q, void (*fn)(struct query *q, int tries), int tries)
-{
-    struct removal *r = malloc(sizeof *r);
-    ASSERT(r);
-    pthread_mutex_lock(&j->lock);
-    *r = (struct removal){query_ref(q), j->again, fn, tries};
-    j->again = r;
-    pthread_mutex_unlock(&j->lock);
-}
 
 static void remove_all(struct janitor *j, struct removal *list)
 {

@@ -1,19 +1,12 @@
 /*
- * power: whether a workspace's engine is on, and when it was last used (service.h: service_engine).
+ * power: when a workspace's engine was last used, and last woken. Kept in memory; 0 after a restart.
  *
- * Off is an order that the registry keeps (workspace.stopped): the scheduler gives such a workspace no slot, so
- * its queries stay QUEUED. At rest follows from time alone: engine.idle after its last use a workspace has no
- * engine process left (pool_tick), and the next query starts one. When it was used is kept in memory; after a
- * restart it is the instant of the newest query. Invariant: entries are sorted by workspace, one each. Threads:
- * any; guarded by p->lock, which is taken alone.
+ * Invariant: entries are sorted by workspace, one each. Threads: any; guarded by p->lock, which is taken alone.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/config.h"
 #include "base/sys.h"
-#include "core/audit.h"
-#include "core/observe.h"
 #include "core/service_int.h"
 
 struct entry {
@@ -78,7 +71,7 @@ static void later(int64_t *ms, int64_t at)
         *ms = at;
 }
 
-static void note(struct power *p, int64_t workspace, int64_t used_ms, int64_t woken_ms)
+void power_note(struct power *p, int64_t workspace, int64_t used_ms, int64_t woken_ms)
 {
     pthread_mutex_lock(&p->lock);
     struct entry *x = entry_of(p, workspace); /* without memory it is only a time that is too old */
@@ -89,67 +82,16 @@ static void note(struct power *p, int64_t workspace, int64_t used_ms, int64_t wo
     pthread_mutex_unlock(&p->lock);
 }
 
+void power_look(struct power *p, int64_t workspace, int64_t *ret_used_ms, int64_t *ret_woken_ms)
+{
+    pthread_mutex_lock(&p->lock);
+    const struct entry *known = entry_of(p, workspace);
+    *ret_used_ms = known ? known->used_ms : 0;
+    *ret_woken_ms = known ? known->woken_ms : 0;
+    pthread_mutex_unlock(&p->lock);
+}
+
 void power_used(struct power *p, int64_t workspace)
 {
-    note(p, workspace, sys_wall_ms(), 0);
-}
-
-int service_engine(struct service *s, const struct identity *who, struct engine_use *ret, struct err *e)
-{
-    struct power *p = s->power;
-    struct entry x = {0};
-    pthread_mutex_lock(&p->lock);
-    struct entry *known = entry_of(p, who->workspace);
-    if (known)
-        x = *known;
-    pthread_mutex_unlock(&p->lock);
-    if (!x.used_ms) { /* not since the start */
-        int rc = registry_newest(s->registry, who->workspace, &x.used_ms, e);
-        if (rc)
-            return rc;
-        if (!x.used_ms)
-            x.used_ms = workspace_created_ms(s->workspaces, who->workspace);
-        note(p, who->workspace, x.used_ms, 0);
-    }
-    int64_t now = sys_wall_ms(), idle = config.engine_idle;
-    int64_t from = x.used_ms > x.woken_ms ? x.used_ms : x.woken_ms;
-    ret->on = !workspace_stopped(s->workspaces, who->workspace);
-    ret->awake = ret->on && (now - from < idle || scheduler_busy(s->scheduler, who->workspace));
-    ret->last_used_ms = x.used_ms;
-    ret->idle_ms = idle;
-    return 0;
-}
-
-/* A process that is ready before the first query asks for it. */
-static void wake(struct service *s, int64_t workspace)
-{
-    struct arena *a = arena_new(1u << 20);
-    struct engine_key key;
-    if (a && workspace_engine_key(s->workspaces, workspace, false, a, &key, NULL) == 0) {
-        key.catalog_path = ""; /* the catalog's file only under its lock (catalog.h) */
-        pool_prewarm(s->pool, &key);
-    }
-    arena_free(a);
-    note(s->power, workspace, 0, sys_wall_ms());
-}
-
-int service_engine_switch(struct service *s, const struct identity *who, bool on, struct err *e)
-{
-    if (who->role < ROLE_MEMBER) {
-        observe_denied(who, "switch", NULL);
-        return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not switch the engine");
-    }
-    bool was = !workspace_stopped(s->workspaces, who->workspace);
-    int rc = workspace_stop(s->workspaces, who->workspace, !on, e);
-    if (rc)
-        return rc;
-    if (was != on)
-        audit_event("engine_switched", "workspace", who->workspace_name, "user", who->user_name, "key",
-                    who->key_id, "state", on ? "on" : "off", NULL);
-    if (on)
-        wake(s, who->workspace);
-    else
-        pool_drop_idle(s->pool, who->workspace);
-    scheduler_refresh(s->scheduler);
-    return 0;
+    power_note(p, workspace, sys_wall_ms(), 0);
 }

@@ -11,11 +11,6 @@
 #include "base/sys.h"
 #include "core/service_int.h"
 
-int service__apply_requeued(struct registry *r, struct registry_write *w, struct err *e)
-{
-    return registry_put_requeued(r, &((struct query_write *)(void *)w)->q->rec.id, e);
-}
-
 static void requeue(struct service *s, struct query *q)
 {
     pthread_mutex_lock(&q->lock);

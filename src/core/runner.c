@@ -782,7 +782,7 @@ static bool attempt(struct run *r)
     }
 }
 
-void runner_run(struct service *s, struct query *q)
+static void run_lane(struct service *s, struct query *q)
 {
     for (bool again = true; again;) {
         struct run *r = run_new(s, q);
@@ -791,7 +791,7 @@ void runner_run(struct service *s, struct query *q)
     }
 }
 
-void runner_plan(struct service *s, struct query *q)
+static void plan_lane(struct service *s, struct query *q)
 {
     pthread_mutex_lock(&q->lock);
     bool wanted = q->rec.state == QUERY_QUEUED && !(q->flags & QF_PLANNED);
@@ -816,3 +816,5 @@ void runner_plan(struct service *s, struct query *q)
     }
     run_free(r);
 }
+
+const struct scheduled_work runner_work = {run_lane, plan_lane, runner__left};

@@ -121,7 +121,7 @@ void runner__let_go(struct run *r)
     catalog_release(r->s->catalog, &r->q->claim);
 }
 
-void runner_left(struct service *s, struct query *q)
+void runner__left(struct service *s, struct query *q)
 {
     if (!q->holds || !s->catalog)
         return; /* none: the service closes */

@@ -66,6 +66,8 @@ void runner__script(struct run *r);
 void runner__finish_script(struct run *r);
 
 /* ---- runner_catalog.c ---- */
+/* It has left the queue without a run: what it holds for the run goes. */
+void runner__left(struct service *s, struct query *q);
 /* What the statement needs, by its words. */
 uint8_t runner__look(struct run *r);
 /* True: the query holds the lock that q->need asks for. False: it waits and will come back, or has ended. */

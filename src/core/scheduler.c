@@ -32,6 +32,7 @@ struct idle_worker {
 
 struct scheduler {
     struct service *service;
+    const struct scheduled_work *work; /* (C) */
     pthread_mutex_t lock;
     pthread_cond_t plan_work, quiet;
     struct idle_worker *waiting; /* the top of a stack */
@@ -140,7 +141,7 @@ static void *run_worker(void *arg)
         metric_set(c->service->m_running, c->running);
         pthread_mutex_unlock(&c->lock);
         power_used(c->service->power, workspace);
-        runner_run(c->service, q);
+        c->work->run(c->service, q);
         power_used(c->service->power, workspace);
         pthread_mutex_lock(&c->lock);
         turns_done(c->turns, workspace);
@@ -187,7 +188,7 @@ static void *plan_worker(void *arg)
         plan_unlink(c, n);
         c->current[w->index] = n->q;
         pthread_mutex_unlock(&c->lock);
-        runner_plan(c->service, n->q);
+        c->work->plan(c->service, n->q);
         pthread_mutex_lock(&c->lock);
         c->current[w->index] = NULL;
         pthread_mutex_unlock(&c->lock);
@@ -287,7 +288,7 @@ void scheduler_leave(struct scheduler *c, struct query *q)
         show_queued(c);
     pthread_mutex_unlock(&c->lock);
     if (waited) {
-        runner_left(c->service, q);
+        c->work->left(c->service, q);
         query_unref(q);
     }
     if (n)
@@ -366,7 +367,8 @@ bool scheduler_idle(struct scheduler *c)
     return yes;
 }
 
-int scheduler_start(struct service *s, struct scheduler **ret, struct err *e)
+int scheduler_start(struct service *s, const struct scheduled_work *work, struct scheduler **ret,
+                    struct err *e)
 {
     struct scheduler *c = calloc(1, sizeof *c);
     struct turns *t = turns_new();
@@ -383,6 +385,7 @@ int scheduler_start(struct service *s, struct scheduler **ret, struct err *e)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     }
     c->service = s;
+    c->work = work;
     c->turns = t;
     c->nrun = nrun;
     pthread_mutex_init(&c->lock, NULL);

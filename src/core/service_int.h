@@ -68,7 +68,7 @@ struct service {
         *m_disk_low;
 };
 
-/* ---- service_life.c ---- */
+/* ---- service_table.c ---- */
 /* Puts a new query into the table. */
 void service__table_add(struct service *s, struct query *q);
 /* Takes one out that was refused. */
@@ -80,8 +80,44 @@ struct query *service__table_enter(struct service *s, struct query *q);
 void service__table_retire(struct service *s, struct query *q);
 /* At the end, when nobody calls any more. */
 void service__table_clear(struct service *s);
+/* In the table, or NULL; a reference. */
+struct query *service__lookup(struct service *s, const struct qid *id);
+
+/* ---- service_write.c ---- */
 /* The query of a small write. */
 struct query *service__write_query(struct registry_write *w);
+/* One, to be queued by the caller; it holds a reference of q. */
+struct query_write *service__write_new(struct query *q,
+                                       int (*apply)(struct registry *, struct registry_write *, struct err *),
+                                       void (*done)(struct registry_write *, int, const struct err *));
+/* Queues one of the small writes. */
+void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *),
+                    void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns,
+                    int64_t at_ms, uint32_t runs);
+void service__write_done(struct registry_write *w, int rc, const struct err *e);
+int service__apply_requeued(struct registry *r, struct registry_write *w, struct err *e) MUST_USE;
+
+/* ---- service_find.c ---- */
+/* A query from its stored record, not in the table. */
+int service__load(struct service *s, const struct qid *id, struct query **ret, struct err *e) MUST_USE;
+/* Loads an ended query into the table, unless another thread did meanwhile. */
+int service__find_stored(struct service *s, const struct qid *id, struct query **ret, struct err *e) MUST_USE;
+/* Owner, or an admin of its workspace. */
+bool service__owns(const struct identity *who, const struct query *q);
+
+/* ---- service_link.c ---- */
+/* Makes s->link_key. */
+void service__link_key(struct service *s, const char *data_dir);
+
+/* ---- service_files.c ---- */
+/* Removes the files of q's results. (worker) */
+void service__drop_result(struct service *s, struct query *q);
+/* Removes one stored file of q and gives its bytes back to the workspace. (worker) */
+void service__remove_file(struct service *s, const struct query *q, uint32_t ordinal);
+/* Limit of stored bytes of the workspace, 0 = none; *ret_key (may be NULL) names it. */
+int64_t service__spool_limit(struct service *s, int64_t workspace, const char **ret_key);
+
+/* ---- service_life.c ---- */
 /* Ends a query: false when it had ended already. `results` (may be NULL) live in the query's arena; e may be
  * NULL where the ending has its own text. Queues the durable record; waiters see the end when that is
  * committed. Any thread. */
@@ -94,24 +130,11 @@ bool service__end_here(struct query *q, enum ending ending, struct result *resul
  * or a result of its own says why, unless the error is `told` by a result already. */
 void service__end_script(struct query *q, enum ending ending, const struct err *e, struct result *broken,
                          bool told);
-/* Queues one of the small writes. */
-void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *),
-                    void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns,
-                    int64_t at_ms, uint32_t runs);
-void service__write_done(struct registry_write *w, int rc, const struct err *e);
-/* A query from its stored record, not in the table. */
-int service__load(struct service *s, const struct qid *id, struct query **ret, struct err *e) MUST_USE;
-/* In the table, or NULL; a reference. */
-struct query *service__lookup(struct service *s, const struct qid *id);
-/* Removes the files of q's results. (worker) */
-void service__drop_result(struct service *s, struct query *q);
-/* Removes one stored file of q and gives its bytes back to the workspace. (worker) */
-void service__remove_file(struct service *s, const struct query *q, uint32_t ordinal);
-/* Limit of stored bytes of the workspace, 0 = none; *ret_key (may be NULL) names it. */
-int64_t service__spool_limit(struct service *s, int64_t workspace, const char **ret_key);
 /* Tries again to record the end of q that could not be recorded; `tries` so far. Janitor. */
 void service__end_again(struct query *q, int tries);
-/* Likewise the deletion of its result. */
+
+/* ---- service_change.c ---- */
+/* Tries again to record the deletion of its result. */
 void service__gone_again(struct query *q, int tries);
 
 /* ---- service_rows.c ---- */
@@ -126,7 +149,15 @@ int params_decode(const uint8_t *p, uint32_t len, struct arena *a, struct wire_p
                   uint32_t *ret_n) MUST_USE;
 
 /* ---- scheduler.c ---- */
-int scheduler_start(struct service *s, struct scheduler **ret, struct err *e) MUST_USE;
+/* What its workers do with a query: the runner's. `left`: it has left the queue without a run; what it holds for the run
+ * goes. */
+struct scheduled_work {
+    void (*run)(struct service *s, struct query *q);
+    void (*plan)(struct service *s, struct query *q);
+    void (*left)(struct service *s, struct query *q);
+};
+int scheduler_start(struct service *s, const struct scheduled_work *work, struct scheduler **ret,
+                    struct err *e) MUST_USE;
 /* Stops the workers: no new query starts; running ones are cancelled after drain_ms (their records stay
  * RUNNING, for the next start). */
 void scheduler_stop(struct scheduler *c, int64_t drain_ms);
@@ -136,7 +167,7 @@ int scheduler_room(struct scheduler *c, int64_t workspace, struct err *e) MUST_U
 /* Queues a reference of q; plan_now queries also go to the plan lane when no run slot is free. */
 void scheduler_push(struct scheduler *c, struct query *q, bool plan_now);
 /* The same for one that waited for its catalog and holds its lock now: it is the next of its workspace.
- * Whoever takes a query out of the queue for anything but a run calls runner_left. */
+ * Whoever takes a query out of the queue for anything but a run calls work->left. */
 void scheduler_push_front(struct scheduler *c, struct query *q);
 /* Takes q out of the queue and the plan lane if it stands there: every end of a query comes by here. No lock
  * held. */
@@ -151,10 +182,7 @@ int scheduler_running(struct scheduler *c);
 bool scheduler_idle(struct scheduler *c);
 
 /* ---- runner.c: on a scheduler's worker ---- */
-void runner_run(struct service *s, struct query *q);
-void runner_plan(struct service *s, struct query *q);
-/* It has left the queue without a run: what it holds for the run goes. */
-void runner_left(struct service *s, struct query *q);
+extern const struct scheduled_work runner_work;
 
 /* ---- delivery.c ---- */
 int delivery_start(struct service *s, struct delivery **ret, struct err *e) MUST_USE;
@@ -216,15 +244,18 @@ int power_open(struct power **ret, struct err *e) MUST_USE;
 void power_close(struct power *p);
 /* An engine of the workspace is used now. Never blocks. */
 void power_used(struct power *p, int64_t workspace);
+/* 0: not since the start. */
+void power_look(struct power *p, int64_t workspace, int64_t *ret_used_ms, int64_t *ret_woken_ms);
+/* Later than what it knows already. */
+void power_note(struct power *p, int64_t workspace, int64_t used_ms, int64_t woken_ms);
 
 /* ---- recovery.c ---- */
 /* Removes files that no record names and no query needs; also while running. Returns how many went, or a
  * negative error. */
 int64_t service__sweep(struct service *s, struct err *e) MUST_USE;
 int service__recover(struct service *s, struct err *e) MUST_USE;
-int service__apply_requeued(struct registry *r, struct registry_write *w, struct err *e) MUST_USE;
 
-/* ---- janitor.c ---- */
+/* ---- janitor.c, janitor_ask.c ---- */
 int janitor_start(struct service *s, struct janitor **ret, struct err *e) MUST_USE;
 /* Joins its thread; janitor_remove and janitor_again still keep what they are given until janitor_free. */
 void janitor_stop(struct janitor *j);

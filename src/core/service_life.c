@@ -1,9 +1,8 @@
 /*
- * service_life: the queries in memory, the small writes of their records, and the one way a query ends.
+ * service_life: the one way a query ends.
  *
  * An end is decided under the query's lock by query_move(), written by the registry's thread, and told to
- * readers only when that is committed (QF_ENDED). The table holds every query that has not ended and the last
- * RECENT_KEPT that have. Any thread.
+ * readers only when that is committed (QF_ENDED). Any thread.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,146 +12,6 @@
 #include "base/sys.h"
 #include "core/observe.h"
 #include "core/service_int.h"
-
-/* ---- table ---- */
-
-static struct query **table_slot(struct service *s, const struct qid *id)
-{
-    return &s->table[id_hash(id) & (TABLE_BUCKETS - 1)];
-}
-
-struct query *service__lookup(struct service *s, const struct qid *id)
-{
-    pthread_mutex_lock(&s->table_lock);
-    struct query *q = *table_slot(s, id);
-    while (q && !id_equal(&q->rec.id, id))
-        q = q->table_next;
-    if (q)
-        query_ref(q);
-    pthread_mutex_unlock(&s->table_lock);
-    return q;
-}
-
-void service__table_add(struct service *s, struct query *q)
-{
-    pthread_mutex_lock(&s->table_lock);
-    struct query **slot = table_slot(s, &q->rec.id);
-    q->table_next = *slot;
-    *slot = query_ref(q);
-    q->in_table = true;
-    pthread_mutex_unlock(&s->table_lock);
-    observe_alive(&q->rec);
-}
-
-static bool remove_locked(struct service *s, struct query *q)
-{
-    if (!q->in_table)
-        return false;
-    struct query **p = table_slot(s, &q->rec.id);
-    while (*p != q)
-        p = &(*p)->table_next;
-    *p = q->table_next;
-    q->table_next = NULL;
-    q->in_table = false;
-    return true;
-}
-
-void service__table_retire(struct service *s, struct query *q)
-{
-    pthread_mutex_lock(&s->table_lock);
-    struct query **slot = &s->recent[s->recent_next++ % RECENT_KEPT], *old = *slot;
-    *slot = query_ref(q);
-    bool out = old && remove_locked(s, old);
-    pthread_mutex_unlock(&s->table_lock);
-    if (out)
-        query_unref(old); /* the table's reference */
-    query_unref(old);     /* the ring's */
-}
-
-void service__table_remove(struct service *s, struct query *q)
-{
-    pthread_mutex_lock(&s->table_lock);
-    bool out = remove_locked(s, q);
-    pthread_mutex_unlock(&s->table_lock);
-    if (out)
-        query_unref(q);
-}
-
-struct query *service__table_enter(struct service *s, struct query *q)
-{
-    pthread_mutex_lock(&s->table_lock);
-    struct query **slot = table_slot(s, &q->rec.id), *other = *slot;
-    while (other && !id_equal(&other->rec.id, &q->rec.id))
-        other = other->table_next;
-    if (other) {
-        query_ref(other);
-    } else {
-        q->table_next = *slot;
-        *slot = query_ref(q);
-        q->in_table = true;
-    }
-    pthread_mutex_unlock(&s->table_lock);
-    if (other) {
-        query_unref(q);
-        return other;
-    }
-    service__table_retire(s, q);
-    return q;
-}
-
-void service__table_clear(struct service *s)
-{
-    for (uint32_t i = 0; i < RECENT_KEPT; i++)
-        query_unref(s->recent[i]);
-    for (uint32_t i = 0; i < SEGMENTS_OPEN; i++)
-        query_unref(s->open[i]);
-    for (uint32_t i = 0; i < TABLE_BUCKETS; i++) {
-        for (struct query *q = s->table[i], *next; q; q = next) {
-            next = q->table_next;
-            q->in_table = false;
-            query_unref(q);
-        }
-    }
-}
-
-/* ---- small registry writes ---- */
-
-void service__write_done(struct registry_write *w, int rc, const struct err *e)
-{
-    struct query_write *qw = (struct query_write *)(void *)w;
-    if (rc)
-        log_event(LOG_ERROR, "core", "a query's record could not be written", "error", e->text, NULL);
-    query_unref(qw->q);
-    free(qw);
-}
-
-static struct query_write *write_new(struct query *q,
-                                     int (*apply)(struct registry *, struct registry_write *, struct err *),
-                                     void (*done)(struct registry_write *, int, const struct err *))
-{
-    struct query_write *qw = calloc(1, sizeof *qw);
-    ASSERT(qw);
-    qw->w.apply = apply;
-    qw->w.done = done;
-    qw->q = query_ref(q);
-    return qw;
-}
-
-void service__write(struct query *q, int (*apply)(struct registry *, struct registry_write *, struct err *),
-                    void (*done)(struct registry_write *, int, const struct err *), int64_t hold_until_ns,
-                    int64_t at_ms, uint32_t runs)
-{
-    struct query_write *qw = write_new(q, apply, done);
-    qw->w.hold_until_ns = hold_until_ns;
-    qw->at_ms = at_ms;
-    qw->runs = runs;
-    registry_queue(q->service->registry, &qw->w);
-}
-
-struct query *service__write_query(struct registry_write *w)
-{
-    return ((struct query_write *)(void *)w)->q;
-}
 
 /* ---- ends ---- */
 
@@ -349,7 +208,7 @@ bool service__end_here(struct query *q, enum ending ending, struct result *resul
     if (!end(q, ending, NULL, results, nresults, &record))
         return false;
     if (record)
-        registry_queue_here(q->service->registry, &write_new(q, apply_end, end_done)->w);
+        registry_queue_here(q->service->registry, &service__write_new(q, apply_end, end_done)->w);
     return true;
 }
 

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/config.h"
 #include "base/crypto.h"
 #include "base/sys.h"
 #include "core/audit.h"
@@ -225,14 +224,6 @@ static int fill_record(struct query *q, const struct identity *who, const struct
     if (!rc && !r->script)
         reuse_key(q->service, q);
     return rc;
-}
-
-int64_t service__spool_limit(struct service *s, int64_t workspace, const char **ret_key)
-{
-    int64_t quota = workspace_limit(s->workspaces, workspace, LIMIT_SPOOL_BYTES);
-    if (ret_key)
-        *ret_key = quota > 0 ? "the workspace's quota spool_bytes" : "spool.per_workspace";
-    return quota > 0 ? quota : config.spool_per_workspace;
 }
 
 static int spool_room(struct service *s, int64_t workspace, struct err *e)

@@ -59,7 +59,7 @@ static int validate(struct duck *d, duckdb_connection c, struct arena *a, struct
 static int explain(struct duck *d, duckdb_connection c, const struct clex *l, struct arena *a,
                    struct compat *x, struct err *e, uint32_t *kind)
 {
-    struct crewrite w = {.l = l, .out = BUF_INIT((size_t)x->job.sql_len * 4 + 65536)};
+    struct crewrite w = {.l = l, .rule = compat_rule, .out = BUF_INIT((size_t)x->job.sql_len * 4 + 65536)};
     CLEANUP_BUF struct buf head = BUF_INIT(4096);
     uint32_t inner = 0;
     bool only_check = false;

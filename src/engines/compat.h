@@ -3,7 +3,8 @@
  * understands; of the PostgreSQL family (profile PG) only avg.
  *
  *   compat_lex.c      text -> tokens, brackets matched
- *   compat_rewrite.c  forms of expressions and statements, token by token
+ *   compat_walk.c     the pass over the tokens, and where each byte came from
+ *   compat_rewrite.c  forms of expressions and statements
  *   compat_calls.c    table of calls that need other words (what a macro cannot do)
  *   compat_names.c    names of unnamed output columns (_col0, ...)
  *   compat_show.c     SHOW, DESCRIBE, EXPLAIN
@@ -11,7 +12,7 @@
  *   compat_arith.c    what is behind "/", "%", sum and avg; compat_decimal.c, compat_returns.c
  *   compat.c          the whole: one job's text, and the way back for positions of errors
  *
- * The first four are pure (no engine, no state, any thread, hostile bytes allowed, never fail but for memory:
+ * The first five are pure (no engine, no state, any thread, hostile bytes allowed, never fail but for memory:
  * what is not understood stays as it is and the engine says what is wrong with it). Nothing here decides what
  * may run: duckdb_policy.c judges the text that comes out.
  */
@@ -63,6 +64,8 @@ struct cspan {
 
 struct crewrite {
     const struct clex *l;
+    /* Other words for the tokens at i: how many it took, 0 for none. */
+    uint32_t (*rule)(struct crewrite *w, uint32_t i);
     struct buf out;
     struct cspan *spans;
     uint32_t nspans, cap;
@@ -71,11 +74,18 @@ struct crewrite {
     bool failed;
 };
 
-/* Rewrites tokens [from, to) with all rules. */
+/* ---- compat_walk.c ---- */
+/* Rewrites tokens [from, to) with w->rule. */
 void compat_range(struct crewrite *w, uint32_t from, uint32_t to);
 void compat_copy(struct crewrite *w, uint32_t from_byte, uint32_t to_byte);
 void compat_put(struct crewrite *w, const char *text, uint32_t in_at);
 void compat_end(struct crewrite *w);
+/* Byte behind token i. */
+uint32_t compat_after(const struct clex *l, uint32_t i);
+/* Byte of the original that byte `at` of the rewritten text came from. */
+size_t compat_origin(const struct cspan *spans, uint32_t n, size_t at);
+
+/* ---- compat_calls.c, compat_names.c, compat_rewrite.c ---- */
 /* Arguments of a call whose "(" is token `open`: up to max pairs [from, to); returns how many there are,
  * UINT32_MAX when more. */
 uint32_t compat_args(const struct clex *l, uint32_t open, uint32_t (*args)[2], uint32_t max);
@@ -86,9 +96,9 @@ struct cname {
     uint32_t first, after, number;
 };
 uint32_t compat_unnamed(struct arena *a, const struct clex *l, struct cname **ret);
+/* All rules, for `rule`. */
+uint32_t compat_rule(struct crewrite *w, uint32_t i);
 /* Whole text, without SHOW and EXPLAIN. Pure. False: leave it alone. With pg only what profile PG needs. */
 bool compat_rewrite(struct arena *a, const char *p, size_t n, bool pg, struct crewrite *ret);
-/* Byte of the original that byte `at` of the rewritten text came from. */
-size_t compat_origin(const struct cspan *spans, uint32_t n, size_t at);
 
 #endif

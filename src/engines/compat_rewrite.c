@@ -1,7 +1,6 @@
 /*
- * compat_rewrite: one pass over the tokens; each rule looks at one place and either leaves it or gives other
- * words for a few tokens. What no rule knows is copied as it is. Spans remember where every byte came from.
- * Pure; any thread; linear but for calls inside calls (COMPAT_DEPTH).
+ * compat_rewrite: the rules: each looks at one place and either leaves it or gives other words for a few tokens. The
+ * walk over the tokens is compat_walk.c's. Pure; any thread; linear but for calls inside calls (COMPAT_DEPTH).
  *
  * Rules: types (array(t), timestamp(p) with time zone, p of timestamp), literals (X'..', DECIMAL '..',
  * TIMESTAMP with a zone, INTERVAL forms), VALUES without brackets, TABLESAMPLE, UNNEST of several arrays or a
@@ -11,81 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "engines/compat.h"
-
-static void span(struct crewrite *w, size_t out_at, size_t n, uint32_t in_at, bool same)
-{
-    if (w->failed || !n)
-        return;
-    if (w->nspans && same) { /* goes on where the last one ended */
-        struct cspan *last = &w->spans[w->nspans - 1];
-        if (last->same && last->out_at + last->n == out_at && last->in_at + last->n == in_at) {
-            last->n += (uint32_t)n;
-            return;
-        }
-    }
-    if (w->nspans == w->cap) {
-        uint32_t cap = w->cap ? w->cap * 2 : 64;
-        struct cspan *more = realloc(w->spans, cap * sizeof *more);
-        if (!more) {
-            w->failed = true;
-            return;
-        }
-        w->spans = more;
-        w->cap = cap;
-    }
-    w->spans[w->nspans++] = (struct cspan){(uint32_t)out_at, (uint32_t)n, in_at, same};
-}
-
-void compat_copy(struct crewrite *w, uint32_t from, uint32_t to)
-{
-    if (to <= from)
-        return;
-    size_t at = w->out.len;
-    if (buf_add(&w->out, w->l->p + from, to - from) < 0)
-        w->failed = true;
-    span(w, at, to - from, from, true);
-}
-
-void compat_put(struct crewrite *w, const char *text, uint32_t in_at)
-{
-    size_t at = w->out.len;
-    if (buf_str_add(&w->out, text) < 0)
-        w->failed = true;
-    span(w, at, strlen(text), in_at, false);
-}
-
-void compat_end(struct crewrite *w)
-{
-    buf_free(&w->out);
-    free(w->spans);
-    w->spans = NULL;
-}
-
-size_t compat_origin(const struct cspan *s, uint32_t n, size_t at)
-{
-    uint32_t lo = 0, hi = n;
-    while (lo + 1 < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        if (s[mid].out_at <= at)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    if (!n)
-        return at;
-    size_t off = at > s[lo].out_at ? at - s[lo].out_at : 0;
-    if (off > s[lo].n)
-        off = s[lo].n;
-    return s[lo].in_at + (s[lo].same ? off : 0);
-}
-
-static uint32_t end_of(const struct clex *l, uint32_t i)
-{
-    return l->t[i].at + l->t[i].n;
-}
 
 /* ---- types ---- */
 
@@ -110,9 +36,9 @@ static uint32_t rule_timestamp_type(struct crewrite *w, uint32_t i)
     if (!compat_op(l, i + 1, '(') || l->t[i + 2].kind != CT_NUMBER || l->t[i + 1].match != i + 3)
         return 0;
     bool zone = compat_is(l, i + 4, "with") && compat_is(l, i + 5, "time") && compat_is(l, i + 6, "zone");
-    compat_copy(w, l->t[i].at, end_of(l, i));
+    compat_copy(w, l->t[i].at, compat_after(l, i));
     if (!zone && compat_is(l, i, "timestamp")) { /* the next precision that there is */
-        uint32_t p = 0; /* by length: the text has no end of its own */
+        uint32_t p = 0;                          /* by length: the text has no end of its own */
         for (size_t k = 0; k < l->t[i + 2].n && p < 100; k++)
             p = p * 10 + (uint32_t)((l->p + l->t[i + 2].at)[k] - '0') % 10;
         compat_put(w, p == 0 ? "(0)" : p <= 3 ? "(3)" : p <= 6 ? "(6)" : "(9)", l->t[i + 1].at);
@@ -135,7 +61,7 @@ static uint32_t rule_hex(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     compat_put(w, "unhex(", l->t[i].at);
-    compat_copy(w, l->t[i].at + 1, end_of(l, i));
+    compat_copy(w, l->t[i].at + 1, compat_after(l, i));
     compat_put(w, ")", l->t[i].at);
     return 1;
 }
@@ -204,7 +130,7 @@ static uint32_t rule_decimal_literal(struct crewrite *w, uint32_t i)
         return 0;
     snprintf(type, sizeof type, " AS DECIMAL(%zu,%zu))", whole + scale, scale);
     compat_put(w, "CAST(", l->t[i].at);
-    compat_copy(w, l->t[i + 1].at, end_of(l, i + 1));
+    compat_copy(w, l->t[i + 1].at, compat_after(l, i + 1));
     compat_put(w, type, l->t[i].at);
     return 2;
 }
@@ -233,7 +159,7 @@ static uint32_t rule_timestamp_literal(struct crewrite *w, uint32_t i)
             l->t[i].at); /* the engine wants seconds, a blank before a name and none before an offset */
     if (!offset)
         compat_put(w, " ", l->t[i].at);
-    compat_copy(w, l->t[i + 1].at + 1 + (uint32_t)(zone - text), end_of(l, i + 1));
+    compat_copy(w, l->t[i + 1].at + 1 + (uint32_t)(zone - text), compat_after(l, i + 1));
     return 2;
 }
 
@@ -257,7 +183,7 @@ static uint32_t rule_interval(struct crewrite *w, uint32_t i)
         return 0;
     if (!to) {
         compat_put(w, minus ? "(- INTERVAL " : "(INTERVAL ", l->t[i].at);
-        compat_copy(w, l->t[s].at, end_of(l, s + 1));
+        compat_copy(w, l->t[s].at, compat_after(l, s + 1));
         compat_put(w, ")", l->t[i].at);
         return s + 2 - i;
     }
@@ -301,7 +227,7 @@ static uint32_t rule_date_and_days(struct crewrite *w, uint32_t i)
     if (k == from)
         return 0;
     compat_put(w, "CAST(", l->t[i].at);
-    compat_copy(w, l->t[i].at, end_of(l, k - 1));
+    compat_copy(w, l->t[i].at, compat_after(l, k - 1));
     compat_put(w, " AS DATE)", l->t[i].at);
     return k - i;
 }
@@ -333,7 +259,7 @@ static uint32_t rule_values(struct crewrite *w, uint32_t i)
         return 0;
     if (!statement && !compat_op(l, k, '(') && l->t[k].kind != CT_STRING && l->t[k].kind != CT_NUMBER)
         return 0;
-    compat_copy(w, at, end_of(l, i));
+    compat_copy(w, at, compat_after(l, i));
     while (k < l->count) {
         uint32_t from = k;
         while (k < l->count && !compat_op(l, k, ',') && !closes(l, k) && !compat_op(l, k, ';') &&
@@ -351,7 +277,7 @@ static uint32_t rule_values(struct crewrite *w, uint32_t i)
             compat_put(w, ")", l->t[k - 1].at);
         if (!compat_op(l, k, ','))
             break;
-        compat_copy(w, l->t[k].at, end_of(l, k));
+        compat_copy(w, l->t[k].at, compat_after(l, k));
         k++;
     }
     if (k < l->count)
@@ -366,7 +292,7 @@ static uint32_t rule_sample(struct crewrite *w, uint32_t i)
         return 0;
     if (l->t[i + 3].kind != CT_NUMBER || l->t[i + 2].match != i + 4)
         return 0;
-    compat_copy(w, l->t[i].at, end_of(l, i + 3));
+    compat_copy(w, l->t[i].at, compat_after(l, i + 3));
     compat_put(w, " PERCENT)", l->t[i + 4].at);
     return 5;
 }
@@ -436,7 +362,7 @@ static uint32_t rule_properties(struct crewrite *w, uint32_t i)
 
 /* ---- all ---- */
 
-static uint32_t rule(struct crewrite *w, uint32_t i)
+uint32_t compat_rule(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     const struct ctoken *t = &l->t[i];
@@ -496,47 +422,13 @@ static uint32_t rule(struct crewrite *w, uint32_t i)
     return compat_op(l, i + 1, '(') ? compat_call(w, i) : 0;
 }
 
-void compat_range(struct crewrite *w, uint32_t from, uint32_t to)
-{
-    const struct clex *l = w->l;
-    if (from >= to || to > l->count)
-        return;
-    w->depth++;
-    uint32_t copied = l->t[from].at;
-    for (uint32_t i = from; i < to && !w->failed;) {
-        if (l->t[i].kind != CT_WORD && l->t[i].kind != CT_STRING) {
-            i++;
-            continue;
-        }
-        compat_copy(w, copied, l->t[i].at);
-        copied = l->t[i].at;
-        size_t len = w->out.len;
-        uint32_t spans = w->nspans;
-        uint32_t used = rule(w, i);
-        if (used && i + used <= to) {
-            i += used;
-            copied = end_of(l, i - 1);
-        } else { /* nothing, or more than belongs to this range: as it was */
-            if (!w->failed)
-                w->out.len = len;
-            w->nspans = spans;
-            if (spans && w->spans[spans - 1].out_at + w->spans[spans - 1].n >
-                             len) /* the rule's copy was joined to it */
-                w->spans[spans - 1].n = (uint32_t)(len - w->spans[spans - 1].out_at);
-            i++;
-        }
-    }
-    compat_copy(w, copied, l->t[to - 1].at + l->t[to - 1].n);
-    w->depth--;
-}
-
 /* Profile PG: a column whose text was changed keeps the name that the engine would have made of it. */
 static void put_source_name(struct crewrite *w, uint32_t first, uint32_t after)
 {
     const struct clex *l = w->l;
     CLEANUP_BUF struct buf b = BUF_INIT((size_t)l->n * 2 + 64);
     (void)buf_str_add(&b, " AS \"");
-    for (uint32_t k = l->t[first].at; k < end_of(l, after - 1); k++) {
+    for (uint32_t k = l->t[first].at; k < compat_after(l, after - 1); k++) {
         if (l->p[k] == '"')
             (void)buf_char(&b, '"');
         (void)buf_char(&b, l->p[k]);
@@ -554,7 +446,7 @@ bool compat_rewrite(struct arena *a, const char *p, size_t n, bool pg, struct cr
     struct clex *l = arena_alloc(a, sizeof *l);
     if (!l || !compat_lex(a, p, n, l) || !l->count)
         return false;
-    *ret = (struct crewrite){.l = l, .out = BUF_INIT(n * 4 + 65536), .pg = pg};
+    *ret = (struct crewrite){.l = l, .out = BUF_INIT(n * 4 + 65536), .pg = pg, .rule = compat_rule};
     struct cname *names;
     uint32_t count = compat_unnamed(a, l, &names), from = 0;
     for (uint32_t k = 0; k < count; k++) {
@@ -565,13 +457,14 @@ bool compat_rewrite(struct arena *a, const char *p, size_t n, bool pg, struct cr
             compat_copy(ret, l->t[from - 1].at + l->t[from - 1].n, l->t[from].at);
         compat_range(ret, from, first);
         if (first > from)
-            compat_copy(ret, end_of(l, first - 1), l->t[first].at);
+            compat_copy(ret, compat_after(l, first - 1), l->t[first].at);
         size_t len = ret->out.len;
         compat_range(ret, first, after);
-        size_t was = end_of(l, after - 1) - l->t[first].at;
+        size_t was = compat_after(l, after - 1) - l->t[first].at;
         if (!pg)
             compat_put(ret, text, l->t[after - 1].at);
-        else if (!ret->failed && (ret->out.len - len != was || memcmp(ret->out.p + len, p + l->t[first].at, was) != 0))
+        else if (!ret->failed &&
+                 (ret->out.len - len != was || memcmp(ret->out.p + len, p + l->t[first].at, was) != 0))
             put_source_name(ret, first, after);
         from = after;
     }

@@ -1,0 +1,26 @@
+/* janitor_int: what janitor_ask.c (what the others ask for) and janitor.c (the thread) share. Not for other files. */
+#ifndef QUERN_CORE_JANITOR_INT_H
+#define QUERN_CORE_JANITOR_INT_H
+
+#include "core/retention.h"
+#include "core/service_int.h"
+
+struct removal {
+    struct query *q;
+    struct removal *next;
+    void (*fn)(struct query *q, int tries);
+    int tries;
+};
+
+struct janitor {
+    struct service *service;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    struct removal *removals, *again;
+    bool stop, running;
+    struct retention_clock clock; /* janitor thread */
+    uint32_t ticks;               /* likewise */
+};
+
+#endif
