@@ -21,7 +21,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "base/sys.h"
+#include "base/sys_wait.h"
 #include "base/utf8.h"
 
 #define LINE_MAX_BYTES 4096 /* PIPE_BUF: a pipe takes it in one piece or not at all */
@@ -165,15 +165,15 @@ static bool deliver(const char *text, size_t n)
 {
     static atomic_bool no_socket;
     if (!atomic_load_explicit(&no_socket, memory_order_relaxed)) {
-        ssize_t r = send(STDERR_FILENO, text, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t r = sys_send(STDERR_FILENO, text, n, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (r >= 0 || errno != ENOTSOCK)
             return r == (ssize_t)n;
         atomic_store_explicit(&no_socket, true, memory_order_relaxed);
     }
     struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT) || p.revents & POLLERR)
+    if (sys_poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT) || p.revents & POLLERR)
         return false;
-    return write(STDERR_FILENO, text, n) == (ssize_t)n;
+    return sys_send(STDERR_FILENO, text, n, 0) == (ssize_t)n;
 }
 
 static void finish(struct line *l, bool cut)

@@ -4,9 +4,8 @@
  * Invariants: a call that the fault plan hits does nothing and fails with the planned errno; without
  * QUERN_FAULT and QUERN_FAULT_COUNT the cost is one load and one branch. EINTR never leaves this file.
  */
-#include "base/sys.h"
+#include "base/sys_int.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -15,21 +14,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 static const char *const kind_names[SYS_KINDS] = {
-    [SYS_OPEN] = "open",     [SYS_READ] = "read",     [SYS_WRITE] = "write", [SYS_FSYNC] = "fsync",
-    [SYS_RENAME] = "rename", [SYS_UNLINK] = "unlink", [SYS_MKDIR] = "mkdir", [SYS_SPAWN] = "spawn",
-    [SYS_SQLITE] = "sqlite", [SYS_MEMFD] = "memfd",   [SYS_MMAP] = "mmap",
+    [SYS_OPEN] = "open",     [SYS_READ] = "read",       [SYS_WRITE] = "write", [SYS_FSYNC] = "fsync",
+    [SYS_RENAME] = "rename", [SYS_UNLINK] = "unlink",   [SYS_MKDIR] = "mkdir", [SYS_SPAWN] = "spawn",
+    [SYS_SQLITE] = "sqlite", [SYS_MEMFD] = "memfd",     [SYS_MMAP] = "mmap",   [SYS_TRUNCATE] = "truncate",
+    [SYS_LOCK] = "lock",     [SYS_POLL] = "poll",       [SYS_RECV] = "recv",   [SYS_SEND] = "send",
+    [SYS_ACCEPT] = "accept", [SYS_CONNECT] = "connect", [SYS_WAIT] = "wait",   [SYS_EVENT] = "event",
 };
 
 /* The plan. Written by sys_init only, read by all. */
 static struct {
     bool counting; /* a plan or a count file exists */
-    int kind;      /* -1: count only */
+    int kind;      /* -1: count only; SYS_KINDS: each of all kinds */
     uint64_t first, last;
     int errnum;
     const char *count_path;
@@ -38,12 +40,28 @@ static struct {
 static atomic_uint_fast64_t calls[SYS_KINDS];
 static int64_t wall_offset_ms;
 
-bool sys_fault(enum sys_kind kind)
+/* Counts the call and says whether the plan hits it. */
+static bool hit(enum sys_kind kind)
 {
     if (__builtin_expect(!plan.counting, 1))
         return false;
     uint64_t n = atomic_fetch_add_explicit(&calls[kind], 1, memory_order_relaxed) + 1;
-    if ((int)kind != plan.kind || n < plan.first || n > plan.last)
+    return ((int)kind == plan.kind || plan.kind == SYS_KINDS) && n >= plan.first && n <= plan.last;
+}
+
+bool sys_fault(enum sys_kind kind)
+{
+    if (!hit(kind) || plan.errnum == EINTR)
+        return false;
+    errno = plan.errnum;
+    return true;
+}
+
+bool sys__fails(enum sys_kind kind, bool *ret_cut)
+{
+    bool planned = hit(kind);
+    *ret_cut = planned && plan.errnum == EINTR;
+    if (!planned || *ret_cut)
         return false;
     errno = plan.errnum;
     return true;
@@ -84,6 +102,8 @@ static bool parse_plan(const char *s)
         if (strlen(kind_names[k]) == (size_t)(colon - s) &&
             memcmp(kind_names[k], s, (size_t)(colon - s)) == 0)
             kind = k;
+    if (strncmp(s, "all:", 4) == 0)
+        kind = SYS_KINDS;
     s = colon + 1;
     uint64_t first, n = 1;
     if (kind < 0 || !parse_u64(&s, &first) || first == 0 || *s++ != ':')
@@ -148,12 +168,13 @@ void sys_init(void)
 
 int sys_openat(int dir, const char *path, int flags, unsigned mode)
 {
-    if (sys_fault(SYS_OPEN))
+    bool cut;
+    if (sys__fails(SYS_OPEN, &cut))
         return -1;
     int fd;
     do
-        fd = openat(dir, path, flags | O_CLOEXEC, mode);
-    while (fd < 0 && errno == EINTR);
+        fd = cut ? -1 : openat(dir, path, flags | O_CLOEXEC, mode);
+    while (fd < 0 && sys__again(&cut));
     return fd;
 }
 
@@ -164,7 +185,8 @@ int sys_open(const char *path, int flags, unsigned mode)
 
 ssize_t sys_pread(int fd, void *p, size_t n, int64_t off)
 {
-    if (sys_fault(SYS_READ))
+    bool cut;
+    if (sys__fails(SYS_READ, &cut))
         return -1;
     if (n > SSIZE_MAX) {
         errno = EINVAL;
@@ -172,8 +194,8 @@ ssize_t sys_pread(int fd, void *p, size_t n, int64_t off)
     }
     size_t done = 0;
     while (done < n) {
-        ssize_t r = pread(fd, (char *)p + done, n - done, off + (int64_t)done);
-        if (r < 0 && errno == EINTR)
+        ssize_t r = cut ? -1 : pread(fd, (char *)p + done, n - done, off + (int64_t)done);
+        if (r < 0 && sys__again(&cut))
             continue;
         if (r < 0)
             return -1;
@@ -186,12 +208,13 @@ ssize_t sys_pread(int fd, void *p, size_t n, int64_t off)
 
 int sys_write_all(int fd, const void *p, size_t n)
 {
-    if (sys_fault(SYS_WRITE))
+    bool cut;
+    if (sys__fails(SYS_WRITE, &cut))
         return -1;
     size_t done = 0;
     while (done < n) {
-        ssize_t r = write(fd, (const char *)p + done, n - done);
-        if (r < 0 && errno == EINTR)
+        ssize_t r = cut ? -1 : write(fd, (const char *)p + done, n - done);
+        if (r < 0 && sys__again(&cut))
             continue;
         if (r <= 0) {
             if (r == 0)
@@ -205,7 +228,8 @@ int sys_write_all(int fd, const void *p, size_t n)
 
 int sys_writev_all(int fd, struct iovec *iov, int n)
 {
-    if (sys_fault(SYS_WRITE))
+    bool cut;
+    if (sys__fails(SYS_WRITE, &cut))
         return -1;
     for (;;) {
         while (n > 0 && iov->iov_len == 0) {
@@ -214,8 +238,8 @@ int sys_writev_all(int fd, struct iovec *iov, int n)
         }
         if (n <= 0)
             return 0;
-        ssize_t r = writev(fd, iov, n < IOV_MAX ? n : IOV_MAX);
-        if (r < 0 && errno == EINTR)
+        ssize_t r = cut ? -1 : writev(fd, iov, n < IOV_MAX ? n : IOV_MAX);
+        if (r < 0 && sys__again(&cut))
             continue;
         if (r <= 0) {
             if (r == 0)
@@ -237,18 +261,76 @@ int sys_writev_all(int fd, struct iovec *iov, int n)
 
 int sys_fsync(int fd)
 {
-    if (sys_fault(SYS_FSYNC))
+    bool cut;
+    if (sys__fails(SYS_FSYNC, &cut))
         return -1;
     int r;
     do
-        r = fsync(fd);
-    while (r < 0 && errno == EINTR);
+        r = cut ? -1 : fsync(fd);
+    while (r < 0 && sys__again(&cut));
+    return r;
+}
+
+int sys_syncfs(int fd)
+{
+    bool cut;
+    if (sys__fails(SYS_FSYNC, &cut))
+        return -1;
+    int r;
+    do
+        r = cut ? -1 : syncfs(fd);
+    while (r < 0 && sys__again(&cut));
+    return r;
+}
+
+int sys_ftruncate(int fd, int64_t size)
+{
+    bool cut;
+    if (sys__fails(SYS_TRUNCATE, &cut))
+        return -1;
+    int r;
+    do
+        r = cut ? -1 : ftruncate(fd, size);
+    while (r < 0 && sys__again(&cut));
+    return r;
+}
+
+int sys_fallocate(int fd, int64_t size)
+{
+    bool cut;
+    if (sys__fails(SYS_WRITE, &cut))
+        return -1;
+    int r;
+    do {
+        r = 0;
+        if (!cut)
+            errno = r = posix_fallocate(fd, 0, size); /* the error, not -1 */
+    } while ((cut || r != 0) && sys__again(&cut));
+    return r ? -1 : 0;
+}
+
+int sys_flock(int fd, int operation)
+{
+    bool cut;
+    if (sys__fails(SYS_LOCK, &cut))
+        return -1;
+    int r;
+    do
+        r = cut ? -1 : flock(fd, operation);
+    while (r < 0 && sys__again(&cut));
     return r;
 }
 
 int sys_renameat(int dir, const char *from, const char *to)
 {
-    return sys_fault(SYS_RENAME) ? -1 : renameat(dir, from, dir, to);
+    bool cut;
+    if (sys__fails(SYS_RENAME, &cut))
+        return -1;
+    int r;
+    do
+        r = cut ? -1 : renameat(dir, from, dir, to);
+    while (r < 0 && sys__again(&cut));
+    return r;
 }
 
 int sys_rename(const char *from, const char *to)
@@ -258,19 +340,32 @@ int sys_rename(const char *from, const char *to)
 
 int sys_linkat(int dir, const char *from, const char *to)
 {
-    if (sys_fault(SYS_RENAME))
+    bool cut;
+    if (sys__fails(SYS_RENAME, &cut))
         return -1;
-    return linkat(dir, from, dir, to, 0);
+    int r;
+    do
+        r = cut ? -1 : linkat(dir, from, dir, to, 0);
+    while (r < 0 && sys__again(&cut));
+    return r;
 }
 
 int sys_unlinkat(int dir, const char *path, int flags)
 {
-    return sys_fault(SYS_UNLINK) ? -1 : unlinkat(dir, path, flags);
+    bool cut;
+    if (sys__fails(SYS_UNLINK, &cut))
+        return -1;
+    int r;
+    do
+        r = cut ? -1 : unlinkat(dir, path, flags);
+    while (r < 0 && sys__again(&cut));
+    return r;
 }
 
 int sys_mkdir_p(const char *path, unsigned mode)
 {
-    if (sys_fault(SYS_MKDIR))
+    bool cut;
+    if (sys__fails(SYS_MKDIR, &cut))
         return -1;
     size_t len = strlen(path);
     if (len == 0 || len >= PATH_MAX) {
@@ -285,7 +380,11 @@ int sys_mkdir_p(const char *path, unsigned mode)
         char at = part[i];
         part[i] = 0;
         /* EEXIST is judged at the end only: a parent may be one that we may not look into. */
-        if (mkdir(part, mode) < 0 && errno != EEXIST && !(at == '/' && (errno == EROFS || errno == EACCES)))
+        int r;
+        do
+            r = cut ? -1 : mkdir(part, mode);
+        while (r < 0 && sys__again(&cut));
+        if (r < 0 && errno != EEXIST && !(at == '/' && (errno == EROFS || errno == EACCES)))
             return -1;
         part[i] = at;
     }

@@ -4,7 +4,9 @@
  *
  * Fault injection: environment QUERN_FAULT="KIND:K:ERRNO[:N]" (for example "fsync:3:EIO") makes the K-th call
  * of that kind (and the N-1 after it; default 1) fail with ERRNO; QUERN_FAULT_COUNT=FILE writes the number of
- * calls of each kind to FILE at exit, one "kind count" line each. Kinds are the names in enum sys_kind.
+ * calls of each kind to FILE at exit, one "kind count" line each. Kinds are the names in enum sys_kind, or
+ * "all": each kind on its own count.
+ * EINTR is no failure: each of these calls is interrupted once, and made again as after a signal.
  * Compiled in always (a counter and a predictable branch); active only when the process was started with the
  * variable. Any thread.
  */
@@ -30,11 +32,20 @@ enum sys_kind {
     SYS_SQLITE,
     SYS_MEMFD,
     SYS_MMAP,
+    SYS_TRUNCATE,
+    SYS_LOCK,
+    SYS_POLL,
+    SYS_RECV,
+    SYS_SEND,
+    SYS_ACCEPT,
+    SYS_CONNECT,
+    SYS_WAIT,
+    SYS_EVENT,
     SYS_KINDS
 };
 
 /* True when the injected fault hits this call; then errno is set. Call it yourself around calls that sys does
- * not wrap. */
+ * not wrap (they are none that a signal interrupts: EINTR does not hit them). */
 bool sys_fault(enum sys_kind kind);
 /* Reads QUERN_FAULT, QUERN_FAULT_COUNT and QUERN_CLOCK_OFFSET_MS (a malformed one is an error message and
  * exit 2: a test that injects nothing must not pass). Call once from main before threads. */
@@ -54,6 +65,10 @@ int sys_linkat(int dir, const char *from, const char *to); /* counts as SYS_RENA
 int sys_unlinkat(int dir, const char *path, int flags);
 int sys_mkdir_p(const char *path, unsigned mode); /* parents too; an existing folder is fine */
 int sys_fsync_dir(const char *path);
+int sys_syncfs(int fd); /* counts as SYS_FSYNC */
+int sys_ftruncate(int fd, int64_t size);
+int sys_fallocate(int fd, int64_t size); /* blocks from 0 to size; counts as SYS_WRITE */
+int sys_flock(int fd, int operation);
 
 /* Monotonic and wall clock. Both may be shifted by tests: QUERN_CLOCK_OFFSET_MS (wall only). */
 int64_t sys_mono_ns(void);

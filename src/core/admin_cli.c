@@ -23,7 +23,7 @@
 #include "base/json_read.h"
 #include "base/json_write.h"
 #include "base/log.h"
-#include "base/sys.h"
+#include "base/sys_wait.h"
 #include "base/config.h"
 #include "core/admin_int.h"
 #include "core/audit.h"
@@ -43,12 +43,10 @@ int data_dir_lock(const char *data_dir, int *ret_fd, struct err *e)
     CLEANUP_FD int fd = sys_open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(e, errno, "opening the lock of the data folder");
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno == EWOULDBLOCK)
-            return err_set(e, ERR_BUSY, "55006", "the data folder is in use by another quernd");
-        if (errno != EINTR)
-            return err_errno(e, errno, "locking the data folder");
-    }
+    if (sys_flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK
+                   ? err_set(e, ERR_BUSY, "55006", "the data folder is in use by another quernd")
+                   : err_errno(e, errno, "locking the data folder");
     *ret_fd = fd;
     fd = -1;
     return 0;
@@ -96,7 +94,7 @@ static int speak_to(const char *data_dir)
     if (dir < 0 || fd < 0)
         return -1;
     snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/%s", dir, ADMIN_SOCKET);
-    if (connect(fd, (const struct sockaddr *)&at, sizeof at) < 0)
+    if (sys_connect(fd, (const struct sockaddr *)&at, sizeof at) < 0)
         return -1;
     struct timeval patience = {ANSWER_SECONDS, 0};
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -144,9 +142,7 @@ static int run_there(int fd, int argc, char *const argv[], struct buf *out, stru
     for (;;) {
         if (buf_reserve(&in, 65536))
             break;
-        ssize_t n = recv(fd, in.p + in.len, 65536, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = sys_recv(fd, in.p + in.len, 65536, 0);
         if (n <= 0)
             break;
         in.len += (size_t)n;

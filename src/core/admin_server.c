@@ -24,7 +24,7 @@
 #include "base/json_read.h"
 #include "base/json_write.h"
 #include "base/log.h"
-#include "base/sys.h"
+#include "base/sys_wait.h"
 #include "core/admin_int.h"
 
 #define CLIENT_SECONDS 10
@@ -60,9 +60,7 @@ static bool receive(int fd, struct buf *in)
 {
     int64_t until = sys_mono_ns() + CLIENT_SECONDS * 1000000000LL;
     while (sys_mono_ns() < until && buf_reserve(in, 4096) == 0) {
-        ssize_t n = recv(fd, in->p + in->len, 4096, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = sys_recv(fd, in->p + in->len, 4096, 0);
         if (n < 0)
             return false;
         if (n == 0)
@@ -78,9 +76,7 @@ static void send_all(int fd, const char *p, size_t n)
 {
     int64_t until = sys_mono_ns() + CLIENT_SECONDS * 1000000000LL;
     while (n > 0 && sys_mono_ns() < until) {
-        ssize_t k = send(fd, p, n, MSG_NOSIGNAL);
-        if (k < 0 && errno == EINTR)
-            continue;
+        ssize_t k = sys_send(fd, p, n, MSG_NOSIGNAL);
         if (k <= 0)
             return;
         p += k;
@@ -194,16 +190,18 @@ static void *server_main(void *arg)
     pthread_setname_np(pthread_self(), "q-admin");
     for (;;) {
         struct pollfd p[2] = {{s->stop, POLLIN, 0}, {s->listener, POLLIN, 0}};
-        if (poll(p, 2, -1) < 0 && errno != EINTR)
-            break;
+        if (sys_poll(p, 2, -1) < 0) {
+            sys_sleep_ms(100); /* no memory: not the end of all administration */
+            continue;
+        }
         if (p[0].revents)
             break;
         if (!(p[1].revents & POLLIN))
             continue;
-        int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
+        int fd = sys_accept(s->listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
             hand_over(s, fd);
-        } else if (errno != EINTR && errno != ECONNABORTED && errno != EAGAIN) {
+        } else if (errno != ECONNABORTED && errno != EAGAIN) {
             sys_sleep_ms(100); /* out of descriptors: not a reason to spin */
         }
     }
@@ -277,9 +275,7 @@ void admin_server_stop(struct admin_server *s)
     if (!s)
         return;
     admin_server_stopping(s);
-    uint64_t one = 1;
-    while (write(s->stop, &one, sizeof one) < 0 && errno == EINTR) {
-    } /* not sys: a stop must not fail */
+    sys_event_set(s->stop);
     pthread_join(s->thread, NULL);
     pthread_mutex_lock(&s->lock);
     while (s->clients > 0)

@@ -284,7 +284,7 @@ static bool write_group(struct event **list, int64_t *ret_n)
         add_record(&b, v->text, v->len);
     bool ok = !buf_failed(&b) && sys_write_all(trail.fd, b.p, b.len) == 0;
     if (!ok) {
-        if (ftruncate(trail.fd, trail.size) != 0)
+        if (sys_ftruncate(trail.fd, trail.size) != 0)
             log_event(LOG_ERROR, "core", "the audit log holds a torn record", NULL);
         trail.at = before;
         return false;
@@ -546,7 +546,7 @@ int audit_open(const char *data_dir, struct err *e)
     }
     if (!rc)
         rc = open_current(e);
-    if (!rc && cut > 0 && ftruncate(trail.fd, trail.size) != 0)
+    if (!rc && cut > 0 && sys_ftruncate(trail.fd, trail.size) != 0)
         rc = err_errno(e, errno, "mending the audit log");
     if (!rc)
         rc = start_thread(e);

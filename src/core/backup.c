@@ -366,7 +366,7 @@ static int finish(const struct backup *b, const struct buf *answer, struct err *
     if (rc)
         return rc;
     CLEANUP_FD int dir = sys_open(b->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (dir < 0 || syncfs(dir) < 0)
+    if (dir < 0 || sys_syncfs(dir) < 0)
         return err_errno(e, errno, "writing the backup down");
     CLEANUP_FD int fd = sys_open(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 || sys_write_all(fd, answer->p, answer->len) < 0 || sys_fsync(fd) < 0 || sys_fsync(dir) < 0)

@@ -37,8 +37,8 @@ static bool make_reserve(struct disk *d)
         return false;
     struct stat st;
     bool ok = fstat(fd, &st) == 0 &&
-              ftruncate(fd, st.st_size > config.spool_reserve ? config.spool_reserve : st.st_size) == 0 &&
-              !sys_fault(SYS_WRITE) && posix_fallocate(fd, 0, config.spool_reserve) == 0;
+              sys_ftruncate(fd, st.st_size > config.spool_reserve ? config.spool_reserve : st.st_size) == 0 &&
+              sys_fallocate(fd, config.spool_reserve) == 0;
     close(fd);
     if (!ok)
         (void)unlinkat(d->dir, "reserve", 0);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "encoders/batch.h"
+#include "base/sys.h"
 #include "engines/compat_int.h"
 #include "engines/duckdb_int.h"
 
@@ -94,7 +95,7 @@ static int send_memfd(struct run *x, const struct buf *index, uint64_t body)
     uint64_t at = BODY_AT(index->len), need = at + body;
     struct stat st;
     uint8_t *map = MAP_FAILED;
-    if (fstat(fd, &st) == 0 && ((uint64_t)st.st_size >= need || ftruncate(fd, (off_t)need) == 0))
+    if (fstat(fd, &st) == 0 && ((uint64_t)st.st_size >= need || sys_ftruncate(fd, (int64_t)need) == 0))
         map = mmap(NULL, need, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (map == MAP_FAILED) {
         (void)close(fd);

@@ -6,6 +6,7 @@
  * forbids sendmsg and sendto: frames leave by write(2), SIGPIPE is ignored.
  */
 #include "engines/port.h"
+#include "base/sys_wait.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -41,10 +42,7 @@ static int receive(struct port *p, size_t want)
                        .msg_iovlen = 1,
                        .msg_control = control.space,
                        .msg_controllen = sizeof control.space};
-    ssize_t n;
-    do
-        n = recvmsg(p->fd, &m, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    ssize_t n = sys_recvmsg(p->fd, &m, MSG_CMSG_CLOEXEC);
     if (n <= 0)
         return ERR_END;
     p->rx.len += (size_t)n;
@@ -78,18 +76,11 @@ void port_timer(struct port *p, int64_t delay_ns)
     (void)timerfd_settime(p->timer, 0, &t, NULL);
 }
 
-static void timer_read(struct port *p)
-{
-    uint64_t n;
-    ssize_t got = read(p->timer, &n, sizeof n);
-    (void)got;
-}
-
 void port_timer_wait(struct port *p)
 {
     struct pollfd pf = {p->timer, POLLIN, 0};
-    (void)poll(&pf, 1, -1);
-    timer_read(p);
+    (void)sys_poll(&pf, 1, -1);
+    sys_event_clear(p->timer);
 }
 
 void port_unread(struct port *p)
@@ -121,11 +112,11 @@ int port_read(struct port *p, int timeout_ms, bool timed, enum wire_type *ret_ty
             }
         }
         struct pollfd pf[2] = {{p->fd, POLLIN, 0}, {p->timer, POLLIN, 0}};
-        int r = timeout_ms < 0 && !timed ? 1 : poll(pf, timed ? 2 : 1, timeout_ms);
-        if (r < 0 && errno != EINTR)
+        int r = timeout_ms < 0 && !timed ? 1 : sys_poll(pf, timed ? 2 : 1, timeout_ms);
+        if (r < 0)
             return ERR_END;
         if (r > 0 && timed && pf[1].revents) {
-            timer_read(p);
+            sys_event_clear(p->timer);
             return ERR_WOULDBLOCK;
         }
         if (r <= 0)
@@ -216,9 +207,7 @@ static void write_bytes(struct port *p, const struct buf *frames)
     const char *at = frames->p;
     size_t left = frames->len;
     while (left) {
-        ssize_t n = write(p->fd, at, left);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = sys_send(p->fd, at, left, 0);
         if (n <= 0)
             _exit(0);
         at += n;

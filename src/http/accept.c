@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/sys.h"
+#include "base/sys_wait.h"
 
 #define PAUSE_MS 50            /* between looks while nothing can be taken */
 #define BURST    64            /* accepted from one listener before the next has its turn */
@@ -49,7 +49,8 @@ static bool accept_some(struct acceptor *a, uint32_t listener)
     for (int i = 0; i < BURST && a->o.room(a->o.arg); i++) {
         struct sockaddr_storage sa;
         socklen_t n = sizeof sa;
-        int fd = accept4(a->o.listeners[listener], (struct sockaddr *)&sa, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd =
+            sys_accept(a->o.listeners[listener], (struct sockaddr *)&sa, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
             a->o.take(a->o.arg, listener, fd, (struct sockaddr *)&sa, n);
             continue;
@@ -74,8 +75,10 @@ static void *run(void *arg)
         for (uint32_t i = 0; i < a->o.n; i++)
             p[i] = (struct pollfd){wait ? -1 : a->o.listeners[i], POLLIN, 0};
         p[a->o.n] = (struct pollfd){a->event, POLLIN, 0};
-        int n = poll(p, a->o.n + 1, wait ? PAUSE_MS : -1);
+        int n = sys_poll(p, a->o.n + 1, wait ? PAUSE_MS : -1);
         pause = false;
+        if (n < 0)
+            sys_sleep_ms(PAUSE_MS); /* no memory: not a reason to spin */
         for (uint32_t i = 0; n > 0 && i < a->o.n; i++)
             if (p[i].revents && !accept_some(a, i))
                 pause = true;
@@ -119,10 +122,8 @@ void acceptor_stop(struct acceptor *a)
 {
     if (!a)
         return;
-    uint64_t one = 1;
     atomic_store(&a->stop, true);
-    ssize_t n = write(a->event, &one, sizeof one);
-    (void)n;
+    sys_event_set(a->event);
     pthread_join(a->thread, NULL);
     destroy(a);
 }

@@ -11,7 +11,7 @@
 
 #include "base/config.h"
 #include "base/log.h"
-#include "base/sys.h"
+#include "base/sys_wait.h"
 
 static void header(struct MHD_Response *r, const char *name, const char *value)
 {
@@ -199,7 +199,7 @@ void send_raw(struct exchange *x)
     } else {
         struct iovec iov[2] = {{head, (size_t)n}, {r->body.p, r->body.len}};
         struct msghdr msg = {.msg_iov = iov, .msg_iovlen = r->body.len ? 2 : 1};
-        ssize_t sent = sendmsg(x->conn->watch.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = sys_sendmsg(x->conn->watch.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
         (void)sent;
     }
 }

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/sys.h"
+#include "base/sys_wait.h"
 
 #define SWEEP_NS     250000000ll
 #define LINGER_NS    2000000000ll
@@ -207,9 +207,7 @@ static void grow_up(struct watch *w, int64_t now)
 
 static void nudge(struct watch *w)
 {
-    uint64_t one = 1;
-    ssize_t n = write(w->event, &one, sizeof one);
-    (void)n; /* full: it will wake anyway */
+    sys_event_set(w->event);
 }
 
 void watch_add(struct watch *w, struct park *p)
@@ -372,9 +370,9 @@ static void drain(struct watch *w, int64_t now)
     for (uint32_t i = 0; i < w->nlingering;) {
         struct lingering *l = &w->lingering[i];
         ssize_t n = 0;
-        for (int k = 0; k < 16 && (n = recv(l->fd, sink, sizeof sink, MSG_DONTWAIT)) > 0; k++)
+        for (int k = 0; k < 16 && (n = sys_recv(l->fd, sink, sizeof sink, MSG_DONTWAIT)) > 0; k++)
             l->bytes += (uint64_t)n;
-        bool over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+        bool over = n == 0 || (n < 0 && errno != EAGAIN);
         if (over || now >= l->until_ns || l->bytes > LINGER_BYTES) {
             close(l->fd);
             *l = w->lingering[--w->nlingering];
@@ -401,7 +399,7 @@ static void *run(void *arg)
         int timeout = until <= now ? 0 : (int)((until - now + 999999) / 1000000);
         w->sleeping_until = until;
         pthread_mutex_unlock(&w->lock);
-        int n = epoll_wait(w->epoll, events, FIRE_MAX, timeout);
+        int n = sys_epoll_wait(w->epoll, events, FIRE_MAX, timeout);
         struct park *fire[2 * FIRE_MAX];
         enum park_reason why[2 * FIRE_MAX];
         uint32_t nfire = 0;
@@ -410,9 +408,7 @@ static void *run(void *arg)
         for (int i = 0; i < n; i++) {
             uint32_t slot = (uint32_t)(events[i].data.u64 >> 32), generation = (uint32_t)events[i].data.u64;
             if (!slot) {
-                uint64_t count;
-                ssize_t got = read(w->event, &count, sizeof count);
-                (void)got;
+                sys_event_clear(w->event);
                 continue;
             }
             struct slot *s = &w->slots[slot - 1];

@@ -21,6 +21,7 @@
 
 #include "encoders/batch.h"
 #include "pool/pool_int.h"
+#include "base/sys_wait.h"
 
 #define JOB_ARENA (160u * 1024u * 1024u)
 #define REAP_NS   MS_NS(2000)
@@ -119,7 +120,7 @@ static int send_cancel_locked(struct engine *x, bool wait)
         x->cancel_sent = rc == 0;
         return rc;
     }
-    ssize_t n = send(x->sock, b.p, b.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n = sys_send(x->sock, b.p, b.len, MSG_DONTWAIT | MSG_NOSIGNAL);
     x->cancel_sent = n == (ssize_t)b.len;
     return n > 0 && !x->cancel_sent ? ERR_IO : 0; /* half a frame cannot be taken back */
 }
@@ -156,9 +157,7 @@ void engine_cancel(struct engine *x, bool kill_now)
         if (rc == ERR_IO)
             engine__kill(x, REASON_KILLED);
     }
-    uint64_t one = 1;
-    ssize_t n = write(x->wake, &one, sizeof one);
-    (void)n;
+    sys_event_set(x->wake);
 }
 
 void engine_wake(struct engine *x)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "pool/pool_int.h"
+#include "base/sys_wait.h"
 
 #define READ_STEP (64u * 1024u)
 #define KEEP_MAX  (256u * 1024u) /* a larger buffer is given back between frames */
@@ -60,20 +61,18 @@ int link__send(struct engine *x, const struct buf *frame, int fd)
             c->cmsg_len = CMSG_LEN(sizeof(int));
             memcpy(CMSG_DATA(c), &fd, sizeof fd);
         }
-        ssize_t n = sendmsg(x->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = sys_sendmsg(x->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n > 0) {
             at += (size_t)n;
             give_up = sys_mono_ns() + MS_NS(CONF(engine_silence));
             continue;
         }
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS)
             return ERR_END;
         if (sys_mono_ns() >= give_up)
             return ERR_TIMEOUT;
         struct pollfd p = {.fd = x->sock, .events = POLLOUT};
-        (void)poll(&p, 1, poll_ms(give_up));
+        (void)sys_poll(&p, 1, poll_ms(give_up));
     }
     return 0;
 }
@@ -105,15 +104,13 @@ int link__next(struct engine *x, enum wire_type *ret_type, const uint8_t **ret_p
         }
         if (buf_reserve(&l->rx, READ_STEP))
             return ERR_NOMEM;
-        ssize_t n = recv(x->sock, l->rx.p + l->rx.len, READ_STEP, MSG_DONTWAIT);
+        ssize_t n = sys_recv(x->sock, l->rx.p + l->rx.len, READ_STEP, MSG_DONTWAIT);
         if (n > 0) {
             l->rx.len += (size_t)n;
             continue;
         }
         if (n == 0)
             return ERR_END;
-        if (errno == EINTR)
-            continue;
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return ERR_WOULDBLOCK;
         return ERR_END;
@@ -123,12 +120,9 @@ int link__next(struct engine *x, enum wire_type *ret_type, const uint8_t **ret_p
 void link__wait(struct engine *x, int64_t deadline_ns)
 {
     struct pollfd p[2] = {{.fd = x->sock, .events = POLLIN}, {.fd = x->wake, .events = POLLIN}};
-    int n = poll(p, 2, poll_ms(deadline_ns));
-    if (n > 0 && (p[1].revents & POLLIN)) {
-        uint64_t v;
-        ssize_t got = read(x->wake, &v, sizeof v);
-        (void)got;
-    }
+    int n = sys_poll(p, 2, poll_ms(deadline_ns));
+    if (n > 0 && (p[1].revents & POLLIN))
+        sys_event_clear(x->wake);
 }
 
 bool link__quiet(struct engine *x)
@@ -137,5 +131,5 @@ bool link__quiet(struct engine *x)
     if (l->rx.len != l->used)
         return false;
     struct pollfd p = {.fd = x->sock, .events = POLLIN};
-    return poll(&p, 1, 0) == 0;
+    return sys_poll(&p, 1, 0) == 0;
 }

@@ -12,12 +12,11 @@
 #include <unistd.h>
 
 #include "pool/pool_int.h"
+#include "base/sys_wait.h"
 
 void pool__wake(struct pool *p)
 {
-    uint64_t one = 1;
-    ssize_t n = write(p->wake, &one, sizeof one);
-    (void)n;
+    sys_event_set(p->wake);
 }
 
 struct engine *pool__new(struct pool *p, enum pool_state state)

@@ -49,7 +49,8 @@ int slot__make(struct slot *s, struct err *e)
     int fd = sys_fault(SYS_MEMFD) ? -1 : memfd_create("quern-batch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return err_errno(e, errno, "making memory for a batch");
-    if (ftruncate(fd, (off_t)slot__size()) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+    if (sys_ftruncate(fd, (int64_t)slot__size()) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
         int rc = err_errno(e, errno, "making memory for a batch");
         close(fd);
         return rc;

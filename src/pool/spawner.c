@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "pool/pool_int.h"
+#include "base/sys_wait.h"
 
 /* Set by <linux/wait.h>; older C libraries lack it. */
 #define QUERN_P_PIDFD ((idtype_t)3)
@@ -56,8 +57,8 @@ static int start_process(struct pool *p, struct engine *x)
     if (pidfd < 0) {
         failed = errno;
         kill(pid, SIGKILL);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
-        }
+        siginfo_t info;
+        (void)sys_waitid(P_PID, (id_t)pid, &info, WEXITED);
         close(pair[0]);
         return failed;
     }
@@ -154,7 +155,7 @@ static void reap(struct pool *p, struct engine *x)
 {
     siginfo_t info;
     memset(&info, 0, sizeof info);
-    if (waitid(QUERN_P_PIDFD, (id_t)x->pidfd, &info, WEXITED | WNOHANG) < 0) {
+    if (sys_waitid(QUERN_P_PIDFD, (id_t)x->pidfd, &info, WEXITED | WNOHANG) < 0) {
         if (errno != ECHILD)
             return;
     } else if (info.si_pid == 0) {
@@ -225,12 +226,9 @@ static void *spawner_main(void *arg)
             if (timeout < 0 || until < timeout)
                 timeout = until;
         }
-        int got = poll(w.fds, n, timeout);
-        if (got > 0 && (w.fds[0].revents & POLLIN)) {
-            uint64_t v;
-            ssize_t r = read(p->wake, &v, sizeof v);
-            (void)r;
-        }
+        int got = sys_poll(w.fds, n, timeout);
+        if (got > 0 && (w.fds[0].revents & POLLIN))
+            sys_event_clear(p->wake);
         pthread_mutex_lock(&p->mu);
         for (size_t i = 1; got > 0 && i < n; i++)
             if (w.fds[i].revents)

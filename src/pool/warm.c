@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "pool/pool_int.h"
+#include "base/sys_wait.h"
 
 #define ROOM_WAIT_MS 1000
 
@@ -100,7 +101,7 @@ static void ask_to_leave(struct engine *x)
     CLEANUP_BUF struct buf b = BUF_INIT(64);
     if (wire_put_quit(&b) == 0) {
         pthread_mutex_lock(&x->send_mu);
-        (void)send(x->sock, b.p, b.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)sys_send(x->sock, b.p, b.len, MSG_DONTWAIT | MSG_NOSIGNAL);
         pthread_mutex_unlock(&x->send_mu);
     }
 }

@@ -219,7 +219,7 @@ static int take_leftover(int dir, const char *tmp)
     CLEANUP_FD int fd = sys_openat(dir, tmp, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
         return errno == ENOENT ? 0 : -1;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+    if (sys_flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
         errno = EBUSY;
         return -1;
     }
@@ -240,8 +240,8 @@ static int create_temp(int dir, const char *tmp)
              * object. Between creation and lock somebody may have taken the file for a leftover: then its
              * name is gone and another round is due. */
             struct stat st;
-            bool mine = !(flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) && fstat(fd, &st) == 0 &&
-                        st.st_nlink > 0;
+            bool mine = !(sys_flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) &&
+                        fstat(fd, &st) == 0 && st.st_nlink > 0;
             if (mine && fchmod(fd, 0644) == 0)
                 return fd;
             close(fd);
