@@ -1,5 +1,5 @@
 # What to type. The building itself is Meson's (tools/build); everything that must be installed, tools/setup's.
-.PHONY: build setup test demo serve bench fuzz soak check format clean
+.PHONY: build setup test tsan faults demo serve bench fuzz soak check format clean
 .DEFAULT_GOAL := build
 
 setup:
@@ -10,6 +10,13 @@ build: setup
 
 test: setup
 	@tests/run
+
+# Longer than a test run: every test of pytest under ThreadSanitizer; every k-th call fails
+tsan: setup
+	@tests/run tsan-all
+
+faults: setup
+	@tests/run faults-all
 
 demo: build
 	@tools/demo

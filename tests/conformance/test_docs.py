@@ -7,6 +7,7 @@ import re
 import pyarrow as pa
 import pytest
 
+from pages import wrap
 from quern_client import BLOCK, ROOT
 
 BEGIN, END = "<!-- examples: made by tests/conformance/test_docs.py -->", "<!-- end of examples -->"
@@ -25,15 +26,6 @@ def even(value):
         value = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "2026-11-26T12:00:00.000Z", value)
         value = re.sub(r"\d{4}/\d\d/\d\d", "2026/11/26", value)
     return value
-
-
-def wrap(text, width=150):
-    lines = []
-    while len(text) > width:
-        at = text.rfind(",", 0, width) + 1
-        lines.append(text[:at or width])
-        text = text[at or width:]
-    return "\n".join(lines + [text])
 
 
 def compact(value):

@@ -29,7 +29,7 @@ ALWAYS = 1 << 40
 ENV = {"QUERN_ENGINE_SLOTS": "2", "QUERN_SERVER_DRAIN": "1s", "QUERN_LOG_LEVEL": "warn"}
 ALL = int(os.environ.get("QUERN_FAIL_ALL") or 0)
 SEED = int(os.environ.get("QUERN_SEED") or random.SystemRandom().randrange(1 << 30))
-FEW, MORE = 4, 2  # k of a kind's first error, and of each other one
+FEW, MORE = 3, 2  # k of a kind's first error, and of each other one
 GONE = (requests.exceptions.RequestException,)
 
 

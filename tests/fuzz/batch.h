@@ -1,17 +1,13 @@
-/* The schema that the batch fuzzers use: one column of each kind of layout. */
+/* The schema that the batch fuzzers use: one column of each kind of layout. (Batches with known cells are made by
+ * tests/unit/encoders/sample.h; a fuzzer lays out what its input says.) */
 #ifndef QUERN_TESTS_FUZZ_BATCH_H
 #define QUERN_TESTS_FUZZ_BATCH_H
 
-#include "encoders/encoder.h"
+#include "../columns.h"
 
-#define FUZZ_COLUMN(n, p, q)                                                                                 \
-    {                                                                                                        \
-        .name = (n), .detail = "", .phys = (p), .sql = (q), .nullable = true                                 \
-    }
-
-static struct column fuzz_item[] = {FUZZ_COLUMN("item", PHYS_UTF8, SQLT_VARCHAR)};
-static struct column fuzz_pair[] = {FUZZ_COLUMN("key", PHYS_INT16, SQLT_SMALLINT),
-                                    FUZZ_COLUMN("value", PHYS_BOOL, SQLT_BOOLEAN)};
+static struct column fuzz_item[] = {COL("item", PHYS_UTF8, SQLT_VARCHAR)};
+static struct column fuzz_pair[] = {COL("key", PHYS_INT16, SQLT_SMALLINT),
+                                    COL("value", PHYS_BOOL, SQLT_BOOLEAN)};
 static struct column fuzz_entry[] = {{.name = "entries",
                                       .detail = "",
                                       .phys = PHYS_STRUCT,
@@ -19,13 +15,13 @@ static struct column fuzz_entry[] = {{.name = "entries",
                                       .nchildren = 2,
                                       .children = fuzz_pair}};
 static struct column fuzz_columns[] = {
-    FUZZ_COLUMN("t", PHYS_UTF8, SQLT_VARCHAR),
-    FUZZ_COLUMN("j", PHYS_UTF8, SQLT_JSON),
-    FUZZ_COLUMN("n", PHYS_UTF8, SQLT_UHUGEINT),
-    FUZZ_COLUMN("d", PHYS_FLOAT64, SQLT_DOUBLE),
-    FUZZ_COLUMN("date", PHYS_DATE, SQLT_DATE),
-    FUZZ_COLUMN("ts", PHYS_TIMESTAMP, SQLT_TIMESTAMP),
-    FUZZ_COLUMN("iv", PHYS_INTERVAL, SQLT_INTERVAL),
+    COL("t", PHYS_UTF8, SQLT_VARCHAR),
+    COL("j", PHYS_UTF8, SQLT_JSON),
+    COL("n", PHYS_UTF8, SQLT_UHUGEINT),
+    COL("d", PHYS_FLOAT64, SQLT_DOUBLE),
+    COL("date", PHYS_DATE, SQLT_DATE),
+    COL("ts", PHYS_TIMESTAMP, SQLT_TIMESTAMP),
+    COL("iv", PHYS_INTERVAL, SQLT_INTERVAL),
     {.name = "dec",
      .detail = "",
      .phys = PHYS_DECIMAL,
@@ -48,7 +44,6 @@ static struct column fuzz_columns[] = {
      .nchildren = 1,
      .children = fuzz_entry},
 };
-static struct schema fuzz_schema = {.ncolumns = sizeof fuzz_columns / sizeof *fuzz_columns,
-                                    .columns = fuzz_columns};
+static struct schema fuzz_schema = {.ncolumns = COUNT(fuzz_columns), .columns = fuzz_columns};
 
 #endif

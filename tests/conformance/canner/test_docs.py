@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+from pages import wrap
 from quern_client import ROOT
 
 PATH = os.path.join(ROOT, "docs", "canner.md")
@@ -27,15 +28,6 @@ def even(value, workspace):
         value = re.sub(r"signature=[\w-]+", "signature=SIGNATURE", value)
         value = re.sub(r"http://127\.0\.0\.1:\d+", "http://HOST", value)
     return value
-
-
-def wrap(text, width=150):
-    lines = []
-    while len(text) > width:
-        at = text.rfind(",", 0, width) + 1
-        lines.append(text[:at or width])
-        text = text[at or width:]
-    return "\n".join(lines + [text])
 
 
 class Book:

@@ -5,6 +5,7 @@ import os
 import re
 import urllib.parse
 
+from pages import wrap
 from quern_client import ROOT, wait_until
 
 PATH = os.path.join(ROOT, "docs", "jackdb.md")
@@ -16,15 +17,6 @@ def even(text):
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "ID", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "2026-11-26T12:00:00.000Z", text)
     return re.sub(r"\bD[0-9A-Za-z]{16}\b", "DSOURCE", text)
-
-
-def wrap(text, width=150):
-    lines = []
-    while len(text) > width:
-        at = text.rfind(",", 0, width) + 1
-        lines.append(text[:at or width])
-        text = text[at or width:]
-    return "\n".join(lines + [text])
 
 
 class Book:

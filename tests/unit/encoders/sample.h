@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "encoders/encoder.h"
+#include "../../columns.h"
 
 struct cells {
     uint64_t length;
@@ -150,17 +150,6 @@ static inline int sample_check(const struct sample *s, struct err *e)
     arena_free(a);
     return rc;
 }
-
-#define COL(n, p, q)                                                                                         \
-    {                                                                                                        \
-        .name = (n), .detail = "", .phys = (p), .sql = (q), .nullable = true                                 \
-    }
-#define COLUMNS(...)                                                                                         \
-    (struct column[])                                                                                        \
-    {                                                                                                        \
-        __VA_ARGS__                                                                                          \
-    }
-#define COUNT(x) ((uint32_t)(sizeof(x) / sizeof *(x)))
 
 /* ---- one batch with every type, two rows and then one of NULLs ---- */
 
