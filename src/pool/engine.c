@@ -217,6 +217,8 @@ static int begun(struct engine *x, int rc, struct err *e)
             *e = ev.failed.error;
         return ERR_ENGINE;
     }
+    if (!engine__await_death(x, sys_mono_ns() + MS_NS(500)))
+        engine__kill(x, REASON_CRASHED); /* it lives on without its job, and its heartbeats would never end */
     return 0;
 }
 
