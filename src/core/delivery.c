@@ -10,35 +10,16 @@
  * everywhere, and what was delivered for a query that lost is removed.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "core/delivery_int.h"
 #include "core/render.h"
-#include "core/service_int.h"
 #include "results/bucket.h"
 
 #define CHUNK   (256u * 1024u)
 #define WAIT_NS 100000000
-
-#define THREADS_MAX 64 /* of delivery.threads */
-
-struct delivery_node {
-    struct turn_item turn; /* first: an item is its node */
-    struct query *q;
-};
-
-struct delivery {
-    struct service *service;
-    pthread_t threads[THREADS_MAX];
-    int nthreads;
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    struct turns *turns; /* (lock) of delivery_node */
-    int backlog;         /* (lock) */
-    atomic_bool stop;
-};
 
 static bool canceled(struct query *q)
 {
@@ -177,16 +158,6 @@ static int put_metadata(struct service *s, struct query *q, uint64_t rows, const
     return rc;
 }
 
-static int make_plan(struct service *s, struct query *q, struct arena *a, struct delivery_plan *ret,
-                     struct err *e)
-{
-    struct query_view v;
-    query_view(q, &v);
-    delivery_plan_fn fn = s->plan[q->rec.dialect];
-    *ret = (struct delivery_plan){0};
-    return fn ? fn(&v, a, ret, e) : 0;
-}
-
 static int write_files(struct delivery *d, struct query *q, const struct result *res, struct arena *a,
                        const struct delivery_plan *plan, struct err *e)
 {
@@ -224,48 +195,11 @@ static int deliver(struct delivery *d, struct query *q, const struct result *res
 {
     struct arena *a = arena_new(1u << 20);
     struct delivery_plan plan;
-    int rc = a ? make_plan(d->service, q, a, &plan, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
+    int rc = a ? delivery__plan(d->service, q, a, &plan, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc && plan.key)
         rc = write_files(d, q, res, a, &plan, e);
     arena_free(a);
     return rc;
-}
-
-void delivery_foresee(struct service *s, struct query *q)
-{
-    struct arena *a = q->rec.bucket && !q->rec.script ? arena_new(1u << 20) : NULL;
-    struct delivery_plan plan;
-    struct err e;
-    if (!a)
-        return;
-    err_clear(&e);
-    int rc = make_plan(s, q, a, &plan, &e); /* a plan that fails is told by the delivery */
-    bool text = plan.text_lines && q->rec.kind == WIRE_KIND_TEXT;
-    struct rendering *r = !rc && plan.key && plan.render && !text ? render_follow(s, q, plan.render) : NULL;
-    pthread_mutex_lock(&q->lock);
-    q->ahead = r;
-    pthread_mutex_unlock(&q->lock);
-    arena_free(a);
-}
-
-void delivery_remove(struct service *s, struct query *q)
-{
-    struct arena *a = q->rec.bucket && q->rec.stored ? arena_new(1u << 20) : NULL;
-    struct delivery_plan plan;
-    struct err e;
-    const char *url;
-    if (!a)
-        return;
-    err_clear(&e);
-    int rc = make_plan(s, q, a, &plan, &e);
-    if (!rc && plan.key && plan.owned) {
-        rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, &e);
-        if (!rc)
-            rc = bucket_remove(url, plan.key, &e);
-    }
-    if (rc)
-        log_event(LOG_WARN, "core", "a delivered file could not be removed", "error", e.text, NULL);
-    arena_free(a);
 }
 
 static void drop_files(struct delivery *d, struct query *q, const struct result *res, uint32_t n)
@@ -332,27 +266,6 @@ static void *delivery_main(void *arg)
     }
     pthread_mutex_unlock(&d->lock);
     return NULL;
-}
-
-void delivery_push(struct delivery *d, struct query *q)
-{
-    struct delivery_node *n = malloc(sizeof *n);
-    ASSERT(n);
-    *n = (struct delivery_node){.q = query_ref(q)};
-    pthread_mutex_lock(&d->lock);
-    bool ok = turns_push(d->turns, q->rec.workspace, &n->turn);
-    ASSERT(ok);
-    d->backlog++;
-    pthread_cond_signal(&d->cond);
-    pthread_mutex_unlock(&d->lock);
-}
-
-int delivery_backlog(struct delivery *d)
-{
-    pthread_mutex_lock(&d->lock);
-    int n = d->backlog;
-    pthread_mutex_unlock(&d->lock);
-    return n;
 }
 
 int delivery_start(struct service *s, struct delivery **ret, struct err *e)

@@ -17,17 +17,13 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/config.h"
-#include "base/log.h"
 #include "base/sys.h"
 
-#define LIST_MAX   1024u /* renderings kept, ready ones and others */
-#define SPEC_ARENA (4u << 20)
-#define CODECS     "none|snappy|gzip|zstd|lz4|brotli"
-
+#define SPEC_ARENA   (4u << 20)
+#define CODECS       "none|snappy|gzip|zstd|lz4|brotli"
 #define XLSX_ROWS    1048576u
 #define XLSX_COLUMNS 16384u
 
@@ -43,78 +39,6 @@ bool render_codec_known(const char *name)
         if (strcspn(p, "|") == n && memcmp(p, name, n) == 0)
             return true;
     return false;
-}
-
-/* ---- one rendering ---- */
-
-/* Frees it; the caller dropped the last reference and holds no lock. */
-static void destroy(struct rendering *r)
-{
-    if (r->fd >= 0)
-        close(r->fd);
-    free(r->marks);
-    segment_unref(r->view);
-    query_unref(r->q);
-    arena_free(r->arena);
-    free(r);
-}
-
-/* (L) True: the caller destroys it after letting go of the lock. */
-static bool unref(struct rendering *r)
-{
-    return --r->refs == 0;
-}
-
-/* (L) Takes it out of the list; the list's reference is the caller's then. */
-static void unlist(struct rendering *r)
-{
-    struct render *n = r->render;
-    *r->prev = r->next;
-    if (r->next)
-        r->next->prev = r->prev;
-    r->listed = false;
-    n->count--;
-    if (r->spec.file && r->state == RENDERING_READY)
-        n->bytes -= r->size;
-}
-
-/* (L) */
-static void list_first(struct rendering *r)
-{
-    struct render *n = r->render;
-    r->next = n->list;
-    if (r->next)
-        r->next->prev = &r->next;
-    r->prev = &n->list;
-    n->list = r;
-}
-
-/* (L) The least recently used one that is ready and that nobody holds; NULL. */
-static struct rendering *oldest_idle(struct render *n)
-{
-    struct rendering *found = NULL;
-    for (struct rendering *r = n->list; r; r = r->next)
-        if (r->holders == 0 && r->state == RENDERING_READY)
-            found = r;
-    return found;
-}
-
-/* (L, released meanwhile) Pushes out what is over the bounds, and `all` that nobody holds. */
-static void make_room(struct render *n, bool all)
-{
-    for (;;) {
-        struct rendering *r = oldest_idle(n);
-        bool over = n->count > LIST_MAX || n->bytes > (uint64_t)config.render_cache;
-        bool old = r && sys_mono_ns() - r->idle_ns > config.render_keep * 1000000;
-        if (!r || !(over || old || all))
-            return;
-        unlist(r);
-        bool last = unref(r);
-        pthread_mutex_unlock(&n->lock);
-        if (last)
-            destroy(r);
-        pthread_mutex_lock(&n->lock);
-    }
 }
 
 /* ---- the queue ---- */
@@ -260,7 +184,7 @@ static int enqueue(struct render *n, struct rendering *r, struct err *e)
     r->refs = 3; /* list, worker, holder */
     r->holders = 1;
     r->listed = true;
-    list_first(r);
+    render__list_first(r);
     n->count++;
     return 0;
 }
@@ -280,7 +204,7 @@ static struct rendering *rendering_new(struct render *n, struct query *q, const 
     r->arena = arena_new(SPEC_ARENA);
     if (r->arena ? copy_spec(r, spec, e) == 0 : full(e) == 0)
         return r;
-    destroy(r);
+    render__destroy(r);
     return NULL;
 }
 
@@ -292,7 +216,7 @@ static void hold(struct rendering *r)
     *r->prev = r->next;
     if (r->next)
         r->next->prev = r->prev;
-    list_first(r);
+    render__list_first(r);
 }
 
 int render_start(struct service *s, struct query *q, uint32_t ordinal, const struct render_spec *spec,
@@ -312,7 +236,7 @@ int render_start_result(struct service *s, struct query *q, const struct result 
         return e->code;
     int rc = take_result(r, res, e);
     if (rc) {
-        destroy(r);
+        render__destroy(r);
         return rc;
     }
     pthread_mutex_lock(&n->lock);
@@ -326,10 +250,10 @@ int render_start_result(struct service *s, struct query *q, const struct result 
     } else {
         rc = enqueue(n, r, e);
     }
-    make_room(n, false);
+    render__make_room(n, false);
     pthread_mutex_unlock(&n->lock);
     if (old || rc)
-        destroy(r);
+        render__destroy(r);
     if (!rc)
         *ret = old ? old : r;
     return rc;
@@ -367,7 +291,7 @@ struct rendering *render_follow(struct service *s, struct query *q, const struct
         go = go && enqueue(n, r, &e) == 0;
     pthread_mutex_unlock(&n->lock);
     if (old || !go)
-        destroy(r);
+        render__destroy(r);
     return old ? old : go ? r : NULL;
 }
 
@@ -389,133 +313,7 @@ void render_drop_ahead(struct query *q)
     rendering_close(r);
 }
 
-/* ---- holders ---- */
-
-int rendering_state(struct rendering *r, struct err *e)
-{
-    pthread_mutex_lock(&r->render->lock);
-    int rc = r->state == RENDERING_READY;
-    if (r->state == RENDERING_FAILED) {
-        rc = r->error.code;
-        if (e)
-            *e = r->error;
-    }
-    pthread_mutex_unlock(&r->render->lock);
-    return rc;
-}
-
-int rendering_permille(struct rendering *r)
-{
-    return atomic_load(&r->permille);
-}
-
-int rendering_wait(struct rendering *r, int64_t deadline_ns, struct err *e)
-{
-    struct render *n = r->render;
-    pthread_mutex_lock(&n->lock);
-    while (r->state < RENDERING_READY && sys_mono_ns() < deadline_ns) {
-        struct timespec ts = {deadline_ns / 1000000000, deadline_ns % 1000000000};
-        pthread_cond_timedwait(&n->changed, &n->lock, &ts);
-    }
-    pthread_mutex_unlock(&n->lock);
-    int rc = rendering_state(r, e);
-    return rc > 0 ? 0 : rc < 0 ? rc : ERR_WOULDBLOCK;
-}
-
-/* (L) */
-static void cancel(struct rendering *r)
-{
-    atomic_store(&r->canceled, true);
-    if (r->engine)
-        engine_cancel(r->engine, true);
-}
-
-void rendering_cancel(struct rendering *r)
-{
-    pthread_mutex_lock(&r->render->lock);
-    cancel(r);
-    pthread_mutex_unlock(&r->render->lock);
-}
-
-void rendering_close(struct rendering *r)
-{
-    if (!r)
-        return;
-    struct render *n = r->render;
-    pthread_mutex_lock(&n->lock);
-    if (--r->holders == 0)
-        r->idle_ns = sys_mono_ns();
-    bool last = unref(r);
-    make_room(n, false);
-    pthread_mutex_unlock(&n->lock);
-    if (last)
-        destroy(r);
-}
-
-struct query *rendering_query(struct rendering *r)
-{
-    return r->q;
-}
-
-uint64_t rendering_size(const struct rendering *r)
-{
-    return r->size;
-}
-
-uint64_t rendering_unmapped(const struct rendering *r)
-{
-    return r->unmapped;
-}
-
-const char *rendering_media_type(const struct rendering *r)
-{
-    return r->media_type;
-}
-
-const char *rendering_suffix(const struct rendering *r)
-{
-    return r->spec.file == WIRE_RENDER_XLSX      ? ".xlsx"
-           : r->spec.file == WIRE_RENDER_PARQUET ? ".parquet"
-                                                 : r->spec.encoder->suffix;
-}
-
-const char *rendering_tag(const struct rendering *r)
-{
-    return r->tag;
-}
-
-const struct render_spec *rendering_spec(const struct rendering *r)
-{
-    return &r->spec;
-}
-
-int rendering_fd(const struct rendering *r)
-{
-    return r->fd;
-}
-
 /* ---- workers ---- */
-
-bool render__engine(struct rendering *r, struct engine *x)
-{
-    pthread_mutex_lock(&r->render->lock);
-    r->engine = x;
-    bool go = !atomic_load(&r->canceled) && !atomic_load(&r->gave_way);
-    pthread_mutex_unlock(&r->render->lock);
-    return go;
-}
-
-void render__complete(struct rendering *r)
-{
-    pthread_mutex_lock(&r->render->lock);
-    r->complete = true;
-    pthread_mutex_unlock(&r->render->lock);
-}
-
-int render__segment(struct rendering *r, struct segment **ret, struct err *e)
-{
-    return service__open_result(r->render->service, r->q, r->result, ret, e);
-}
 
 /* (L) One that followed its query was given up, and its query has ended well meanwhile: it begins again. */
 static bool again(struct render *n, struct rendering *r)
@@ -553,17 +351,17 @@ static void ended(struct render *n, struct rendering *r, int rc, const struct er
     }
     bool last = false;
     if (rc && r->listed) {
-        unlist(r);
-        last = unref(r);
+        render__unlist(r);
+        last = render__unref(r);
         ASSERT(!last); /* the worker's own is left */
     }
     pthread_cond_broadcast(&n->changed);
-    last = unref(r);
-    make_room(n, false);
+    last = render__unref(r);
+    render__make_room(n, false);
     metric_set(n->m_bytes, (int64_t)n->bytes);
     pthread_mutex_unlock(&n->lock);
     if (last)
-        destroy(r);
+        render__destroy(r);
     pthread_mutex_lock(&q->lock);
     query_signal_unlock(q, 0, true);
     query_unref(q);
@@ -629,9 +427,9 @@ void render_tick(struct render *n, bool disk_low)
     for (struct rendering *r = n->list; r; r = r->next) {
         bool left = r->holders == 0 && now - r->idle_ns > config.render_linger * 1000000;
         if (r->state < RENDERING_READY && left && !atomic_load(&r->canceled))
-            cancel(r);
+            render__cancel(r);
     }
-    make_room(n, disk_low);
+    render__make_room(n, disk_low);
     metric_set(n->m_bytes, (int64_t)n->bytes);
     pthread_mutex_unlock(&n->lock);
 }
@@ -645,14 +443,14 @@ void render_forget(struct render *n, const struct qid *id)
         next = r->next;
         if (!id_equal(&r->id, id))
             continue;
-        cancel(r);
+        render__cancel(r);
         if (r->state != RENDERING_READY)
             continue; /* the worker takes it out */
-        unlist(r);
-        bool last = unref(r);
+        render__unlist(r);
+        bool last = render__unref(r);
         if (last) {
             pthread_mutex_unlock(&n->lock);
-            destroy(r);
+            render__destroy(r);
             pthread_mutex_lock(&n->lock);
             next = n->list; /* it may have changed meanwhile */
         }
@@ -717,7 +515,7 @@ void render_stop(struct render *n)
     n->stop = true;
     for (struct rendering *r = n->list; r; r = r->next)
         if (r->state < RENDERING_READY)
-            cancel(r);
+            render__cancel(r);
     for (int i = 0; i < LANES; i++)
         pthread_cond_broadcast(&n->queues[i].wanted);
     pthread_mutex_unlock(&n->lock);
@@ -734,10 +532,10 @@ void render_close(struct render *n)
     while (n->list) {
         struct rendering *r = n->list;
         bool queued = r->state == RENDERING_QUEUED;
-        unlist(r);
+        render__unlist(r);
         r->refs -= queued ? 2 : 1; /* the list's, and that of the worker that never came */
         ASSERT(r->refs == 0);
-        destroy(r);
+        render__destroy(r);
     }
     pthread_cond_destroy(&n->changed);
     for (int i = 0; i < LANES; i++) {

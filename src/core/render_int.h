@@ -1,5 +1,5 @@
 /*
- * render_int: what render.c (who waits for what, the cache), render_text.c (measuring) and render_file.c (render
+ * render_int: what render.c (who waits for what), rendering.c (one rendering, the cache), render_text.c (measuring) and render_file.c (render
  * processes) share. Nothing else includes it.
  *
  * All fields marked (L) are guarded by render.lock, which is a leaf: it is held while calling nobody but
@@ -84,11 +84,24 @@ struct render {
 int render__text(struct rendering *r, struct segment_scratch *x, struct err *e) MUST_USE;
 int render__file(struct rendering *r, struct err *e) MUST_USE;
 int render__follow(struct rendering *r, struct err *e) MUST_USE;
+/* ---- rendering.c ---- */
 /* For render_file.c: remembers the engine for cancel; false when it was canceled already. */
 bool render__engine(struct rendering *r, struct engine *x);
 /* Of one that follows: every row is there, so it gives way to nobody any more. */
 void render__complete(struct rendering *r);
 /* The result's rows. */
 int render__segment(struct rendering *r, struct segment **ret, struct err *e) MUST_USE;
+/* (L) True: the caller destroys it after letting go of the lock. */
+bool render__unref(struct rendering *r);
+/* Frees it; the caller dropped the last reference and holds no lock. */
+void render__destroy(struct rendering *r);
+/* (L) */
+void render__list_first(struct rendering *r);
+/* (L) Takes it out of the list; the list's reference is the caller's then. */
+void render__unlist(struct rendering *r);
+/* (L, released meanwhile) Pushes out what is over the bounds, and `all` that nobody holds. */
+void render__make_room(struct render *n, bool all);
+/* (L) */
+void render__cancel(struct rendering *r);
 
 #endif

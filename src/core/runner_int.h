@@ -1,5 +1,6 @@
 /*
- * runner_int: what runner.c and runner_catalog.c share. Not for other files.
+ * runner_int: what runner.c (from slot to end), runner_job.c (one job), runner_catalog.c (the catalog) and runner_script.c
+ * (several statements) share. Not for other files.
  */
 #ifndef QUERN_CORE_RUNNER_INT_H
 #define QUERN_CORE_RUNNER_INT_H
@@ -47,7 +48,7 @@ struct run {
     struct err first_err;
 };
 
-/* ---- runner.c, for runner_script.c ---- */
+/* ---- runner_job.c ---- */
 /* Somebody ended the query, or the service stops. */
 bool runner__over(struct run *r);
 int runner__start_job(struct run *r, const char *sql, uint32_t n, uint8_t step) MUST_USE;
@@ -55,11 +56,13 @@ int runner__start_job(struct run *r, const char *sql, uint32_t n, uint8_t step) 
 bool runner__step(struct run *r);
 /* Seals the file of the result that r->result tells of; false when it cannot be stored. */
 bool runner__seal(struct run *r);
+/* Readers get no more of the live view. */
+void runner__hide_live(struct run *r);
 void runner__drop_rows(struct run *r);
-
-/* ---- runner_script.c ---- */
 /* What the job said the text holds. */
 void runner__pieces(struct run *r, const struct wire_script *s);
+
+/* ---- runner_script.c ---- */
 /* Runs them; r->engine stays the caller's. */
 void runner__script(struct run *r);
 /* The end of every run of a script, of one statement too. */

@@ -14,25 +14,9 @@
 #include <string.h>
 
 #include "base/config.h"
-#include "base/log.h"
 #include "base/sys.h"
 #include "base/utf8.h"
 #include "core/runner_int.h"
-
-void runner__pieces(struct run *r, const struct wire_script *s)
-{
-    struct wire_piece *p = arena_alloc(r->arena, (s->npieces + 1) * sizeof *p);
-    if (!p) {
-        r->ending = END_INTERNAL;
-        err_set(&r->err, ERR_NOMEM, "53200", "out of memory");
-        return;
-    }
-    if (s->npieces)
-        memcpy(p, s->pieces, s->npieces * sizeof *p);
-    r->pieces = p;
-    r->npieces = s->npieces;
-    r->split = true;
-}
 
 /* ---- results ---- */
 

@@ -184,7 +184,7 @@ bool scheduler_idle(struct scheduler *c);
 /* ---- runner.c: on a scheduler's worker ---- */
 extern const struct scheduled_work runner_work;
 
-/* ---- delivery.c ---- */
+/* ---- delivery.c, delivery_queue.c, delivery_plan.c ---- */
 int delivery_start(struct service *s, struct delivery **ret, struct err *e) MUST_USE;
 void delivery_stop(struct delivery *d);
 /* Removes the file that q delivered, where it goes with the result. (worker) */

@@ -31,10 +31,12 @@ struct render_job {
     uint64_t read, credit; /* (mu) batches read; that may be told */
 };
 
+/* ---- render_grow.c ---- */
 /* Is row `row` there to be read? Waits for it when the result grows; false: it is behind the last. Rows before it are
  * not read again. Rows are asked for in order, by one thread at a time. */
 bool render_has(struct render_job *j, uint64_t row);
 
+/* ---- render.c ---- */
 /* Serves until the daemon ends the process; returns the exit code. statm: descriptor of /proc/self/statm. */
 int render_serve(const struct wire_setup *setup, struct port *port, int statm);
 

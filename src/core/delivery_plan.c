@@ -1,0 +1,55 @@
+/*
+ * delivery_plan: which files a query's delivery makes, as the dialect says: looked at while it runs, to begin early, when
+ * they are made, and when they are removed.
+ */
+#include "base/log.h"
+#include "core/delivery_int.h"
+#include "core/render.h"
+#include "results/bucket.h"
+
+int delivery__plan(struct service *s, struct query *q, struct arena *a, struct delivery_plan *ret,
+                   struct err *e)
+{
+    struct query_view v;
+    query_view(q, &v);
+    delivery_plan_fn fn = s->plan[q->rec.dialect];
+    *ret = (struct delivery_plan){0};
+    return fn ? fn(&v, a, ret, e) : 0;
+}
+
+void delivery_foresee(struct service *s, struct query *q)
+{
+    struct arena *a = q->rec.bucket && !q->rec.script ? arena_new(1u << 20) : NULL;
+    struct delivery_plan plan;
+    struct err e;
+    if (!a)
+        return;
+    err_clear(&e);
+    int rc = delivery__plan(s, q, a, &plan, &e); /* a plan that fails is told by the delivery */
+    bool text = plan.text_lines && q->rec.kind == WIRE_KIND_TEXT;
+    struct rendering *r = !rc && plan.key && plan.render && !text ? render_follow(s, q, plan.render) : NULL;
+    pthread_mutex_lock(&q->lock);
+    q->ahead = r;
+    pthread_mutex_unlock(&q->lock);
+    arena_free(a);
+}
+
+void delivery_remove(struct service *s, struct query *q)
+{
+    struct arena *a = q->rec.bucket && q->rec.stored ? arena_new(1u << 20) : NULL;
+    struct delivery_plan plan;
+    struct err e;
+    const char *url;
+    if (!a)
+        return;
+    err_clear(&e);
+    int rc = delivery__plan(s, q, a, &plan, &e);
+    if (!rc && plan.key && plan.owned) {
+        rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, &e);
+        if (!rc)
+            rc = bucket_remove(url, plan.key, &e);
+    }
+    if (rc)
+        log_event(LOG_WARN, "core", "a delivered file could not be removed", "error", e.text, NULL);
+    arena_free(a);
+}
