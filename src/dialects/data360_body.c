@@ -5,6 +5,7 @@
  */
 #include "dialects/data360_int.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -70,6 +71,43 @@ static bool zone_form(const char *s, size_t n)
     return n > 0 && n <= 64;
 }
 
+static size_t run_of(const char *s, size_t n, bool letters)
+{
+    size_t k = 0;
+    while (k < n && (letters ? isalpha((unsigned char)s[k]) : isdigit((unsigned char)s[k])))
+        k++;
+    return k;
+}
+
+/* A locale's name: language, script, region ("de", "de_DE", "zh-Hant-TW", "es_419"), then, as in the POSIX
+ * form, a code set and a modifier ("de_DE.UTF-8@euro"); or "C", "POSIX". */
+static bool language_form(const char *s, size_t n)
+{
+    if ((n == 1 && *s == 'C') || (n == 5 && memcmp(s, "POSIX", 5) == 0))
+        return true;
+    size_t k = run_of(s, n, true);
+    if (k < 2 || k > 3)
+        return false;
+    for (int part = 0; part < 2 && k < n && (s[k] == '_' || s[k] == '-'); part++) {
+        size_t letters = run_of(s + k + 1, n - k - 1, true), digits = run_of(s + k + 1, n - k - 1, false);
+        if (!(letters == 2 || digits == 3 || (letters == 4 && part == 0)))
+            return false;
+        k += 1 + letters + digits;
+        if (letters != 4)
+            break;
+    }
+    for (const char *mark = ".@"; *mark; mark++) {
+        if (k == n || s[k] != *mark)
+            continue;
+        size_t from = ++k;
+        while (k < n && (isalnum((unsigned char)s[k]) || s[k] == '-'))
+            k++;
+        if (k == from)
+            return false;
+    }
+    return k == n;
+}
+
 /* The two documented settings, the names that real clients use for them, and query_timeout; anything else is
  * accepted and unused. */
 static int read_settings(json_value settings, struct d360_submit *out, struct err *e)
@@ -105,8 +143,9 @@ static int read_settings(json_value settings, struct d360_submit *out, struct er
                                known[i].key, (int)utf8_cut(s, n, n > 64 ? 64 : n), s);
             out->timezone = zone_name(z);
         } else if (known[i].what == 1) {
-            if (n > 64)
-                return err_set(e, ERR_INVALID, "22023", "invalid value for setting %s", known[i].key);
+            if (n > 64 || (n && !language_form(s, n)))
+                return err_set(e, ERR_INVALID, "22023", "invalid value for setting %s: \"%.*s\"",
+                               known[i].key, (int)utf8_cut(s, n, n > 64 ? 64 : n), s);
             out->language = n ? s : NULL;
         } else if (!data360__read_duration(s, &out->run_timeout_ms)) {
             return err_set(e, ERR_INVALID, "22023",

@@ -242,6 +242,18 @@ def test_frontier_of_a_running_query(q):
     assert q.d360_get(f"{qid}/metadata").json()["metadata"]["columns"][0]["name"] == "slept"
 
 
+def test_language(q):
+    """The form of a locale's name; the value changes no answer."""
+    sql = "SELECT 1.5 AS n, strftime(DATE '2026-03-01', '%A %B') AS d"
+    for key in ("language", "lc_time"):
+        for name in ("de_DE", "en-us", "ko", "fil", "zh_Hant_TW", "es_419", "de_DE.UTF-8", "ca_ES.UTF-8@valencia", "C", "POSIX", ""):
+            assert q.d360_submit(sql, settings={key: name}).json()["data"] == [[1.5, "Sunday March"]], name
+        for name in ("d", "german", "de_", "_DE", "de_D", "de_DEU", "de DE", "de_DE.", "de_DE@", "de_DE_DE_DE", "zh_Hant_TW_x", "../de", "de'", "é", "x" * 65, "c"):
+            bad = q.d360_submit(sql, check=False, settings={key: name})
+            assert bad.status_code == 400 and bad.json()["error"] == "22023" and key in bad.json()["message"], f"{name!r}: {bad.text}"
+        assert q.d360_submit(sql, check=False, settings={key: 5}).status_code == 400
+
+
 def test_headers_and_spellings_that_clients_send(q):
     headers = {"ctx-dataspace-ds_name": "default", "x-hyperdb-workload": "python-connector-v2", "User-Agent": "salesforce-cdp-connector/2.0.0b2",
                "x-hyperdb-external-client-context": "opaque", "X-hyperdb-adaptive-timeout": "nonsense"}
