@@ -1,0 +1,1 @@
+SELECT sum(DISTINCT a), avg(a ORDER BY b) FILTER (WHERE a > 1), avg( a ) OVER w FROM t WINDOW w AS (ORDER BY a)

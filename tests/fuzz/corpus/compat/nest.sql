@@ -1,0 +1,1 @@
+SELECT avg(avg(a) OVER ()) OVER (), sum(sum(a)) OVER (PARTITION BY b), count_if(a) FILTER (WHERE b)

@@ -1,0 +1,1 @@
+SELECT lag(a, 1) IGNORE NULLS OVER (ORDER BY b), first_value(a) RESPECT NULLS OVER w, CAST(a AS char(3))

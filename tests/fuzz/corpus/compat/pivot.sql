@@ -1,0 +1,1 @@
+PIVOT t ON k USING sum(i), avg(j)
