@@ -5,12 +5,18 @@
  *                          doubles: IEEE (PG: zero is an error); interval by number
  *   quern_modulo, ..._pg   the remainder, with the sign of the dividend
  *   quern_mean, ..._pg     of a sum and a count: avg
+ *   quern_seen             what it is given; its type is the next quern_mean's (below)
  *   quern_sum              of the engine's sum of integers a bigint, anything else as it is
  *
  * Types of decimals. TRINO: its documentation's table (functions/decimal). PG: PostgreSQL gives each quotient
  * its own number of digits, at least 16; a column has one scale, so it is numeric(38, s), s being 16, or the
  * larger scale of the two sides as far as that leaves the digits before the point that there can be, or 20.
  * A quotient of more than 38 digits is an error.
+ *
+ * avg has the type of its argument, which the engine's sum does not show any more. Binding goes from the inside
+ * to the outside, left before right: in quern_mean(sum(x), count(quern_seen(x))) nothing is bound between
+ * quern_seen and quern_mean, so that the one leaves its type to the other. Without one (the engine knew the
+ * inside already) the result has 38 digits.
  *
  * Bind decides once what is to be done (struct arith); the functions are pure, so that TRY sees their errors.
  * Slots of NULL rows are zero. Job thread (the main thread before it starts one), and the engine's own.
@@ -31,7 +37,7 @@
 #define PG_WHOLE  20
 #define DAY_US    86400000000.0
 
-enum op { OP_DIVIDE, OP_MODULO, OP_MEAN, OP_SUM };
+enum op { OP_DIVIDE, OP_MODULO, OP_MEAN, OP_SUM, OP_SEEN };
 enum how { HOW_INTEGER, HOW_SAME, HOW_FLOAT, HOW_DOUBLE, HOW_DECIMAL, HOW_INTERVAL, HOW_COPY, HOW_NARROW };
 
 struct flavour {
@@ -61,13 +67,22 @@ static unsigned smaller(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
+/* Left by quern_seen; id INVALID: nothing. */
+static struct number seen;
+
+void compat_arith_forget(void)
+{
+    seen.id = DUCKDB_TYPE_INVALID;
+}
+
 static void decimal_quotient(struct arith *x)
 {
     unsigned scale = larger(x->a.scale, x->b.scale);
     unsigned whole = (unsigned)(x->a.width - x->a.scale) + x->b.scale; /* digits before the point */
     unsigned width = smaller(DECIMAL_DIGITS, whole + scale);
     if (x->op == OP_MEAN && !x->pg) {
-        width = DECIMAL_DIGITS;
+        bool known = seen.id == DUCKDB_TYPE_DECIMAL && seen.scale == x->a.scale;
+        width = known ? seen.width : DECIMAL_DIGITS;
         scale = x->a.scale;
     } else if (x->pg) {
         width = DECIMAL_DIGITS;
@@ -103,8 +118,9 @@ static bool decide(struct arith *x)
         return false;
     bool whole = number_integer(a->id) && number_integer(b->id);
     if (number_is_real(a) || number_is_real(b) || (whole && x->op == OP_MEAN && !x->pg)) {
-        bool twice = x->op == OP_MEAN || a->id == DUCKDB_TYPE_DOUBLE || b->id == DUCKDB_TYPE_DOUBLE ||
-                     (x->pg && a->id != b->id);
+        bool twice = a->id == DUCKDB_TYPE_DOUBLE || b->id == DUCKDB_TYPE_DOUBLE || (x->pg && a->id != b->id);
+        if (x->op == OP_MEAN)
+            twice = x->pg || seen.id != DUCKDB_TYPE_FLOAT;
         x->how = twice ? HOW_DOUBLE : HOW_FLOAT;
         x->out.id = twice ? DUCKDB_TYPE_DOUBLE : DUCKDB_TYPE_FLOAT;
     } else if (whole && x->op != OP_MEAN) {
@@ -203,7 +219,8 @@ static const char *decimals(const struct arith *x, const struct operands *o)
             if (!fits)
                 return OVERFLOWS;
         }
-        if (!number_store(&x->out, o->out, i, r))
+        unsigned __int128 digits = r < 0 ? -(unsigned __int128)r : (unsigned __int128)r;
+        if (digits >= decimal_power(x->out.width) || !number_store(&x->out, o->out, i, r))
             return OVERFLOWS;
     }
     return NULL;
@@ -347,12 +364,13 @@ static void bind(duckdb_bind_info info)
 {
     const struct flavour *f = duckdb_scalar_function_bind_get_extra_info(info);
     struct arith x = {.op = f->op, .pg = f->pg};
-    duckdb_logical_type first = operands_type(info, 0),
-                        second = f->op == OP_SUM ? NULL : operands_type(info, 1), type;
+    duckdb_logical_type first = compat_argument_type(info, 0),
+                        second = f->op >= OP_SUM ? NULL : compat_argument_type(info, 1), type;
     x.a = number_of(first);
     x.b = second ? number_of(second) : x.a;
-    bool known = true;
-    if (x.a.id == DUCKDB_TYPE_INVALID || x.b.id == DUCKDB_TYPE_INVALID) {
+    bool known = first && (second || f->op >= OP_SUM);
+    if (!known) {
+    } else if (x.a.id == DUCKDB_TYPE_INVALID || x.b.id == DUCKDB_TYPE_INVALID) {
         /* a parameter whose type comes with its value: so does the result's, and this is bound again */
         x.how = HOW_COPY;
         if (x.a.id != DUCKDB_TYPE_INVALID) {
@@ -360,12 +378,18 @@ static void bind(duckdb_bind_info info)
             first = second;
             second = other;
         }
+    } else if (f->op == OP_SEEN) {
+        x.how = HOW_COPY;
     } else if (f->op == OP_SUM) {
         x.how = x.a.id == DUCKDB_TYPE_HUGEINT ? HOW_NARROW : HOW_COPY;
         x.out.id = DUCKDB_TYPE_BIGINT;
     } else {
         known = decide(&x);
     }
+    if (f->op == OP_SEEN)
+        seen = x.a;
+    else if (f->op == OP_MEAN)
+        seen.id = DUCKDB_TYPE_INVALID;
     struct arith *data = known ? copy(&x) : NULL;
     if (!known) {
         duckdb_scalar_function_bind_set_error(
@@ -396,7 +420,7 @@ bool compat_arith_install(duckdb_connection c)
         {"quern_divide", OP_DIVIDE, false}, {"quern_divide_pg", OP_DIVIDE, true},
         {"quern_modulo", OP_MODULO, false}, {"quern_modulo_pg", OP_MODULO, true},
         {"quern_mean", OP_MEAN, false},     {"quern_mean_pg", OP_MEAN, true},
-        {"quern_sum", OP_SUM, false},
+        {"quern_sum", OP_SUM, false},       {"quern_seen", OP_SEEN, false},
     };
     duckdb_logical_type any = duckdb_create_logical_type(DUCKDB_TYPE_ANY);
     bool ok = true;
@@ -404,7 +428,7 @@ bool compat_arith_install(duckdb_connection c)
         duckdb_scalar_function f = duckdb_create_scalar_function();
         duckdb_scalar_function_set_name(f, flavours[i].name);
         duckdb_scalar_function_add_parameter(f, any);
-        if (flavours[i].op != OP_SUM)
+        if (flavours[i].op < OP_SUM)
             duckdb_scalar_function_add_parameter(f, any);
         duckdb_scalar_function_set_return_type(f, compat_any_result());
         duckdb_scalar_function_set_extra_info(f, (void *)(uintptr_t)&flavours[i], NULL);

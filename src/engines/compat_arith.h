@@ -4,8 +4,11 @@
 
 #include "engines/duckdb_int.h"
 
-/* quern_divide(a, b), quern_modulo(a, b), quern_mean(sum, count), each also as ..._pg; quern_sum(sum). */
+/* quern_divide(a, b), quern_modulo(a, b), quern_mean(sum, count), each also as ..._pg; quern_sum(sum),
+ * quern_seen(x). */
 bool compat_arith_install(duckdb_connection c) MUST_USE;
+/* Before a statement: nothing is left of one that failed while it was bound. */
+void compat_arith_forget(void);
 /* compat_round.c: quern_round(x), quern_round_to(x, n), quern_floor, quern_ceil, quern_trunc, quern_trunc_to, quern_sign. */
 bool compat_round_install(duckdb_connection c) MUST_USE;
 /* compat_patterns.c: quern_joda(pattern): the engine's pattern for one of Joda-Time's (format_datetime, parse_datetime). */

@@ -42,7 +42,7 @@ duckdb_type number_common(const struct integer *a, const struct integer *b)
 
 struct number number_of(duckdb_logical_type type)
 {
-    duckdb_type id = duckdb_get_type_id(type);
+    duckdb_type id = type ? duckdb_get_type_id(type) : DUCKDB_TYPE_INVALID;
     if (id == DUCKDB_TYPE_DECIMAL)
         return (struct number){id, duckdb_decimal_internal_type(type), duckdb_decimal_width(type),
                                duckdb_decimal_scale(type)};
@@ -149,12 +149,4 @@ void operands_nulls(const struct operands *o, duckdb_vector out)
         if (!operands_valid(o, i))
             duckdb_validity_set_row_invalid(valid, i);
     }
-}
-
-duckdb_logical_type operands_type(duckdb_bind_info info, idx_t i)
-{
-    duckdb_expression e = duckdb_scalar_function_bind_get_argument(info, i);
-    duckdb_logical_type type = duckdb_expression_return_type(e);
-    duckdb_destroy_expression(&e);
-    return type;
 }

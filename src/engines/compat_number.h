@@ -64,7 +64,5 @@ static inline bool operands_valid(const struct operands *o, idx_t i)
 }
 /* What the C interface leaves to the function: NULL where a side is. */
 void operands_nulls(const struct operands *o, duckdb_vector out);
-/* Type of an argument that is being bound; the caller destroys it. */
-duckdb_logical_type operands_type(duckdb_bind_info info, idx_t i);
 
 #endif

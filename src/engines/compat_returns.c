@@ -8,6 +8,9 @@
  * registered with, and that copy is found by what no other bytes can be equal to, the shared pointers of our
  * placeholder type. Then the two types change places, each with what it owns.
  *
+ * The types of the arguments are asked of the arguments themselves: the interface's own call copies the
+ * argument first, and the library cannot copy a subquery (it throws, through us).
+ *
  * Invariant: nothing is written unless the placeholder is found, and the library is pinned by its hash;
  * another one gives an error at the first division and never a wrong type. tests/engines/sql_*.tsv show that
  * it is found. Job thread (the main thread before it starts one).
@@ -25,11 +28,26 @@ struct library_type {
     void *shared[2];
 };
 
-/* The library's bind info, as far as it is read. */
+/* The library's bind info, as far as it is read, and its list of the arguments: owning pointers, which is what
+ * the interface's expressions are too. */
+struct library_list {
+    void **begin, **end;
+};
 struct library_bind {
     void *context;
     unsigned char *function;
+    struct library_list *arguments;
 };
+
+duckdb_logical_type compat_argument_type(duckdb_bind_info info, idx_t i)
+{
+    struct library_bind bind;
+    memcpy(&bind, (const void *)info, sizeof bind);
+    idx_t n = duckdb_scalar_function_bind_get_argument_count(info);
+    if (i >= n || (idx_t)(bind.arguments->end - bind.arguments->begin) != n)
+        return NULL;
+    return duckdb_expression_return_type((duckdb_expression)(void *)&bind.arguments->begin[i]);
+}
 
 duckdb_logical_type compat_any_result(void)
 {

@@ -4,6 +4,8 @@
 
 #include "engines/duckdb_int.h"
 
+/* Type of an argument that is being bound, which the caller destroys; NULL: not this engine library. */
+duckdb_logical_type compat_argument_type(duckdb_bind_info info, idx_t i);
 /* The type to register such a function with. The same for all, never destroyed. */
 duckdb_logical_type compat_any_result(void);
 /* In a bind callback of a function that was registered with it: from here on the result has the type; *type

@@ -161,10 +161,11 @@ static void *copy(void *p)
 static void bind(duckdb_bind_info info)
 {
     const struct flavour *f = duckdb_scalar_function_bind_get_extra_info(info);
-    duckdb_logical_type type = operands_type(info, 0), result = NULL;
+    duckdb_logical_type type = compat_argument_type(info, 0), result = NULL;
     struct rounding x = {.op = f->op, .digits = f->digits, .in = number_of(type)};
     struct rounding *data = NULL;
-    if (x.in.id == DUCKDB_TYPE_INVALID) { /* its type comes with its value, and so does the result's */
+    if (type &&
+        x.in.id == DUCKDB_TYPE_INVALID) { /* its type comes with its value, and so does the result's */
         result = type;
         type = NULL;
     } else if (number_is_one(&x.in)) {

@@ -129,7 +129,7 @@ def test_decimal_division(q, profile):
         pairs = [(ka.make(rng), kb.make(rng)) for _ in range(30)]
         pairs = [(a, b if b else Decimal(1).scaleb(-kb.scale, context=typed.WIDE)) for a, b in pairs] + [(None, Decimal(0)), (pairs[0][0], None)]
         quotient, rest = arithmetic(profile, ka, kb)
-        mean = typed.Dec(38, ka.scale if profile == "trino" else max(16, ka.scale))
+        mean = ka if profile == "trino" else typed.Dec(38, max(16, ka.scale))
         known = [unscaled(a, ka.scale) for a, _ in pairs if a is not None]
         rows = []
         for i, (a, b) in enumerate(pairs):
