@@ -16,12 +16,11 @@
 #include "core/observe.h"
 #include "core/retention.h"
 
-#define TICK_MS       1000
-#define BATCH         250
-#define DAY_MS        86400000LL
-#define BATCHES       20   /* a tick */
-#define KEYS_EVERY    3600 /* ticks */
-#define ORPHANS_EVERY 600  /* likewise */
+#define TICK_MS    1000
+#define BATCH      250
+#define DAY_MS     86400000LL
+#define BATCHES    20   /* a tick */
+#define KEYS_EVERY 3600 /* ticks */
 
 static void remove_all(struct janitor *j, struct removal *list)
 {
@@ -116,8 +115,13 @@ static bool forget(struct service *s, const struct qid *ids, size_t n, int64_t n
 {
     if (!expire(s, ids, n, now) || !write_ids(s, apply_forget, ids, n, now))
         return false;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        struct query *q = service__lookup(s, &ids[i]); /* who has it goes on with it, nobody else finds it */
+        if (q)
+            service__table_remove(s, q);
+        query_unref(q);
         observe_retention(&ids[i], NULL, "history");
+    }
     return true;
 }
 
@@ -207,7 +211,7 @@ static void tick(struct janitor *j)
         sweep(s, now, now - config.retention_history, forget, registry_historic);
         if (j->ticks % KEYS_EVERY == 0)
             sweep_keys(s, now);
-        if (j->ticks > 0 && j->ticks % ORPHANS_EVERY == 0)
+        if (j->ticks > 0 && j->ticks % (config.spool_sweep / TICK_MS) == 0)
             orphans(s);
         j->ticks++;
     }

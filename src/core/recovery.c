@@ -105,9 +105,13 @@ static int compare_ids(const void *a, const void *b)
 static bool needed(struct service *s, const struct qid *id)
 {
     struct query *q = service__lookup(s, id);
-    query_unref(q);
-    if (q)
-        return true;
+    if (q) {
+        pthread_mutex_lock(&q->lock);
+        bool there = q->rec.gone_ms == 0;
+        pthread_mutex_unlock(&q->lock);
+        query_unref(q);
+        return there;
+    }
     struct arena *a = arena_new((size_t)64 << 20);
     struct query_record r;
     bool yes = true;
