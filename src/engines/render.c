@@ -120,7 +120,8 @@ static void explain(const struct render_job *j, struct err *e)
 {
     struct rlimit most;
     struct statvfs disk;
-    if (e->code == ERR_CORRUPT || e->code == ERR_NOMEM || e->code == ERR_INVALID)
+    if (e->code == ERR_CORRUPT || e->code == ERR_NOMEM || e->code == ERR_INVALID ||
+        e->code == ERR_UNAVAILABLE)
         return;
     bool disk_full = statvfs(".", &disk) == 0 && disk.f_bavail == 0;
     bool too_large = e->code == ERR_LIMIT || (e->code == ERR_IO && !disk_full);

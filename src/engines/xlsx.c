@@ -7,12 +7,17 @@
  * else is text. Text is always a string cell, never looked at: what begins with "=" is no formula. The library
  * escapes control characters; what it does not know is escaped here (escape_text).
  *
- * The library does not look at what its temporary file says: close_book asks before the ZIP is made.
+ * The library does not look at what its temporary files say: a disk that gets full would end in a sheet without
+ * its last rows, and no error. So every file that is rewound or closed in this process is asked (rewind and
+ * fclose below, which stand before the C library's).
  */
+#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <xlsxwriter.h>
 
 #include "encoders/value_text.h"
@@ -39,6 +44,54 @@ struct sheet {
     struct zone_span span; /* of the last instant; from == to: none yet */
     lxw_row_t row;
 };
+
+/* ---- files ---- */
+
+/* Of the first file whose bytes could not all be written: ERR_LIMIT (RLIMIT_FSIZE) or ERR_UNAVAILABLE (the disk). Any
+ * thread closes files; the sheet's are closed by one. */
+static _Atomic int unwritten;
+
+static int why_unwritten(FILE *f)
+{
+    struct rlimit most;
+    struct stat st;
+    bool large = getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur != RLIM_INFINITY &&
+                 fstat(fileno(f), &st) == 0 && (uint64_t)st.st_size + 4096 >= most.rlim_cur;
+    return large ? ERR_LIMIT : ERR_UNAVAILABLE;
+}
+
+static void look_at(FILE *f)
+{
+    int none = 0;
+    if (fflush(f) != 0 || ferror(f))
+        (void)atomic_compare_exchange_strong(&unwritten, &none, why_unwritten(f));
+}
+
+static void *the_library_s(const char *name)
+{
+    void *found = dlsym(RTLD_NEXT, name);
+    ASSERT(found);
+    return found;
+}
+
+int fclose(FILE *f)
+{
+    int (*next)(FILE *);
+    void *found = the_library_s("fclose");
+    memcpy(&next, &found, sizeof next);
+    look_at(f);
+    return next(f);
+}
+
+/* Forgets errors, and comes before the file is put into the ZIP. */
+void rewind(FILE *f)
+{
+    void (*next)(FILE *);
+    void *found = the_library_s("rewind");
+    memcpy(&next, &found, sizeof next);
+    look_at(f);
+    next(f);
+}
 
 /* ---- text ---- */
 
@@ -319,7 +372,10 @@ static int close_book(struct sheet *s, struct err *e)
     if (rows && (fflush(rows) != 0 || ferror(rows)))
         return err_set(e, ERR_IO, "58030", "the rows could not be written");
     s->book->options.use_zip64 = segment_stream_len(s->job->segment) > BIG_RESULT;
-    return library_error(workbook_close(s->book), e);
+    int rc = library_error(workbook_close(s->book), e);
+    if (unwritten == ERR_UNAVAILABLE)
+        return err_set(e, ERR_UNAVAILABLE, "53100", "the disk is full");
+    return unwritten ? err_set(e, unwritten, "54000", "too large") : rc;
 }
 
 int render_xlsx(struct render_job *j, struct err *e)

@@ -1,11 +1,14 @@
 """A disk that is really full: the whole data folder (registry, spool, reserve) on a small file system. What was accepted ends and is recorded, nothing new is accepted and the
 reason is told, and with space again all goes on within 5 s without a restart. Also: fsync of the registry fails, its writes meet a full disk once."""
+import io
 import os
 import shutil
 import sqlite3
 import subprocess
 import time
+import zipfile
 
+import pyarrow.parquet as pq
 import pytest
 import requests
 
@@ -303,3 +306,77 @@ def test_what_cannot_be_recorded_is_not_told(make_daemon):
     d.kakao_wait(qid, states=("RUNNING",))
     assert d.kakao_abort(qid).status_code == 200
     assert d.kakao_get(qid)["queryInfo"]["state"] == "ABORTED"
+
+
+# --- files of results, and scripts
+
+DENSE_ROWS = {"parquet": 90000, "csv": 90000, "xlsx": 50000}
+# Nothing in it repeats: 7 MB stored, and as Parquet without a codec; a sheet of 14 MB before it is compressed
+DENSE = "SELECT range AS n, sha256(range::VARCHAR) AS a, sha256((range + 1000000)::VARCHAR) AS b FROM range({})"
+LEFT = 6 << 20  # more than spool.min_free, less than either file
+
+
+def nothing_half(d):
+    run = os.path.join(d.data, "run")
+    wait_until("no rendered file", lambda: not any(os.path.exists(os.path.join(run, e, "out")) for e in os.listdir(run)))
+    assert not os.listdir(os.path.join(d.data, "spool", "tmp"))
+
+
+def whole(fmt, content):
+    if fmt == "parquet":
+        return pq.read_table(io.BytesIO(content)).num_rows == DENSE_ROWS[fmt]
+    return zipfile.ZipFile(io.BytesIO(content)).read("xl/worksheets/sheet1.xml").count(b"<row ") in (DENSE_ROWS[fmt], DENSE_ROWS[fmt] + 1)  # the header
+
+
+@pytest.mark.parametrize("fmt", ["parquet", "xlsx"])
+def test_while_a_download_is_rendered(small, fmt):
+    d = small.start()
+    qid = d.kakao_query(DENSE.format(DENSE_ROWS[fmt]))["queryInfo"]["queryId"]
+    path = fill(d, leave=LEFT)
+    answer = d.download(qid, fmt, codec="none")
+    assert answer.status_code == 503 and answer.json()["error"]["message"] == "the disk is full", answer.headers
+    nothing_half(d)
+    assert d.download(qid, "csv").text.count("\n") == DENSE_ROWS[fmt] + 1, "reading goes on"
+    os.unlink(path)
+    answer = d.download(qid, fmt)
+    assert answer.status_code == 200 and whole(fmt, answer.content)
+
+
+def test_a_sheet_whose_second_copy_does_not_fit(small):
+    """The library makes the sheet from its rows in another temporary file, and looks at no error there."""
+    d = small.start()
+    qid = d.kakao_query(DENSE.format(90000))["queryInfo"]["queryId"]
+    answer = d.download(qid, "xlsx")  # 2 x 25 MB of 48
+    assert answer.status_code == 503 and answer.json()["error"]["message"] == "the disk is full", answer.headers
+    nothing_half(d)
+
+
+@pytest.mark.parametrize("fmt", ["parquet", "xlsx", "csv"])
+def test_while_kylin_makes_its_file(small, fmt):
+    d = small.start()
+    path = fill(d, leave=(18 if fmt == "xlsx" else 12) << 20)  # its rows fit, the file does not
+    qid = d.kylin_submit(DENSE.format(DENSE_ROWS[fmt]), format=fmt)
+    done = d.kylin_wait(qid)
+    assert done["status"] == "FAILED" and ("disk is full" in done["info"] or "bucket: No space left" in done["info"]), done
+    nothing_half(d)
+    left = [f for folder, _, files in os.walk(d.data) for f in files if qid in f or f.startswith(".quern-")]
+    assert not left, left
+    os.unlink(path)
+    wait_until("ready", lambda: d.http("GET", "/readyz", key=False).status_code == 200)
+    qid = d.kylin_query(DENSE.format(DENSE_ROWS[fmt]), format=fmt)
+    content = d.kylin_get(qid, "result_download").content
+    assert content.count(b"\n") >= DENSE_ROWS[fmt] if fmt == "csv" else whole(fmt, content)
+
+
+def test_in_the_middle_of_a_script(small):
+    """What came before stays, the statement that met the full disk says so, nothing runs behind it."""
+    d = small.start()
+    query = d.jackdb_wait(d.jackdb_execute(f"SELECT 1 AS a; SELECT range AS n FROM range(50000); {BIG}; SELECT 4 AS d")["id"])
+    results = d.jackdb_results(query)
+    assert not query["success"] and len(results) == 3, query
+    assert d.jackdb_get(f"{query['id']}/result/0/rows?seek=0&limit=5") == [["1"]]
+    assert len(d.jackdb_get(f"{query['id']}/result/1/rows?seek=0&limit=50000")) == 50000
+    assert "disk is full" in str(results), results
+    nothing_half(d)
+    wait_until("ready", lambda: d.http("GET", "/readyz", key=False).status_code == 200)
+    d.works()
