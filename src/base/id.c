@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/sys.h"
 
 #define RANDOM_BITS 59
@@ -84,17 +85,6 @@ int64_t id_second(const struct qid *id)
 uint64_t id_hash(const struct qid *id)
 {
     return mix(load_be(id->b) ^ mix(load_be(id->b + 8)));
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
 }
 
 static bool parse_uuid(const char *s, struct qid *ret)

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hex.h"
 #include "base/sys.h"
 #include "base/utf8.h"
 
@@ -46,14 +47,6 @@ int dataset_name_check(const char *name, struct err *e)
 
 /* ---- the URL ---- */
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static int bad_url(struct err *e, const char *why)
 {
     return err_set(e, ERR_INVALID, "22023", "the dataset's URL %s", why);
@@ -71,7 +64,7 @@ static int url_path(const char *url, char out[DATASET_PATH_MAX], struct err *e)
         if (c == '?' || c == '#')
             return bad_url(e, "has a query or a fragment");
         if (c == '%') {
-            int hi = hex(p[1]), lo = hi < 0 ? -1 : hex(p[2]);
+            int hi = hex_digit(p[1]), lo = hi < 0 ? -1 : hex_digit(p[2]);
             if (lo < 0)
                 return bad_url(e, "has a broken % sequence");
             c = (char)(hi * 16 + lo);

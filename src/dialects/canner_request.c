@@ -10,28 +10,12 @@
 
 const char *canner__code(int status)
 {
-    switch (status) {
-    case 401:
+    const char *word = reply_word(status);
+    if (status == 401)
         return "UNAUTHENTICATED";
-    case 403:
+    if (status == 403)
         return "GRAPHQL_ADMISSION_CONTROL_FORBIDDEN"; /* the word its clients know */
-    case 404:
-        return "NOT_FOUND";
-    case 405:
-        return "METHOD_NOT_ALLOWED";
-    case 409:
-        return "CONFLICT";
-    case 413:
-        return "PAYLOAD_TOO_LARGE";
-    case 415:
-        return "UNSUPPORTED_MEDIA_TYPE";
-    case 429:
-        return "TOO_MANY_REQUESTS";
-    case 503:
-        return "SERVICE_UNAVAILABLE";
-    default:
-        return status >= 500 ? "INTERNAL_SERVER_ERROR" : "BAD_USER_INPUT";
-    }
+    return word ? word : status >= 500 ? "INTERNAL_SERVER_ERROR" : "BAD_USER_INPUT";
 }
 
 static void write_body(struct request *rq, int status, const char *code, const char *text)

@@ -2,7 +2,7 @@
  * data360_int: what the files of the Data 360 Query v3 dialect share. data360.c: routes, submit.
  * data360_body.c: the submit's body. data360_params.c: placeholders. data360_types.c: typed parameters.
  * data360_read.c: status, rows, chunks, metadata, delete. data360_reply.c: what answers are made of:
- * negotiation, metadata, status object, errors.
+ * negotiation, metadata, status object. data360_error.c: errors.
  */
 #ifndef QUERN_DIALECTS_DATA360_INT_H
 #define QUERN_DIALECTS_DATA360_INT_H
@@ -96,7 +96,8 @@ void data360__status(struct json_write *w, const struct query_view *v, uint64_t 
 /* Arrow schema message; no columns when s is NULL. */
 int data360__arrow_schema(const struct schema *s, struct buf *out, struct err *e) MUST_USE;
 
-/* ... of a query that failed or was canceled: its stored error, in terms of the text that was sent. */
+/* ---- data360_error.c ---- */
+/* Answers with the error of a query that failed or was canceled: its stored error, in terms of the text that was sent. */
 enum handled data360__fail_query(struct request *rq, const struct query_view *v);
 /* HTTP status and "is it the user's fault" of a stored error. */
 int data360__error_status(const struct query_view *v, bool *ret_user);

@@ -180,6 +180,8 @@ void reply_attachment(struct request *rq, const char *file_name);
 /* HTTP status for a service error as most dialects use it: INVALID 400, DENIED 403, NOTFOUND 404, CONFLICT
  * 409, LIMIT/BUSY 429, UNAVAILABLE 503, TIMEOUT 408 ... */
 int reply_status_of(int code);
+/* The word that several dialects have for an HTTP status, "NOT_FOUND"; NULL: none that they share. */
+const char *reply_word(int status);
 /* Takes the caller's reference and lets it go when the request ends; false (out of memory): it is gone now. */
 bool request_own_query(struct request *rq, struct query *q);
 /* Keeps a reference of its own until the request ends. */

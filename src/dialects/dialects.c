@@ -55,37 +55,6 @@ enum handled reply_no_memory(struct request *rq)
     return reply_error(rq, 503, &e);
 }
 
-int reply_status_of(int code)
-{
-    switch (code) {
-    case ERR_NONE:
-        return 200;
-    case ERR_INVALID:
-        return 400;
-    case ERR_UNAUTH:
-        return 401;
-    case ERR_DENIED:
-        return 403;
-    case ERR_NOTFOUND:
-        return 404;
-    case ERR_TIMEOUT:
-        return 408;
-    case ERR_CONFLICT:
-    case ERR_CANCELED:
-        return 409;
-    case ERR_GONE:
-        return 410;
-    case ERR_BUSY:
-    case ERR_LIMIT:
-        return 429;
-    case ERR_UNAVAILABLE:
-    case ERR_NOMEM:
-        return 503;
-    default:
-        return 500;
-    }
-}
-
 static void drop_query(void *arg)
 {
     query_unref(arg);

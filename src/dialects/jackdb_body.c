@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "base/config.h"
+#include "base/hex.h"
 #include "base/utf8.h"
 #include "dialects/sql_scan.h"
 
@@ -22,11 +23,6 @@
 
 /* ---- forms ---- */
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
 char *jackdb__decode(struct arena *a, const char *p, size_t n, size_t *ret_len)
 {
     char *out = arena_alloc(a, n + 1);
@@ -34,7 +30,7 @@ char *jackdb__decode(struct arena *a, const char *p, size_t n, size_t *ret_len)
     for (size_t i = 0; out && i < n; i++) {
         char c = p[i] == '+' ? ' ' : p[i];
         if (c == '%') {
-            int high = i + 2 < n ? hex(p[i + 1]) : -1, low = i + 2 < n ? hex(p[i + 2]) : -1;
+            int high = i + 2 < n ? hex_digit(p[i + 1]) : -1, low = i + 2 < n ? hex_digit(p[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return NULL;
             c = (char)(high << 4 | low);

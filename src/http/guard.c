@@ -12,6 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/hex.h"
+
 enum {
     ONCE_LENGTH = 1,
     ONCE_ENCODING = 2,
@@ -271,17 +273,6 @@ bool guard_etag_listed(const char *list, const char *etag, bool weak)
     }
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int64_t guard_unescape(const char *s, size_t n, bool plus, char *out)
 {
     size_t len = 0;
@@ -290,7 +281,7 @@ int64_t guard_unescape(const char *s, size_t n, bool plus, char *out)
         if (c == '%') {
             if (n - i < 3)
                 return -1;
-            int high = hex(s[i + 1]), low = hex(s[i + 2]);
+            int high = hex_digit(s[i + 1]), low = hex_digit(s[i + 2]);
             if (high < 0 || low < 0)
                 return -1;
             c = (char)(high * 16 + low);

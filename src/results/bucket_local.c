@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "base/hex.h"
 #include "base/sys.h"
 #include "results/bucket_int.h"
 
@@ -33,17 +34,6 @@ struct local_upload {
     char name[256];
 };
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* The folder of the URL, or an error. out: PATH_MAX-like buffer. */
 static int root_path(const char *rest, char *out, size_t cap, struct err *e)
 {
@@ -51,7 +41,7 @@ static int root_path(const char *rest, char *out, size_t cap, struct err *e)
     for (const char *p = rest; *p; p++) {
         char c = *p;
         if (c == '%') {
-            int hi = hex(p[1]), lo = hi < 0 ? -1 : hex(p[2]);
+            int hi = hex_digit(p[1]), lo = hi < 0 ? -1 : hex_digit(p[2]);
             if (lo < 0)
                 return err_set(e, ERR_INVALID, "22023", "the bucket URL has a broken %% sequence");
             c = (char)(hi * 16 + lo);
