@@ -274,6 +274,8 @@ void janitor_stop(struct janitor *j)
     pthread_mutex_unlock(&j->lock);
     if (j->running)
         pthread_join(j->thread, NULL);
+    if (j->running)
+        try_again(j); /* what was told to a client and not recorded yet has its last chance */
     j->running = false;
 }
 
@@ -282,7 +284,7 @@ void janitor_free(struct janitor *j)
     if (!j)
         return;
     remove_all(j, j->removals);
-    while (j->again) { /* the next start decides about them */
+    while (j->again) { /* failed at the stop too: the next start decides about them */
         struct removal *r = j->again;
         j->again = r->next;
         query_unref(r->q);
