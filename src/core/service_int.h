@@ -1,6 +1,9 @@
 /*
- * service_int: what service.c, scheduler.c, runner.c, delivery.c, recovery.c and janitor.c share. Not for
- * other files.
+ * service_int: what the files around a query in this room share. From the top: service.c starts and stops all of it;
+ * service_submit.c, service_change.c, service_engine.c are calls of the rooms above; recovery.c, janitor.c, runner*.c,
+ * delivery.c are threads; service_life.c is the one way a query ends; reuse.c, render*.c, scheduler.c, the queues that
+ * others fill (delivery_queue.c, janitor_ask.c); service_rows.c, service_find.c, service_files.c, service_write.c,
+ * service_table.c at the bottom. Each calls those below it only.
  *
  * Lock order: scheduler lock -> query lock -> table lock -> registry queue. No lock is held while calling an
  * engine, the spool or a client.
