@@ -139,7 +139,7 @@ struct node {
     /* measured */
     uint64_t rows, nulls, bytes;
     /* filling */
-    uint8_t *validity, *values, *data;
+    uint8_t *validity, *values, *data, *data_end;
     int32_t *offsets;
     uint64_t row, byte;
 };

@@ -7,7 +7,8 @@
  * Both passes walk the same ranges, so what was measured is what is written.
  *
  * Children of LIST, MAP and ARRAY are reached by ranges of the child vector: entries of NULL rows are
- * skipped, neighbours joined. Slots of NULL rows are zero. Job thread.
+ * skipped, neighbours joined. Slots of NULL rows are zero. The body may hold anything before: every byte of it
+ * is written. Job thread.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,16 @@ static bool text_ok(const char *p, size_t n)
     return !(seen & high) || utf8_valid(p, n);
 }
 
+/* A short text lies in the value itself, with zeros behind it. */
+static bool short_ascii(const duckdb_string_t *s)
+{
+    uint64_t a;
+    uint32_t b;
+    memcpy(&a, s->value.inlined.inlined, sizeof a);
+    memcpy(&b, s->value.inlined.inlined + sizeof a, sizeof b);
+    return !((a | b | (uint64_t)b << 32) & UINT64_C(0x8080808080808080));
+}
+
 static int measure_strings(struct node *n, duckdb_string_t *s, const uint64_t *mask, idx_t from, idx_t count,
                            struct err *e)
 {
@@ -114,7 +125,8 @@ static int measure_strings(struct node *n, duckdb_string_t *s, const uint64_t *m
             continue;
         uint32_t len = s[i].value.inlined.length;
         bytes += len;
-        if (text && !text_ok(len <= 12 ? s[i].value.inlined.inlined : s[i].value.pointer.ptr, len))
+        if (text && !(len <= 12 ? short_ascii(&s[i]) || text_ok(s[i].value.inlined.inlined, len)
+                                : text_ok(s[i].value.pointer.ptr, len)))
             return range_error(e, "22021", "text that is not UTF-8", n);
     }
     n->bytes += bytes;
@@ -350,14 +362,18 @@ int duck__rows_index(struct rows *r, struct buf *out, uint64_t *ret_body)
 
 /* ---- fill ---- */
 
-/* Sets the pointers of a node; the body is all zero. Returns the first byte after its subtree. */
+/* Sets the pointers of a node, and to zero what filling only adds to or leaves out: bits, slots of NULL rows,
+ * first offsets, padding. Returns the first byte after its subtree. */
 static uint8_t *place(struct node *n, uint8_t *at)
 {
     uint64_t len[3];
     unsigned count = lengths(n, len);
     uint8_t *p[3] = {NULL, NULL, NULL};
+    bool sparse = n->nulls || n->column->phys == PHYS_BOOL;
     for (unsigned i = 0; i < count; i++) {
         p[i] = at;
+        uint64_t keep = i == 0 || (i == 1 && sparse) ? 0 : len[i];
+        memset(at + keep, 0, PAD8(len[i]) - keep);
         at += PAD8(len[i]);
     }
     n->validity = len[0] ? p[0] : NULL;
@@ -366,6 +382,9 @@ static uint8_t *place(struct node *n, uint8_t *at)
     n->offsets = has_offsets ? (int32_t *)(void *)p[1] : NULL;
     n->values = has_offsets ? NULL : p[1];
     n->data = p[2];
+    n->data_end = p[2] ? p[2] + len[2] : NULL;
+    if (n->offsets)
+        n->offsets[0] = 0;
     n->row = n->byte = 0;
     for (uint32_t i = 0; i < n->nchildren; i++)
         at = place(&n->children[i], at);
@@ -388,11 +407,13 @@ static void fill_strings(struct node *n, const duckdb_string_t *s, const uint64_
 {
     int32_t *off = n->offsets + n->row + 1;
     uint8_t *to = n->data;
-    uint64_t at = n->byte;
+    uint64_t at = n->byte, size = (uint64_t)(n->data_end - n->data);
     for (idx_t i = from; i < from + count; i++) {
         if (valid(mask, i)) {
             uint32_t len = s[i].value.inlined.length;
-            if (len <= 12) { /* the value's own bytes; never past the buffer's end */
+            if (len <= 12 && size - at >= 12) { /* as a whole; the next value begins inside of it */
+                memcpy(to + at, s[i].value.inlined.inlined, 12);
+            } else if (len <= 12) { /* the last ones: never past the buffer's end */
                 for (uint32_t k = 0; k < len; k++)
                     to[at + k] = (uint8_t)s[i].value.inlined.inlined[k];
             } else {

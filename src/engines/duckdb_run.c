@@ -102,6 +102,7 @@ static int send_memfd(struct run *x, const struct buf *index, uint64_t body)
         return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the memory of a batch is too small");
     }
     memcpy(map, index->p, index->len);
+    memset(map + index->len, 0, at - index->len);
     duck__rows_fill(&x->rows, map + at);
     (void)munmap(map, need);
     (void)close(fd);

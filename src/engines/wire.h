@@ -20,9 +20,9 @@
  *                                                            SCRIPT  the text holds not one statement but these; the job is over, nothing ran
  *
  * A memfd holds the batch index at offset 0 (index_len bytes), zero padding to the next multiple of 64, then
- * the body. The child fills it with pwrite or a mapping that it has unmapped before BATCH. Memory given and
- * not used stays with the child for its next job. The daemon seals it against writing and resizing before it
- * looks inside; a slot is used once. Payload encoding: u8/u32/u64/i64 fixed little endian; text = u32 length
+ * the body. The daemon reads all of it into memory of its own before it looks, and then passes the memfd again
+ * for the next batch, its old bytes still in it: the child writes every byte. Memory given and not used stays
+ * with the child for its next job. Payload encoding: u8/u32/u64/i64 fixed little endian; text = u32 length
  * + bytes; see wire.c. Hostile bytes allowed in both readers; fuzzed.
  */
 #ifndef QUERN_ENGINES_WIRE_H

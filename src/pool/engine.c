@@ -179,10 +179,10 @@ void engine_liar(struct engine *x, const char *text)
 
 /* ---- start ---- */
 
-/* Gives the child a fresh memfd for the slot. */
+/* Gives the child the slot's memfd. */
 static int give(struct engine *x, uint32_t slot, struct err *e)
 {
-    int rc = slot__make(&x->slots[slot], e);
+    int rc = x->slots[slot].fd < 0 ? slot__make(&x->slots[slot], e) : 0;
     if (rc)
         return rc;
     CLEANUP_BUF struct buf b = BUF_INIT(64);
@@ -324,7 +324,7 @@ static int on_batch(struct engine *x, const uint8_t *p, uint32_t n, struct engin
     if (!count_rows(x, m.rows, m.body_len))
         return lied(x, ret, "more rows or bytes than the job allows");
     const char *lie = NULL;
-    int rc = slot__seal(&x->slots[m.slot], &m, &ret->batch, &lie, e);
+    int rc = slot__read(&x->slots[m.slot], &m, &x->copy, &ret->batch, &lie, e);
     if (rc == ERR_CORRUPT)
         return lied(x, ret, lie);
     if (rc)
@@ -468,7 +468,6 @@ static int recycle(struct engine *x, struct engine_event *ret, struct err *e)
         return 0;
     uint32_t slot = (uint32_t)x->batch_slot;
     x->batch_slot = -1;
-    slot__drop(&x->slots[slot]);
     int rc = give(x, slot, e);
     if (rc == 0 || rc == ERR_END)
         return 0; /* gone: frames that it sent before are still read */

@@ -99,7 +99,7 @@ struct engine_event {
     enum engine_event_type type;
     struct wire_planned planned; /* schema lives until the next job */
     struct engine_batch
-        batch; /* sealed, mapped read-only; NOT yet checked (batch_index_read, batch_check are the caller's); valid until the next engine_next */
+        batch; /* a copy that nobody else sees; NOT yet checked (batch_index_read, batch_check are the caller's); valid until the next engine_next */
     struct wire_beat beat;
     struct wire_done done; /* inline bytes valid until the next engine_next */
     struct wire_failed failed;

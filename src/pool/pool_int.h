@@ -63,12 +63,17 @@ enum pool_reason {
     REASONS
 };
 
-/* One credit: a memfd that the child has (given), or the sealed and mapped one the caller is looking at. */
+/* One credit: a memfd that the child may fill (given), or whose batch the caller is looking at. */
 struct slot {
     int fd; /* -1 none */
     bool given;
-    const uint8_t *map;
-    size_t map_len;
+    bool used; /* it holds pages */
+};
+
+/* The batch that the caller is looking at. */
+struct slot_copy {
+    uint8_t *p;
+    size_t cap;
 };
 
 /* The receiving half of the socket. Acquiring thread. */
@@ -115,6 +120,7 @@ struct engine {
     struct link link;
     struct slot slots[WIRE_SLOTS];
     int batch_slot;      /* slot whose batch the caller holds, -1 none */
+    struct slot_copy copy;
     struct arena *arena; /* of the job */
     bool planned, has_columns, plan_only, reusable, liar, may_split, follows;
     uint64_t wanted; /* follows: batches it may be told */
@@ -259,11 +265,14 @@ bool link__quiet(struct engine *x);
 uint64_t slot__size(void); /* of one memfd */
 void slot__init(struct slot *s);
 int slot__make(struct slot *s, struct err *e) MUST_USE;
-/* Seals and maps what a BATCH frame speaks of. ERR_CORRUPT with *ret_lie: the child broke a rule. Other
- * errors are ours. */
-int slot__seal(struct slot *s, const struct wire_batch *b, struct engine_batch *ret, const char **ret_lie,
-               struct err *e) MUST_USE;
+/* Reads what a BATCH frame speaks of. ERR_CORRUPT with *ret_lie: the child broke a rule. Other errors are
+ * ours. */
+int slot__read(struct slot *s, const struct wire_batch *b, struct slot_copy *c, struct engine_batch *ret,
+               const char **ret_lie, struct err *e) MUST_USE;
+/* Between jobs: no pages are held for what was in it. */
+void slot__empty(struct slot *s);
 void slot__drop(struct slot *s);
+void slot__copy_free(struct slot_copy *c);
 
 /* ---- rundir.c ---- */
 /* DIR/run: made if missing, emptied, opened. */

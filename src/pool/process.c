@@ -149,13 +149,17 @@ void engine__death_text(struct engine *x, char *out, size_t n)
         (void)snprintf(out, n, "engine process ended");
 }
 
-/* Memory that the child was given and has not used stays its credit for the next job: making and passing a
- * memfd costs more than a small query. */
+/* Memory that the child has in hand stays its credit for the next job: making and passing a memfd costs more
+ * than a small query. */
 void engine__job_clear(struct engine *x)
 {
-    for (int i = 0; i < WIRE_SLOTS; i++)
-        if (!x->slots[i].given)
+    for (int i = 0; i < WIRE_SLOTS; i++) {
+        if (x->slots[i].given)
+            slot__empty(&x->slots[i]);
+        else
             slot__drop(&x->slots[i]);
+    }
+    slot__copy_free(&x->copy);
     x->batch_slot = -1;
     arena_free(x->arena);
     x->arena = NULL;

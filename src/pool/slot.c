@@ -1,27 +1,22 @@
 /*
- * slot: the memfds that batches travel in.
+ * slot: the memfds that batches travel in, and the daemon's copy of the batch at hand.
  *
- * The daemon makes each one, of one fixed size (sparse: only what the child writes takes memory) and sealed
- * against shrinking and growing from the start, so that a mapping of it can never fault past its end. At
- * BATCH it is sealed against writing too; that fails while the child keeps a writable mapping, which is a
- * lie. Only then is it mapped, read-only, over exactly the range in use, and prefaulted with a call that can
- * fail (a plain read of a page that cannot be had would be a SIGBUS in the daemon). MAP_PRIVATE, because
- * kernels before 6.7 refuse a shared mapping of a memfd with a write seal. A memfd is used for one batch and
- * closed. Thread: the acquiring one.
+ * The daemon makes each memfd, of one fixed size (sparse: only what the child writes takes memory) and sealed
+ * against shrinking and growing from the start. The child may write to it whenever it likes, also while the
+ * daemon reads: so nothing is ever looked at there. A batch is read into memory of the daemon's own, and what is
+ * checked, stored and summed is that copy. One copy of bytes that are warm costs less than fresh pages for each
+ * batch: memfd and copy serve all batches of a job. Its end gives their pages back. Thread: the acquiring one.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "encoders/batch.h"
 #include "pool/pool_int.h"
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
+#define COPY_STEP ((size_t)1 << 20)
 
 uint64_t slot__size(void)
 {
@@ -36,8 +31,6 @@ void slot__init(struct slot *s)
 
 void slot__drop(struct slot *s)
 {
-    if (s->map)
-        munmap((void *)(uintptr_t)s->map, s->map_len);
     if (s->fd >= 0)
         close(s->fd);
     slot__init(s);
@@ -45,12 +38,12 @@ void slot__drop(struct slot *s)
 
 int slot__make(struct slot *s, struct err *e)
 {
-    ASSERT(s->fd < 0 && !s->map);
+    ASSERT(s->fd < 0);
     int fd = sys_fault(SYS_MEMFD) ? -1 : memfd_create("quern-batch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return err_errno(e, errno, "making memory for a batch");
     if (sys_ftruncate(fd, (int64_t)slot__size()) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
         int rc = err_errno(e, errno, "making memory for a batch");
         close(fd);
         return rc;
@@ -59,46 +52,61 @@ int slot__make(struct slot *s, struct err *e)
     return 0;
 }
 
-int slot__seal(struct slot *s, const struct wire_batch *b, struct engine_batch *ret, const char **ret_lie,
-               struct err *e)
+void slot__empty(struct slot *s)
 {
-    uint64_t size = slot__size();
+    if (s->used)
+        (void)fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)slot__size());
+    s->used = false;
+}
+
+void slot__copy_free(struct slot_copy *c)
+{
+    if (c->p)
+        munmap(c->p, c->cap);
+    *c = (struct slot_copy){0};
+}
+
+static int copy_reserve(struct slot_copy *c, size_t n, struct err *e)
+{
+    if (n <= c->cap)
+        return 0;
+    slot__copy_free(c);
+    size_t cap = (n + COPY_STEP - 1) & ~(COPY_STEP - 1);
+    void *p = sys_fault(SYS_MMAP)
+                  ? MAP_FAILED
+                  : mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return err_errno(e, errno, "memory for a batch");
+    *c = (struct slot_copy){p, cap};
+    return 0;
+}
+
+int slot__read(struct slot *s, const struct wire_batch *b, struct slot_copy *c, struct engine_batch *ret,
+               const char **ret_lie, struct err *e)
+{
     uint64_t body_at = ((uint64_t)b->index_len + 63) & ~(uint64_t)63;
     if (b->index_len < batch_index_size(0, 0) || b->index_len > SLOT_INDEX_ROOM) {
         *ret_lie = "index length out of range";
         return ERR_CORRUPT;
     }
-    if (b->body_len > size - body_at) {
+    if (b->body_len > slot__size() - body_at) {
         *ret_lie = "body longer than its memory";
         return ERR_CORRUPT;
     }
-    if (fcntl(s->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-        *ret_lie = errno == EBUSY ? "memory of a batch is still mapped for writing"
-                                  : "memory of a batch cannot be sealed";
-        return ERR_CORRUPT;
-    }
-    struct stat st;
-    if (fstat(s->fd, &st) < 0)
-        return err_errno(e, errno, "looking at the memory of a batch");
-    if (st.st_size < 0 || (uint64_t)st.st_size != size) {
-        *ret_lie = "memory of a batch changed its size";
-        return ERR_CORRUPT;
-    }
+    s->used = true;
     size_t len = (size_t)(body_at + b->body_len);
-    void *map = sys_fault(SYS_MMAP) ? MAP_FAILED : mmap(NULL, len, PROT_READ, MAP_PRIVATE, s->fd, 0);
-    if (map == MAP_FAILED)
-        return err_errno(e, errno, "mapping a batch");
-    if (madvise(map, len, MADV_POPULATE_READ) < 0 && errno != EINVAL) {
-        int rc = err_errno(e, errno, "reading the memory of a batch");
-        munmap(map, len);
+    int rc = copy_reserve(c, len, e);
+    ssize_t n = rc ? 0 : sys_pread(s->fd, c->p, len, 0);
+    if (n < 0)
+        rc = err_errno(e, errno, "reading the memory of a batch");
+    else if (!rc && (size_t)n < len)
+        rc = err_set(e, ERR_IO, "58030", "the memory of a batch ends too early");
+    if (rc)
         return rc;
-    }
-    s->map = map;
-    s->map_len = len;
-    ret->index = s->map;
-    ret->index_len = b->index_len;
-    ret->body = s->map + body_at;
-    ret->body_len = b->body_len;
-    ret->rows = b->rows;
+    *ret = (struct engine_batch){.index = c->p,
+                                 .index_len = b->index_len,
+                                 .body = c->p + body_at,
+                                 .body_len = b->body_len,
+                                 .rows = b->rows};
     return 0;
 }
