@@ -109,7 +109,7 @@ struct engine_event {
 
 /* Sends the job and two memfds. */
 int engine_start(struct engine *x, const struct wire_job *job, struct err *e) MUST_USE;
-/* Waits for the next event until `deadline_ns` (monotonic). Handles credit (a new memfd after each batch),
+/* Waits for the next event until `deadline_ns` (monotonic). Handles credit (the memfd again after each batch),
  * silence, cancel grace. */
 int engine_next(struct engine *x, int64_t deadline_ns, struct engine_event *ret, struct err *e) MUST_USE;
 /* The caller found a lie in a batch: kill it; the next engine_next returns ENGINE_LIED with `text`. */

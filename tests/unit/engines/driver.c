@@ -57,6 +57,9 @@ static void give(struct driver *d)
     int fd = memfd_create("batch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     ASSERT(fd >= 0 && ftruncate(fd, DRIVER_BATCH_MAX + (1 << 20)) == 0);
     ASSERT(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
+    static uint8_t before[1 << 20]; /* what an earlier batch left must not matter */
+    memset(before, 0xa5, sizeof before);
+    ASSERT(pwrite(fd, before, sizeof before, 0) == sizeof before);
     uint32_t slot = ++d->slot;
     for (size_t i = 0; i < 64; i++) {
         if (held[i].fd > 0)
