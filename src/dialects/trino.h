@@ -7,9 +7,8 @@
 
 #include "base/json_write.h"
 #include "core/query.h"
+#include "encoders/trino_type.h"
 
-/* Appends the Trino name of a column's type: "decimal(18,4)", "array(bigint)". */
-int trino_type_name(const struct column *c, struct buf *out);
 /* Writes Trino's column objects as an array: name, type, typeSignature {rawType, arguments [{kind, value}]};
  * [] without a schema. A type nested deeper than TRINO_SIGNATURE_DEPTH has the signature of json there.
  * ERR_LIMIT when a type's name is too long. */

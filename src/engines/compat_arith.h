@@ -11,6 +11,8 @@ bool compat_arith_install(duckdb_connection c) MUST_USE;
 void compat_arith_forget(void);
 /* compat_round.c: quern_round(x), quern_round_to(x, n), quern_floor, quern_ceil, quern_trunc, quern_trunc_to, quern_sign. */
 bool compat_round_install(duckdb_connection c) MUST_USE;
+/* compat_scalar.c: quern_cardinality, quern_typeof, quern_sqrt, ..._cbrt, ..._ln, ..._log2, ..._log10. */
+bool compat_scalar_install(duckdb_connection c) MUST_USE;
 /* compat_patterns.c: quern_joda(pattern): the engine's pattern for one of Joda-Time's (format_datetime, parse_datetime). */
 bool compat_patterns_install(duckdb_connection c) MUST_USE;
 

@@ -15,50 +15,6 @@
 #include "engines/compat_int.h"
 #include "engines/compat_patterns.h"
 
-/* ---- cardinality ---- */
-
-/* quern_cardinality(x): elements of a list or a map. */
-static void cardinality(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector out)
-{
-    duckdb_vector v = duckdb_data_chunk_get_vector(in, 0);
-    duckdb_logical_type type = duckdb_vector_get_column_type(v);
-    duckdb_type id = duckdb_get_type_id(type);
-    idx_t fixed = id == DUCKDB_TYPE_ARRAY ? duckdb_array_type_array_size(type) : 0;
-    duckdb_destroy_logical_type(&type);
-    if (id != DUCKDB_TYPE_LIST && id != DUCKDB_TYPE_MAP && id != DUCKDB_TYPE_ARRAY) {
-        duckdb_scalar_function_set_error(info, "cardinality is for arrays and maps");
-        return;
-    }
-    const duckdb_list_entry *e = duckdb_vector_get_data(v);
-    uint64_t *valid = duckdb_vector_get_validity(v);
-    int64_t *r = duckdb_vector_get_data(out);
-    if (valid)
-        duckdb_vector_ensure_validity_writable(out);
-    uint64_t *nulls = duckdb_vector_get_validity(out);
-    for (idx_t i = 0; i < duckdb_data_chunk_get_size(in); i++) {
-        bool null = valid && !duckdb_validity_row_is_valid(valid, i);
-        r[i] = null ? 0 : id == DUCKDB_TYPE_ARRAY ? (int64_t)fixed : (int64_t)e[i].length;
-        if (null)
-            duckdb_validity_set_row_invalid(nulls, i);
-    }
-}
-
-static bool register_cardinality(duckdb_connection c)
-{
-    duckdb_scalar_function f = duckdb_create_scalar_function();
-    duckdb_logical_type any = duckdb_create_logical_type(DUCKDB_TYPE_ANY),
-                        bigint = duckdb_create_logical_type(DUCKDB_TYPE_BIGINT);
-    duckdb_scalar_function_set_name(f, "quern_cardinality");
-    duckdb_scalar_function_add_parameter(f, any);
-    duckdb_scalar_function_set_return_type(f, bigint);
-    duckdb_scalar_function_set_function(f, cardinality);
-    bool ok = duckdb_register_scalar_function(c, f) == DuckDBSuccess;
-    duckdb_destroy_logical_type(&any);
-    duckdb_destroy_logical_type(&bigint);
-    duckdb_destroy_scalar_function(&f);
-    return ok;
-}
-
 /* ---- macros ---- */
 
 static const char *const trino[][2] = {
@@ -86,7 +42,7 @@ static void script(struct buf *b, const char *schema, const char *const (*macros
 static int install_functions(duckdb_connection c, struct err *e)
 {
     return compat_arith_install(c) && compat_round_install(c) && compat_patterns_install(c) &&
-                   register_cardinality(c)
+                   compat_scalar_install(c)
                ? 0
                : err_set(e, ERR_ENGINE, "XX000", "the engine refuses a function");
 }

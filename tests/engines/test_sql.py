@@ -85,3 +85,21 @@ def test_pg(q, sql, want, more):
     names = more.partition("names=")[2]
     if names:
         assert ";".join(c["name"] for c in columns) == names
+
+
+PARAMETERS = [("SELECT ? / 2", [("integer", 7)], "integer", [[3]]), ("SELECT ? / ?", [("numeric", "7.5"), ("integer", "2")], "numeric", [[3.75]]),
+              ("SELECT avg(?)", [("numeric", "1.25")], "numeric", [[1.25]]), ("SELECT (? / 2) / 3 + 1", [("numeric", "7.50")], "numeric", [[2.25]]),
+              ("SELECT a % ? FROM (VALUES (7), (8)) t(a) WHERE a / ? > 1", [("bigint", 4), ("integer", 3)], "bigint", [[3], [0]]),
+              ("SELECT a / ? FROM (VALUES (1), (NULL)) t(a)", [("double", 2)], "float8", [[0.5], [None]]), ("SELECT 7.5 / ?", [("integer", None)], None, [[None]])]
+
+
+@pytest.mark.parametrize("mode", ["ADAPTIVE", "ASYNC"])
+@pytest.mark.parametrize("sql, given, kind, want", PARAMETERS)
+def test_arithmetic_of_parameters(q, sql, given, kind, want, mode):
+    """The result's type follows from that of the values."""
+    answer = q.d360_submit(sql, mode=mode, parameters=[{"type": t, "value": v} for t, v in given])
+    qid = q.d360_status_of(answer)["queryId"]
+    assert q.d360_wait(qid).status_code == 200
+    assert q.d360_get(f"{qid}/rows?offset=0").json()["data"] == want
+    column = q.d360_get(f"{qid}/metadata").json()["metadata"]["columns"][0]
+    assert kind in (None, column["type"])
