@@ -137,6 +137,19 @@ def test_stored_bytes_of_a_workspace(make_daemon):
     d.works()
 
 
+def test_stored_bytes_at_exactly_the_limit(make_daemon):
+    """Full is full: at the quota a submit is refused, one byte below it is taken. The quota changes without a restart."""
+    d = make_daemon()
+    d.d360_wait(d.d360_status_of(d.d360_submit("SELECT range AS n FROM range(200000)", mode="ASYNC"))["queryId"])
+    used = int(wait_until("the total", lambda: d.metrics()["quern_spool_bytes"]))
+    d.admin("workspace", "set", "w1", f"spool_bytes={used}")
+    refused(d.kakao_run("SELECT 1", check=False), 429, "quota spool_bytes")
+    d.admin("workspace", "set", "w1", f"spool_bytes={used + 1}")
+    d.works()
+    d.admin("workspace", "set", "w1", "spool_bytes=default")
+    d.works()
+
+
 # --- memory
 
 

@@ -110,6 +110,25 @@ def test_credentials(q):
     assert q.http("GET", "/v1/data-query/query").status_code == 200
 
 
+def test_right_credentials_do_not_count_against_a_key(make_daemon):
+    """Exactly auth.max_failures wrong ones a minute are answered 401, however many right ones came; requests without any do not count."""
+    d = make_daemon(bucket=False, env={"QUERN_AUTH_MAX_FAILURES": "5"})
+    wrong = {"headers": {"kakao": {**d.key["headers"]["kakao"], "Credential-Secret": "wrong"}}}
+    other = d.new_key(user="bob")
+
+    def status(key):
+        return d.http("GET", "/v1/data-query/query", key=key)
+
+    for _ in range(20):
+        assert status(d.key).status_code == 200 and status(False).status_code == 401
+    assert [status(wrong).status_code for _ in range(5)] == [401] * 5
+    limited = status(wrong)
+    assert limited.status_code == 429 and 1 <= int(limited.headers["Retry-After"]) <= 60 and "auth.max_failures" in limited.text
+    assert status(d.key).status_code == 200 and status(other).status_code == 200
+    wrong["headers"]["kakao"]["Credential-ID"] = other["keyId"]
+    assert status(wrong).status_code == 401, "another key id has a count of its own"
+
+
 def test_failed_credentials_are_limited(make_daemon):
     d = make_daemon(bucket=False)
     good = d.key["headers"]["kakao"]
