@@ -34,9 +34,10 @@ static const char *const pg[][2] = {
 
 static void script(struct buf *b, const char *schema, const char *const (*macros)[2], size_t n)
 {
-    (void)buf_printf(b, "CREATE SCHEMA memory.%s;", schema);
+    (void)buf_printf(b, "BEGIN;CREATE SCHEMA memory.%s;", schema);
     for (size_t i = 0; i < n; i++)
         (void)buf_printf(b, "CREATE MACRO memory.%s.%s AS %s;\n", schema, macros[i][0], macros[i][1]);
+    (void)buf_str_add(b, "COMMIT");
 }
 
 static int install_functions(duckdb_connection c, struct err *e)
