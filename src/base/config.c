@@ -348,7 +348,8 @@ static int take_pair(void *arg, const char *section, const char *name, const cha
 
 static int load_file(struct config *into, const char *path, struct err *e)
 {
-    CLEANUP_FD int fd = sys_open(path, O_RDONLY, 0);
+    /* A pipe in its place is refused by the read; opening one would wait for a writer, and a reload with it. */
+    CLEANUP_FD int fd = sys_open(path, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0)
         return err_errno(e, errno, "cannot open the configuration file");
     struct load l = {.into = into, .e = e, .text = malloc(FILE_MAX + 1)};

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
@@ -119,6 +120,15 @@ static void note_expiry(const struct certificate *c)
     gnutls_x509_crt_deinit(first);
 }
 
+/* A pipe in a file's place would be waited for: for ever, and a reload with it. */
+static int load_plain(const char *path, gnutls_datum_t *ret)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+        return GNUTLS_E_FILE_ERROR;
+    return gnutls_load_file(path, ret);
+}
+
 static int load(const struct tls *t, struct certificate **ret, struct err *e)
 {
     struct certificate *c = calloc(1, sizeof *c);
@@ -126,7 +136,7 @@ static int load(const struct tls *t, struct certificate **ret, struct err *e)
     if (!c)
         return err_set(e, ERR_NOMEM, NULL, "out of memory");
     unsigned n = CHAIN_MAX;
-    int rc = gnutls_load_file(t->certificate, &c->pem);
+    int rc = load_plain(t->certificate, &c->pem);
     if (rc)
         rc = err_set(e, ERR_INVALID, NULL, "http.tls_certificate: the file cannot be read");
     else if ((rc = gnutls_pcert_list_import_x509_raw(c->chain, &n, &c->pem, GNUTLS_X509_FMT_PEM, 0)) != 0 ||
@@ -136,7 +146,7 @@ static int load(const struct tls *t, struct certificate **ret, struct err *e)
                      gnutls_strerror(rc));
     else
         c->n = n;
-    if (!rc && gnutls_load_file(t->key, &key))
+    if (!rc && load_plain(t->key, &key))
         rc = err_set(e, ERR_INVALID, NULL, "http.tls_key: the file cannot be read");
     int why = 0;
     if (!rc && ((why = gnutls_privkey_init(&c->key)) != 0 ||

@@ -211,6 +211,15 @@ def test_reload_says_what_changed(make_daemon, tmp_path):
     said = hup("[queue]\nper_workspace = 1\n[engine]\nslots = 3\n", "configuration reloaded")
     assert "queue.per_workspace" not in said
     d.works()
+    os.unlink(path)
+    for make in (os.mkfifo, os.mkdir):  # neither is waited for: the daemon still stops when it is told to
+        make(path)
+        mark = len(d.log())
+        d.process.send_signal(signal.SIGHUP)
+        wait_until("a refusal", lambda: "reload refused" in d.log()[mark:])
+        os.unlink(path) if make is os.mkfifo else os.rmdir(path)
+    d.works()
+    d.stop()
 
 
 # --- stop and start

@@ -161,6 +161,17 @@ def test_a_bad_certificate_leaves_the_old_one(tls):
         tls.process.send_signal(signal.SIGHUP)
         wait_until("a line in the log", lambda: tls.log().count("the TLS certificate in use stays") > seen)
         assert served_certificate(tls) == first
+    live = [os.path.join(tls.tls_folder, f) for f in ("live.key", "live.crt")]
+    install(tls.pairs[0], tls.tls_folder)
+    for path in live:  # a pipe in a file's place is not waited for
+        seen = tls.log().count("the TLS certificate in use stays")
+        os.rename(path, path + ".kept")
+        os.mkfifo(path)
+        tls.process.send_signal(signal.SIGHUP)
+        wait_until("a line in the log", lambda: tls.log().count("the TLS certificate in use stays") > seen)
+        os.unlink(path)
+        os.rename(path + ".kept", path)
+        assert served_certificate(tls) == first
     tls.works()
 
 
