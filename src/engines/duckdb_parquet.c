@@ -16,10 +16,15 @@
 #include "engines/duckdb_int.h"
 #include "engines/render.h"
 
-#define SQL_MAX    (64u << 20)
-#define NAME_TRIES 100000u
-#define DICT_MAX   8192u  /* entries: a column with more is given up as a dictionary soon */
-#define GROUP_ROWS 65536u /* a stored batch: nothing is gathered from two */
+#define SQL_MAX     (64u << 20)
+#define NAME_TRIES  100000u
+#define DICT_MAX    8192u /* entries: a column with more is given up as a dictionary soon */
+#define DICT_ENTRY  40u   /* bytes: the library takes the room of all when a column begins */
+#define DICT_BYTES  (64u << 20)
+#define WIDE        500u /* columns */
+#define GROUP_BYTES (128u << 20)
+#define GROUP_LEAST 2048u  /* the library's vector */
+#define GROUP_ROWS  65536u /* a stored batch: nothing is gathered from two */
 
 /* ---- types ---- */
 
@@ -55,17 +60,6 @@ static bool needs_cast(const struct column *c, bool v2)
     return false;
 }
 
-/* Fields of a row without a name cannot be written down: such a column stays as it lies. */
-static bool can_name(const struct column *c)
-{
-    for (uint32_t i = 0; i < c->nchildren; i++) {
-        const struct column *k = &c->children[i];
-        if ((c->phys == PHYS_STRUCT && !(k->name && k->name[0])) || !can_name(k))
-            return false;
-    }
-    return true;
-}
-
 static const char *leaf_type(const struct column *c, bool v2)
 {
     static const char *const names[PHYS_END] = {
@@ -83,6 +77,7 @@ static const char *leaf_type(const struct column *c, bool v2)
 
 static void put_type(struct buf *b, const struct column *c, bool v2)
 {
+    char room[RENDER_FIELD_MAX];
     switch (c->phys) {
     case PHYS_DECIMAL:
         if (narrow_type(c->sql, v2))
@@ -98,7 +93,7 @@ static void put_type(struct buf *b, const struct column *c, bool v2)
         (void)buf_str_add(b, "STRUCT(");
         for (uint32_t i = 0; i < c->nchildren; i++) {
             (void)buf_str_add(b, i ? ", " : "");
-            duck__quote(b, '"', c->children[i].name);
+            duck__quote(b, '"', render_field(c, i, room));
             (void)buf_char(b, ' ');
             put_type(b, &c->children[i], v2);
         }
@@ -155,7 +150,7 @@ static int put_columns(const struct schema *s, bool v2, struct buf *b)
     for (uint32_t i = 0; !rc && i < s->ncolumns; i++) {
         const struct column *c = &s->columns[i];
         (void)buf_str_add(b, i ? ", " : "");
-        if (needs_cast(c, v2) && can_name(c)) {
+        if (needs_cast(c, v2)) {
             (void)buf_printf(b, "CAST(c%u AS ", i);
             put_type(b, c, v2);
             (void)buf_str_add(b, ") AS ");
@@ -171,6 +166,20 @@ static int put_columns(const struct schema *s, bool v2, struct buf *b)
 }
 
 /* ---- the statement ---- */
+
+/* Rows of a group, which lies in memory until it is written. */
+static uint32_t group_of(const struct render_job *j)
+{
+    uint32_t most = GROUP_BYTES / 16 / (segment_schema(j->segment)->nnodes + 1);
+    return most > GROUP_ROWS ? GROUP_ROWS : most < GROUP_LEAST ? GROUP_LEAST : most;
+}
+
+/* Entries of one dictionary: of many columns each has fewer. */
+static uint32_t dictionary_of(const struct render_job *j)
+{
+    uint32_t most = DICT_BYTES / DICT_ENTRY / (segment_schema(j->segment)->nnodes + 1);
+    return most < DICT_MAX ? most : DICT_MAX;
+}
 
 static int statement(const struct render_job *j, uint64_t skip, struct buf *b)
 {
@@ -188,24 +197,32 @@ static int statement(const struct render_job *j, uint64_t skip, struct buf *b)
     (void)buf_printf(b,
                      ", PARQUET_VERSION 'v%u', ROW_GROUP_SIZE %u, WRITE_BLOOM_FILTER false, "
                      "DICTIONARY_SIZE_LIMIT %u)",
-                     o->version == 2 ? 2 : 1, GROUP_ROWS, o->plain ? 0 : DICT_MAX);
+                     o->version == 2 ? 2 : 1, group_of(j), o->plain ? 0 : dictionary_of(j));
     return rc || buf_failed(b) ? ERR_NOMEM : 0;
 }
 
-static int open_instance(const struct wire_setup *s, duckdb_database *ret, struct err *e)
+/* A thread holds vectors of 2,048 values of every column, several times over, and what keeps the order of several
+ * threads holds batches. Wide results are written by one thread, in the order in which it reads them. */
+static bool wide(const struct render_job *j)
 {
+    return segment_schema(j->segment)->nnodes > WIDE;
+}
+
+static int open_instance(const struct render_job *j, duckdb_database *ret, struct err *e)
+{
+    const struct wire_setup *s = j->setup;
     duckdb_config config;
     char memory[32], threads[16], *message = NULL;
     if (duckdb_create_config(&config) != DuckDBSuccess)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     snprintf(memory, sizeof memory, "%" PRIu64 "KiB", s->memory_wall / 10 * 7 / 1024);
-    snprintf(threads, sizeof threads, "%u", s->threads ? s->threads : 1);
+    snprintf(threads, sizeof threads, "%u", wide(j) || !s->threads ? 1 : s->threads);
     const char *const settings[][2] = {{"threads", threads},
                                        {"memory_limit", memory},
                                        {"temp_directory", ""},
                                        {"autoinstall_known_extensions", "false"},
                                        {"autoload_known_extensions", "false"},
-                                       {"preserve_insertion_order", "true"}};
+                                       {"preserve_insertion_order", wide(j) ? "false" : "true"}};
     bool ok = true;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         ok &= duckdb_set_config(config, settings[i][0], settings[i][1]) == DuckDBSuccess;
@@ -253,7 +270,7 @@ int render_parquet(struct render_job *j, struct err *e)
     if (!rc && statement(j, skip, &sql))
         rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc)
-        rc = open_instance(j->setup, &db, e);
+        rc = open_instance(j, &db, e);
     if (!rc && duckdb_connect(db, &c) != DuckDBSuccess)
         rc = err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");
     if (!rc && duckdb_arrow_scan(c, "result", (duckdb_arrow_stream)&stream) != DuckDBSuccess)

@@ -48,6 +48,9 @@ int render_parquet(struct render_job *j, struct err *e) MUST_USE;
  * ...; *ret_skip rows come before j->first. Dates become 32 bits, intervals text; the rest lies as stored. */
 int render_arrow(struct render_job *j, struct ArrowArrayStream *ret, uint64_t *ret_skip,
                  struct err *e) MUST_USE;
+/* Name of field i of a row in files: its own, else as the text formats say it ("field0"). */
+#define RENDER_FIELD_MAX 32
+const char *render_field(const struct column *c, uint32_t i, char room[RENDER_FIELD_MAX]);
 /* What went wrong inside the stream; code 0: nothing. */
 const struct err *render_arrow_error(const struct ArrowArrayStream *s);
 

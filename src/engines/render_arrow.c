@@ -81,6 +81,15 @@ static void release_schema(struct ArrowSchema *s)
     s->release = NULL;
 }
 
+const char *render_field(const struct column *c, uint32_t i, char room[RENDER_FIELD_MAX])
+{
+    const char *name = c->children[i].name ? c->children[i].name : "";
+    if (c->phys != PHYS_STRUCT || name[0])
+        return name;
+    (void)snprintf(room, RENDER_FIELD_MAX, "field%u", i);
+    return room;
+}
+
 static int fill_schema(struct arena *a, const struct column *c, const char *name, struct ArrowSchema *out)
 {
     *out = (struct ArrowSchema){.format = format_of(a, c),
@@ -92,9 +101,10 @@ static int fill_schema(struct arena *a, const struct column *c, const char *name
     if (!out->format || !out->children)
         return ENOMEM;
     for (uint32_t i = 0; i < c->nchildren; i++) {
-        const struct column *child = &c->children[i];
+        char room[RENDER_FIELD_MAX];
+        const char *field = arena_strdup(a, render_field(c, i, room));
         out->children[i] = arena_alloc(a, sizeof(struct ArrowSchema));
-        if (!out->children[i] || fill_schema(a, child, child->name ? child->name : "", out->children[i]))
+        if (!field || !out->children[i] || fill_schema(a, &c->children[i], field, out->children[i]))
             return ENOMEM;
     }
     return 0;

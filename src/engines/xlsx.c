@@ -161,11 +161,14 @@ static int put_text(struct sheet *s, lxw_col_t col, const char *name, const char
 
 /* ---- values ---- */
 
-/* A number that the sheet holds with all its digits. */
+/* A number that the sheet holds with all its digits; zeros that end a fraction are none. */
 static bool short_number(const char *p, size_t n)
 {
     size_t digits = 0, i = n > 0 && p[0] == '-';
     bool lead = true;
+    if (memchr(p, '.', n))
+        while (p[n - 1] == '0')
+            n--;
     if (i == n)
         return false;
     for (; i < n; i++) {

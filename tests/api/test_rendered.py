@@ -329,6 +329,35 @@ def test_xlsx_is_the_same_every_time(q, typed):
     assert hashlib.sha256(one).digest() == hashlib.sha256(two).digest()
 
 
+def test_hard_values(q):
+    """NUL bytes and what XML cannot say, digits that end a fraction, rows without names, names that a sheet could take for formulas."""
+    qid = run(q, "SELECT 'a' || chr(0) || 'b' AS nul, chr(65534) || '_x0041_' AS odd, 0.1::DECIMAL(38,30) AS d, 1234567890123456.50::DECIMAL(18,2) AS e, 100.00::DECIMAL(5,2) AS f, "
+              "9007199254740993 AS g, repeat('😀', 16383) AS wide, row(1::TINYINT, 'x') AS r, [row(NULL, 2::UBIGINT)] AS l, 1 AS \"=1+1\"")
+    row = dict(zip(*([c.value for c in line] for line in openpyxl.load_workbook(io.BytesIO(q.download(qid, "xlsx").content)).active.iter_rows())))
+    assert row["nul"] == "a_x0000_b" and row["odd"] == "_xFFFE__x005F_x0041_", "the file format's own escapes, which a spreadsheet program shows as the characters"
+    assert row["d"] == 0.1 and row["e"] == "1234567890123456.50" and row["f"] == 100 and row["g"] == "9007199254740993"
+    assert row["wide"] == "😀" * 16383 and row["r"] == "{field0=1, field1=x}" and row["=1+1"] == 1
+    table = pq.read_table(io.BytesIO(q.download(qid, "parquet").content))
+    got = table.to_pylist()[0]
+    assert got["nul"] == "a\0b" and got["odd"] == "\ufffe_x0041_" and got["r"] == {"field0": 1, "field1": "x"} and got["l"] == [{"field0": None, "field1": 2}]
+    assert str(table.schema.field("r").type) == "struct<field0: int8, field1: string>" and str(table.schema.field("l").type.value_type.field(1).type) == "uint64"
+    long = run(q, "SELECT 1 AS n, repeat('😀', 16384) AS wide")
+    answer = q.download(long, "xlsx")
+    assert answer.status_code == 400 and "32,767" in answer.json()["error"]["message"]
+
+
+def test_many_columns(q):
+    """A sheet as wide as can be; a Parquet file with many columns and rows, in order."""
+    qid = run(q, "SELECT " + ", ".join(f"{i} AS c{i}" for i in range(16384)))
+    sheet = zipfile.ZipFile(io.BytesIO(q.download(qid, "xlsx").content)).read("xl/worksheets/sheet1.xml")
+    assert b'<c r="XFD2"><v>16383</v></c>' in sheet
+    assert q.download(run(q, "SELECT " + ", ".join(f"{i} AS c{i}" for i in range(16385))), "xlsx").status_code == 400
+    rows = 3000 if sanitized() else 10000
+    qid = run(q, "SELECT " + ", ".join(f"range + {i} AS c{i}" for i in range(1000)) + f" FROM range({rows})")
+    table = pq.read_table(io.BytesIO(q.download(qid, "parquet").content), columns=["c0", "c999"])
+    assert table.column("c0").to_pylist() == list(range(rows)) and table.column("c999").to_pylist() == list(range(999, rows + 999))
+
+
 def test_xlsx_shows_clocks_of_the_zone(q):
     """Instants before and after a change of the clocks, one that only text can say, one inside a list; the text downloads show the same clock."""
     sql = ("SELECT TIMESTAMPTZ '2024-03-10 06:59:59.5+00' AS before, TIMESTAMPTZ '2024-03-10 07:00:00+00' AS after, TIMESTAMPTZ '1850-01-01 00:00:00+00' AS old, "
