@@ -101,8 +101,8 @@ int registry_backup_each(const char *file, void (*fn)(void *arg, const struct qi
 static const char *const since_sql[] = {
     "SELECT seq, id FROM query WHERE state IN (1, 2) AND writes = 0", /* of the copy, as the next two */
     "UPDATE query SET writes = 1 WHERE seq = ?1",
-    "UPDATE workspace SET written_seq = (SELECT coalesce(max(seq), 0) FROM query) WHERE id = ?1 AND "
-    "written_seq < ?2",
+    ("UPDATE workspace SET written_seq = (SELECT coalesce(max(seq), 0) FROM query) WHERE id = ?1 AND "
+     "written_seq < ?2"),
     "SELECT writes FROM query WHERE id = ?1", /* of the registry, as the next */
     "SELECT id, written_seq FROM workspace",
 };

@@ -408,8 +408,21 @@ enum handled data360__get_metadata(struct request *rq)
 
 /* ---- delete ---- */
 
+static enum handled gone(struct request *rq)
+{
+    rq->reply.status = 204;
+    rq->reply.content_type = NULL;
+    return REPLY_READY;
+}
+
+static enum handled deleted(struct request *rq) /* worker */
+{
+    service_sync(rq->service);
+    return gone(rq);
+}
+
 /* 204 whatever there is or was; only a reader is told that it may not, and only about what it can see.
- * Answers at once; the engine stops behind. */
+ * Answers once the deletion is recorded; the engine stops behind. */
 enum handled data360__delete(struct request *rq)
 {
     struct err e;
@@ -427,7 +440,5 @@ enum handled data360__delete(struct request *rq)
     }
     if (r < 0 && reply_status_of(r) >= 500)
         return reply_error(rq, reply_status_of(r), &e);
-    rq->reply.status = 204;
-    rq->reply.content_type = NULL;
-    return REPLY_READY;
+    return r == 0 ? request_defer(rq, deleted) : gone(rq);
 }

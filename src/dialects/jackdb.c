@@ -109,9 +109,22 @@ static enum handled ended(struct request *rq)
     return jackdb__wait(rq, rq->state, 0, ended, &ret) ? ret : nothing(rq);
 }
 
-static enum handled change(struct request *rq, handler_fn self,
-                           int (*how)(struct service *, const struct identity *, struct query *,
-                                      struct err *))
+static enum handled recorded(struct request *rq) /* worker */
+{
+    service_sync(rq->service);
+    return nothing(rq);
+}
+
+/* Of a deletion: the end is not all that must be recorded. */
+static enum handled gone(struct request *rq)
+{
+    enum handled ret;
+    return jackdb__wait(rq, rq->state, 0, gone, &ret) ? ret : request_defer(rq, recorded);
+}
+
+static enum handled
+change(struct request *rq, handler_fn self,
+       int (*how)(struct service *, const struct identity *, struct query *, struct err *), handler_fn then)
 {
     enum handled ret;
     struct err e;
@@ -124,17 +137,17 @@ static enum handled change(struct request *rq, handler_fn self,
     if (r && r != ERR_CONFLICT) /* a query that has ended stays as it is */
         return reply_error(rq, reply_status_of(r), &e);
     rq->state = q;
-    return ended(rq);
+    return then(rq);
 }
 
 static enum handled cancel(struct request *rq)
 {
-    return change(rq, cancel, service_cancel);
+    return change(rq, cancel, service_cancel, ended);
 }
 
 static enum handled delete_query(struct request *rq)
 {
-    return change(rq, delete_query, service_delete);
+    return change(rq, delete_query, service_delete, gone);
 }
 
 /* ---- the table ---- */

@@ -350,7 +350,7 @@ static struct session *kept(struct duck *d, const struct session *like)
 int duck__session(struct duck *d, const struct wire_job *job, enum session_use use, struct session *ret,
                   struct err *e)
 {
-    struct session want = {.profile = job->profile, .use = use};
+    struct session want = {.profile = job->profile, .use = (uint8_t)use};
     if (snprintf(want.timezone, sizeof want.timezone, "%s", job->timezone[0] ? job->timezone : "UTC") >=
             (int)sizeof want.timezone ||
         snprintf(want.catalog, sizeof want.catalog, "%s", job->default_catalog) >= (int)sizeof want.catalog ||

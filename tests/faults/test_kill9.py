@@ -175,3 +175,46 @@ def test_kill9_loses_nothing():
         if daemon.process:
             daemon.process.kill()
             daemon.process.wait()
+
+
+def delete(daemon, qid, dialect):
+    if dialect == "data360":
+        return daemon.http("DELETE", f"/api/v3/query/{qid}", dialect="data360").status_code == 204
+    if dialect == "jackdb":
+        return daemon.jackdb("DELETE", f"/query/{qid}").status_code == 200
+    return daemon.kylin("DELETE", f"async_query/{qid}?project=w1").json().get("data") is True
+
+
+def test_kill9_loses_no_deletion():
+    """What was answered to be deleted has no rows after the next start, whichever dialect was asked."""
+    build = RELEASE if os.path.exists(os.path.join(RELEASE, "quernd")) else BUILD
+    daemon = Daemon(build=build, env={"QUERN_LOG_LEVEL": "warn"})
+    daemon.prepare().start()
+    told = 0
+    for number in range(6):
+        ids = [daemon.d360_status_of(daemon.d360_submit("SELECT range AS n FROM range(3)"))["queryId"] for _ in range(40)]
+        answered = []
+
+        def work(mine):
+            daemon.local = threading.local()
+            for i, qid in enumerate(mine):
+                try:
+                    if delete(daemon, qid, ("data360", "jackdb", "kylin")[i % 3]):
+                        answered.append(qid)
+                except requests.exceptions.RequestException:
+                    return
+
+        threads = [threading.Thread(target=work, args=(ids[i::2],)) for i in range(2)]
+        for t in threads:
+            t.start()
+        wait_until("the first deletions", lambda: len(answered) >= 3 + 5 * number, pause=0)
+        daemon.kill()
+        for t in threads:
+            t.join(60)
+        daemon.no_children()
+        daemon.start()
+        for qid in answered:
+            assert daemon.download(qid, "csv").status_code in (404, 410), f"{qid} came back"
+        told += len(answered)
+    assert told >= 60
+    daemon.finish()
