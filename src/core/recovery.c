@@ -61,6 +61,8 @@ static void recover_one(struct service *s, struct query *q)
         break;
     case RECOVERY_FAIL:
         q->started_ns = sys_mono_ns();
+        if (r->writes) /* it may have changed what older results were made of */
+            reuse_written(s, r->workspace);
         if (r->script)
             service__end_script(q, END_RESTARTED, NULL, NULL, false);
         else

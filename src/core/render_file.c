@@ -143,11 +143,9 @@ static int listen(struct rendering *r, struct engine *x, struct follow *f, struc
     }
 }
 
-static void describe(const struct rendering *r, const struct buf *schema, struct wire_render *m)
+static void describe_format(const struct rendering *r, struct wire_render *m)
 {
-    const struct result *res = r->result;
     const struct render_spec *s = &r->spec;
-    static const struct segment_facts none;
     *m = (struct wire_render){.format = s->file,
                               .header = s->options.header,
                               .plain = s->plain,
@@ -157,17 +155,35 @@ static void describe(const struct rendering *r, const struct buf *schema, struct
                               .zone = s->options.zone ? zone_name(s->options.zone) : "",
                               .from = s->from,
                               .limit = s->limit,
-                              .rows = r->rows,
-                              .grows = r->view != NULL,
-                              .id = r->view || res->is_inline ? r->id : res->origin,
-                              .ordinal = r->ordinal,
-                              .facts = r->view || res->is_inline ? none : res->facts};
-    if (!r->view && !res->is_inline)
-        return;
+                              .id = r->id,
+                              .ordinal = r->ordinal};
+}
+
+static void describe_schema(const struct buf *schema, struct wire_render *m)
+{
     m->schema = (const uint8_t *)schema->p;
     m->schema_len = (uint32_t)schema->len;
-    if (r->view)
+}
+
+/* What grows: its result and number of rows may be set meanwhile, by whoever waits for it; neither is looked at. */
+static void describe_growing(const struct rendering *r, const struct buf *schema, struct wire_render *m)
+{
+    describe_format(r, m);
+    describe_schema(schema, m);
+    m->grows = true;
+}
+
+static void describe_stored(const struct rendering *r, const struct buf *schema, struct wire_render *m)
+{
+    const struct result *res = r->result;
+    describe_format(r, m);
+    m->rows = r->rows;
+    if (!res->is_inline) {
+        m->id = res->origin;
+        m->facts = res->facts;
         return;
+    }
+    describe_schema(schema, m);
     m->index = res->index;
     m->index_len = res->index_len;
     m->body = res->body;
@@ -226,7 +242,7 @@ static int make_stored(struct rendering *r, struct engine *x, int *ret_fd, struc
     if (!rc && res->is_inline && schema_write(res->schema, &schema))
         rc = err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc) {
-        describe(r, &schema, &m);
+        describe_stored(r, &schema, &m);
         rc = make(r, x, &m, segment_fd(segment), NULL, ret_fd, e);
     }
     segment_unref(segment);
@@ -244,7 +260,7 @@ static int make_following(struct rendering *r, struct engine *x, int *ret_fd, st
     rc = segment_reopen(r->view, &rows, e);
     if (rc)
         return rc;
-    describe(r, &schema, &m);
+    describe_growing(r, &schema, &m);
     rc = make(r, x, &m, rows, &f, ret_fd, e);
     close(rows);
     return rc;

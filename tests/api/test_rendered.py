@@ -479,6 +479,7 @@ def test_a_killed_render_process_is_a_clean_error(own):
     d, qid = own()
     answers = []
     begin(d, qid)
+    wait_until("that it has its job: one that dies before gets it again", lambda: d.download(qid, "xlsx", wait=0).json()["permille"] > 0)
     waiter = threading.Thread(target=lambda: answers.append(d.download(qid, "xlsx")))
     waiter.start()
     os.kill(wait_until("the render process", lambda: render_process(d)), signal.SIGKILL)

@@ -2,9 +2,12 @@
 import concurrent.futures
 import glob
 import os
+import sqlite3
 import uuid
 
 import pytest
+
+from quern_client import wait_until
 
 RUN = "/v1/data-query/query"
 
@@ -120,6 +123,28 @@ def test_reuse_survives_a_restart(make_daemon):
 
 
 # ---- idempotency keys ----
+
+def recorded_writers(d):
+    db = sqlite3.connect(f"file:{d.data}/registry.db?mode=ro", uri=True)
+    try:
+        return db.execute("SELECT count(*) FROM query WHERE writes = 1").fetchone()[0]
+    finally:
+        db.close()
+
+
+def test_a_write_that_a_crash_interrupted_ends_reuse(make_daemon):
+    """Nobody knows whether it took effect."""
+    d = make_daemon()
+    d.kakao_query("create table k as select range as a from range(3)")
+    sql = "select count(*) from k"
+    assert scanned(run(d, sql)) and not scanned(run(d, sql))
+    writer = d.kakao_run("insert into k select a.range from range(100000) a, range(1000000) b")
+    wait_until("that it writes is recorded", lambda: recorded_writers(d) == 2)  # the CREATE TABLE is the first
+    d.kill()
+    d.start()
+    assert d.kakao_wait(writer)["queryInfo"]["state"] == "FAILED"
+    assert scanned(run(d, sql))
+
 
 def test_same_key_same_body_is_the_same_query(q):
     key = {"Idempotency-Key": unique()}

@@ -80,6 +80,8 @@ def test_a_parked_poll_ends_by_its_query_and_by_its_client(tls):
     qid = tls.d360_status_of(tls.d360_submit("SELECT count(*) FROM range(300000000) t(a) WHERE a % 7 = 1", mode="ASYNC"))["queryId"]
     assert tls.d360_wait(qid).json()["completionStatus"] in ("FINISHED", "RESULTS_PRODUCED")
     slow = tls.kakao_run(BLOCK)
+    tls.kakao_wait(slow, states=("RUNNING",))
+    assert tls.d360_get(f"{slow}/metadata").status_code == 200  # compiled: nothing more of it can end the poll
     context = ssl.create_default_context(cafile=tls.both)
     connection = context.wrap_socket(socket.create_connection(("127.0.0.1", tls.port)), server_hostname="127.0.0.1")
     bearer = tls.key["headers"]["data360"]["Authorization"]

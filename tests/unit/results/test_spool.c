@@ -34,7 +34,9 @@ static int drop(const char *path, const struct stat *st, int flag, struct FTW *f
 static int make(void **state)
 {
     (void)state;
-    (void)snprintf(folder, sizeof folder, "/tmp/quern-spool-XXXXXX");
+    /* hundreds of spools in which one call fails: a disk would only make each wait */
+    (void)snprintf(folder, sizeof folder, "%s/quern-spool-XXXXXX",
+                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     return crypto_init() == 0 && mkdtemp(folder) ? 0 : -1;
 }
 
