@@ -283,6 +283,11 @@ int sys_syncfs(int fd)
     return r;
 }
 
+void sys_write_behind(int fd, int64_t off, int64_t len)
+{
+    (void)sync_file_range(fd, off, len, SYNC_FILE_RANGE_WRITE);
+}
+
 int sys_ftruncate(int fd, int64_t size)
 {
     bool cut;

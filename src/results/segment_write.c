@@ -23,6 +23,9 @@
 #define TAIL_MAX     (1u << 20)
 #define COPY_SIZE    65536u
 
+/* The disk works while the rows still come, so that the fsync of the seal is short. */
+#define WRITE_BEHIND (UINT64_C(8) << 20)
+
 struct segment_writer {
     uint32_t magic;
     struct segment *seg;
@@ -31,6 +34,7 @@ struct segment_writer {
     struct buf schema; /* serialized */
     struct buf head;   /* Arrow message header of the batch at hand */
     uint64_t off;      /* bytes written */
+    uint64_t begun;    /* of them, those that the disk was told to begin with */
     uint64_t rows, nbatches;
     uint64_t nblocks; /* finished blocks; published after the write */
     uint32_t block_crc, block_fill;
@@ -207,6 +211,10 @@ int segment_append(struct segment_writer *w, const struct batch_index *ix, const
     end->first_row = w->rows;
     end->off = w->off;
     w->nbatches++;
+    if (w->off - w->begun >= WRITE_BEHIND) {
+        sys_write_behind(s->fd, (int64_t)w->begun, (int64_t)(w->off - w->begun));
+        w->begun = w->off;
+    }
     atomic_store_explicit(&s->stream_len, w->off, memory_order_release);
     atomic_store_explicit(&s->nblocks, w->nblocks, memory_order_release);
     atomic_store_explicit(&s->nbatches, w->nbatches, memory_order_release);
