@@ -178,10 +178,12 @@ static uint32_t aggregate(struct crewrite *w, uint32_t i)
     uint32_t at = l->t[i].at, end = l->t[i + 1].match + 1, plain = end;
     if (compat_is(l, end, "filter") && compat_op(l, end + 1, '('))
         end = l->t[end + 1].match + 1;
-    if (compat_is(l, end, "over"))
-        end = compat_op(l, end + 1, '(') ? l->t[end + 1].match + 1 : end + 2;
-    if (end > l->count)
-        return 0;
+    if (compat_is(l, end, "over")) { /* a window in brackets, or the name of one; else it is no SQL */
+        bool named = end + 1 < l->count && (l->t[end + 1].kind == CT_WORD || l->t[end + 1].kind == CT_QUOTED);
+        if (!named && !compat_op(l, end + 1, '('))
+            return 0;
+        end = named ? end + 2 : l->t[end + 1].match + 1;
+    }
     if (end == plain && !is_modified(l, i + 1)) {
         if (!mentions(l, "pivot"))
             return 0;

@@ -1,0 +1,1 @@
+SELzCT avg(avg(a) OVER )() OVER (), sum(sum(a)) OVER (PARTITION BY b), count_SELECT x, y, n FROM UNNEST(ARRAY[1, 2], Aif(a) FI3TER (WHERE brRAY['a'] 3), least()4, 2TY) ORDER BY n
