@@ -41,6 +41,7 @@ class History:
         self.listed = set()    # those of them that Kakao's list shows
         self.canceled = set()
         self.deleted = set()
+        self.unsure = set()    # asked to be deleted, and not answered
         self.refused = 0       # requests that failed, or were answered with an error
 
 
@@ -110,8 +111,9 @@ def scenario(d, h):
         assert answer is None or answer.text.count("\n") == h.rows[qid] + 1, f"half a result: {answer.text.count(chr(10))} lines"
     if blocked and attempt(d, h, lambda: d.kakao_abort(blocked), 200):
         h.canceled.add(blocked)
-    if first and attempt(d, h, lambda: d.http("DELETE", f"/api/v3/query/{first}", dialect="data360"), 204):
-        h.deleted.add(first)
+    if first:
+        done = attempt(d, h, lambda: d.http("DELETE", f"/api/v3/query/{first}", dialect="data360"), 204)
+        (h.deleted if done else h.unsure).add(first)
     submit_and_read(d, h, "SELECT range AS n FROM range(20000)", 20000)
     submit(d, h, "SELECT range AS n FROM range(10)", 10)
 
@@ -131,6 +133,8 @@ def invariants(d, h):
             assert state == "ABORTED", f"canceled, and now {state}"
         elif qid in h.deleted:
             assert answer.status_code >= 400 and body["queryData"] == [], f"deleted, and read: {answer.status_code}"
+        elif qid in h.unsure and answer.status_code == 410:
+            assert body["queryData"] == []
         elif state == "FINISHED":
             assert answer.status_code == 200 and answer.text.count("\n") == rows + 1, f"{qid}: {answer.status_code} {answer.text[:100]}"
         else:
