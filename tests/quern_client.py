@@ -65,6 +65,17 @@ def descendants(pid):
     return found
 
 
+def render_process(d, but=None):
+    """The daemon's render process: the child whose private folder holds the file to be filled, another one than `but`; None while there is none."""
+    for pid, _ in descendants(d.process.pid):
+        try:
+            if pid != but and os.path.exists(os.path.join(os.readlink(f"/proc/{pid}/cwd"), "out")):
+                return pid
+        except OSError:
+            pass
+    return None
+
+
 def still_there(processes):
     table = process_table()
     return {p: n for p, n in processes.items() if p[0] in table and table[p[0]][1] == p[1] and table[p[0]][2] not in "ZX"}

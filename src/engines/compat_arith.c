@@ -399,13 +399,7 @@ static void bind(duckdb_bind_info info)
         duckdb_scalar_function_bind_set_error(info, "out of memory");
     } else {
         type = result_type(data, &first);
-        if (compat_returns(info, type)) {
-            duckdb_scalar_function_set_bind_data(info, data, free);
-            duckdb_scalar_function_set_bind_data_copy(info, copy);
-        } else {
-            free(data);
-            duckdb_scalar_function_bind_set_error(info, "the engine's library has no such result type");
-        }
+        compat_bound(info, type, data, copy);
         duckdb_destroy_logical_type(&type);
     }
     if (first)

@@ -18,6 +18,7 @@
 #include "engines/compat_returns.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FUNCTION_BYTES 360 /* of the library's scalar function; what is looked for lies well before its end */
@@ -57,7 +58,8 @@ duckdb_logical_type compat_any_result(void)
     return placeholder;
 }
 
-bool compat_returns(duckdb_bind_info info, duckdb_logical_type type)
+/* False: nothing was changed. */
+static bool returns(duckdb_bind_info info, duckdb_logical_type type)
 {
     struct library_type want, have, now;
     struct library_bind bind;
@@ -74,4 +76,15 @@ bool compat_returns(duckdb_bind_info info, duckdb_logical_type type)
         return true;
     }
     return false;
+}
+
+void compat_bound(duckdb_bind_info info, duckdb_logical_type type, void *data, duckdb_copy_callback_t copy)
+{
+    if (!returns(info, type)) {
+        free(data);
+        duckdb_scalar_function_bind_set_error(info, "the engine's library has no such result type");
+    } else if (data) {
+        duckdb_scalar_function_set_bind_data(info, data, free);
+        duckdb_scalar_function_set_bind_data_copy(info, copy);
+    }
 }

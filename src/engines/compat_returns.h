@@ -8,9 +8,9 @@
 duckdb_logical_type compat_argument_type(duckdb_bind_info info, idx_t i);
 /* The type to register such a function with. The same for all, never destroyed. */
 duckdb_logical_type compat_any_result(void);
-/* In a bind callback of a function that was registered with it: from here on the result has the type; *type
- * then holds another one, to be destroyed. False: this engine library is not the one that the way was made
- * for. */
-bool compat_returns(duckdb_bind_info info, duckdb_logical_type type) MUST_USE;
+/* The end of a bind callback of a function that was registered with it: from here on the result has the type; *type then
+ * holds another one, to be destroyed. The function runs with `data` (malloc, NULL: none), which is taken over. An error is
+ * set when this engine library is not the one that the way was made for. */
+void compat_bound(duckdb_bind_info info, duckdb_logical_type type, void *data, duckdb_copy_callback_t copy);
 
 #endif

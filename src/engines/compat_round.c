@@ -175,14 +175,8 @@ static void bind(duckdb_bind_info info)
     }
     if (!result)
         duckdb_scalar_function_bind_set_error(info, "the argument must have the type of a number");
-    else if (!compat_returns(info, result))
-        duckdb_scalar_function_bind_set_error(info, "the engine's library has no such result type");
-    else if (data) {
-        duckdb_scalar_function_set_bind_data(info, data, free);
-        duckdb_scalar_function_set_bind_data_copy(info, copy);
-        data = NULL;
-    }
-    free(data);
+    else
+        compat_bound(info, result, data, copy);
     if (result)
         duckdb_destroy_logical_type(&result);
     if (type)

@@ -9,7 +9,7 @@ import zipfile
 import pyarrow.parquet as pq
 import pytest
 
-from quern_client import descendants, sanitized, wait_until
+from quern_client import render_process, sanitized, wait_until
 
 ROWS = 200000
 LONG = 8000 if sanitized() else 2500  # ms: long enough to be seen running
@@ -53,17 +53,6 @@ class Waiting(threading.Thread):
     def end(self):
         self.join()
         return self.answer
-
-
-def render_process(d):
-    """The child whose private folder holds the file to be filled."""
-    for pid, _ in descendants(d.process.pid):
-        try:
-            if os.path.exists(os.path.join(os.readlink(f"/proc/{pid}/cwd"), "out")):
-                return pid
-        except OSError:
-            pass
-    return None
 
 
 def done(d):

@@ -15,7 +15,7 @@ import openpyxl
 import pyarrow.parquet as pq
 import pytest
 
-from quern_client import NODE_MODULES, descendants, sanitized, wait_until
+from quern_client import NODE_MODULES, render_process, sanitized, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -440,17 +440,6 @@ def begin(d, qid):
     answer = d.download(qid, "xlsx", wait=0)
     assert answer.status_code == 202 and answer.json()["state"] in ("waiting", "rendering") and answer.headers["Retry-After"], answer.text
     wait_until("the rendering's begin", lambda: running(d) == 1)
-
-
-def render_process(d):
-    """The child whose private folder holds the file to be filled."""
-    for pid, _ in descendants(d.process.pid):
-        try:
-            if os.path.exists(os.path.join(os.readlink(f"/proc/{pid}/cwd"), "out")):
-                return pid
-        except OSError:
-            pass
-    return None
 
 
 def test_progress_and_sharing(own):

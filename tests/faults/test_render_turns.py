@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from quern_client import descendants, wait_until
+from quern_client import render_process, wait_until
 
 ENV = {"QUERN_RENDER_SLOTS": "1", "QUERN_ENGINE_SILENCE": "300s", "QUERN_RENDER_LINGER": "1h"}
 SHEET = "SELECT range AS n, 'some text ' || range AS s FROM range(150000)"
@@ -24,16 +24,6 @@ def finished(d, sql, key=None):
     qid = d.d360_status_of(d.d360_submit(sql, mode="ASYNC", key=key))["queryId"]
     assert d.d360_wait(qid, key=key).status_code == 200
     return qid
-
-
-def render_process(d, but=None):
-    for pid, _ in descendants(d.process.pid):
-        try:
-            if pid != but and os.path.exists(os.path.join(os.readlink(f"/proc/{pid}/cwd"), "out")):
-                return pid
-        except OSError:
-            pass
-    return None
 
 
 def stopped(d, but=None):
