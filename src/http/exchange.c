@@ -62,14 +62,23 @@ struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_
     return x;
 }
 
+enum park_reason exchange_unpark(struct exchange *x)
+{
+    enum park_reason why = park_end(x->park);
+    x->park = NULL;
+    if (why == PARK_GONE)
+        metric_add(x->server->client_gone, 1); /* first: who sees that nothing is parked sees why */
+    metric_add(x->server->parked, -1);
+    return why;
+}
+
 void exchange_free(struct exchange *x)
 {
     ASSERT(x->magic == EXCHANGE_MAGIC);
     x->magic = 0;
-    if (x->park) { /* woken by server_stop, and the library ended the connection before it called us again */
-        park_end(x->park);
-        metric_add(x->server->parked, -1);
-    }
+    if (x->park) /* woken by server_stop or by its client's end, and the library ended the connection before it
+                    called us again */
+        exchange_unpark(x);
     if (x->peer_counted)
         peers_remove(x->server->peers, x->address);
     if (x->streaming)

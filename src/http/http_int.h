@@ -144,6 +144,8 @@ extern const struct request_source http__request_source; /* request.c */
 /* ---- exchange.c ---- */
 /* I/O thread, headers complete; the guard has seen them. */
 struct exchange *exchange_new(struct server *s, struct http_conn *c, struct MHD_Connection *mhd);
+/* x->park is set; takes it back and counts a client that left. */
+enum park_reason exchange_unpark(struct exchange *x);
 void exchange_free(struct exchange *x); /* its memory may stay as the connection's spare */
 void exchange_free_spare(struct http_conn *c);
 /* Makes the reply a refusal in the dialect's words. */

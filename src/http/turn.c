@@ -78,11 +78,8 @@ static enum exchange_next park(struct exchange *x, bool on_worker, bool *ret_par
 /* Takes the park back. False: the client has gone. */
 static bool unpark(struct exchange *x)
 {
-    enum park_reason why = park_end(x->park);
-    x->park = NULL;
-    metric_add(x->server->parked, -1);
+    enum park_reason why = exchange_unpark(x);
     if (why == PARK_GONE) {
-        metric_add(x->server->client_gone, 1);
         x->stage = STAGE_DROP;
         return false;
     }
