@@ -127,7 +127,8 @@ static uint32_t crc_times(const uint32_t m[32], uint32_t c)
 
 static void crc_lane_make(void)
 {
-    uint32_t m[32], twice[32]; /* what becomes of each bit of the state by one zero byte, by two, by four ... */
+    uint32_t m[32],
+        twice[32]; /* what becomes of each bit of the state by one zero byte, by two, by four ... */
     for (int i = 0; i < 32; i++)
         m[i] = (1u << i) >> 8 ^ crc_table[0][(1u << i) & 0xFF];
     for (unsigned n = 1; n < CRC_LANE; n *= 2) {

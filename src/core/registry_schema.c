@@ -154,8 +154,8 @@ const char *const registry__sql[REG_STMTS] = {
     [REG_RESULT_DELETE] = "DELETE FROM result WHERE query = ?1",
     [REG_RESULT_COUNT] = "SELECT count(*) FROM result WHERE query = ?1",
     [REG_QUERY_GET] =
-        "SELECT " QUERY_COLUMNS
-        ", u.name, w.name, q.note, q.writes, q.file_bytes, q.file_replaced, q.peak_memory, q.seq, q.script, q.keep_ms FROM query q JOIN "
+        "SELECT " QUERY_COLUMNS ", u.name, w.name, q.note, q.writes, q.file_bytes, q.file_replaced, "
+        "q.peak_memory, q.seq, q.script, q.keep_ms FROM query q JOIN "
         "user u ON u.id = q.user JOIN workspace w ON w.id = q.workspace WHERE q.id = ?1",
     [REG_RESULT_GET] = "SELECT ordinal, kind, update_count, rows, bytes, schema, sealed, file_size, "
                        "stream_len, nbatches, footer_crc, cut, inline_index,"

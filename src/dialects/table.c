@@ -3,5 +3,6 @@
 #include "dialects/dialect.h"
 
 const struct dialect *const dialects[] = {
-    &dialect_kakao, &dialect_canner, &dialect_data360, &dialect_jackdb, &dialect_kylin, &dialect_neutral, NULL,
+    &dialect_kakao, &dialect_canner, &dialect_data360, &dialect_jackdb, &dialect_kylin, &dialect_neutral,
+    NULL,
 };

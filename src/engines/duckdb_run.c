@@ -31,10 +31,10 @@
 #define TOUCH_WRITER       DUCK_TOUCH_WRITER
 #define BODY_AT(index_len) (((uint64_t)(index_len) + 63) & ~UINT64_C(63))
 
-#define HEAVY_NS 20000000
+#define HEAVY_NS    20000000
 #define IDLE_NS     20000
 #define IDLE_MAX_NS 1000000
-#define SOON_NS  1000000 /* below the main thread's first look at a job, which sends what waits */
+#define SOON_NS     1000000 /* below the main thread's first look at a job, which sends what waits */
 
 struct run {
     struct duck *d;

@@ -137,7 +137,8 @@ static int rows_piece(struct stream *s, struct segment_scratch *x, size_t soft, 
         return 0;
     }
     struct window w;
-    int rc = segment_window(rows_segment(s->rows->rows), s->next, rows_wanted(s, soft), WINDOW_BYTES, x, &w, e);
+    int rc =
+        segment_window(rows_segment(s->rows->rows), s->next, rows_wanted(s, soft), WINDOW_BYTES, x, &w, e);
     if (rc == ERR_END) {
         s->step = STREAM_TAIL;
         return 0;
@@ -165,8 +166,8 @@ static int rows_piece(struct stream *s, struct segment_scratch *x, size_t soft, 
  * made at once. */
 static bool full_enough(const struct stream *s, size_t soft)
 {
-    return s->step == STREAM_ROWS && !s->rows->raw && s->out.len - s->off >= soft - soft / 4 && s->next < s->end &&
-           s->next < segment_rows(rows_segment(s->rows->rows));
+    return s->step == STREAM_ROWS && !s->rows->raw && s->out.len - s->off >= soft - soft / 4 &&
+           s->next < s->end && s->next < segment_rows(rows_segment(s->rows->rows));
 }
 
 static void apply_skip(struct stream *s)

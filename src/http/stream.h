@@ -31,11 +31,11 @@ struct stream {
     size_t off;
     struct encode_state encode;
     enum stream_step step;
-    uint64_t next, end; /* rows, or bytes of the stored stream when raw */
-    uint64_t row_bytes; /* counted against byte_limit */
-    uint64_t sent;      /* rows */
+    uint64_t next, end;             /* rows, or bytes of the stored stream when raw */
+    uint64_t row_bytes;             /* counted against byte_limit */
+    uint64_t sent;                  /* rows */
     uint64_t made_rows, made_bytes; /* by the encoder: what a row takes */
-    uint64_t skip;      /* bytes still to be left out (a range) */
+    uint64_t skip;                  /* bytes still to be left out (a range) */
     bool failed;
 };
 

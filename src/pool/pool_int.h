@@ -119,7 +119,7 @@ struct engine {
     /* acquiring thread */
     struct link link;
     struct slot slots[WIRE_SLOTS];
-    int batch_slot;      /* slot whose batch the caller holds, -1 none */
+    int batch_slot; /* slot whose batch the caller holds, -1 none */
     struct slot_copy copy;
     struct arena *arena; /* of the job */
     bool planned, has_columns, plan_only, reusable, liar, may_split, follows;

@@ -126,7 +126,8 @@ static void announced(void **state)
 {
     (void)state;
     struct who w1 = {.claim = {.answer = answer}, .name = "1"}, none = {.claim = {.answer = answer}},
-               w2 = {.claim = {.answer = answer}, .name = "2"}, r = {.claim = {.answer = answer}, .name = "r"};
+               w2 = {.claim = {.answer = answer}, .name = "2"},
+               r = {.claim = {.answer = answer}, .name = "r"};
     catalog_announce(cat, &w1.claim, 1);
     catalog_announce(cat, &none.claim, 1);
     catalog_announce(cat, &w2.claim, 1);

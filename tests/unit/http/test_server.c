@@ -226,7 +226,8 @@ static void order_of_refusals(void **state)
     free(a.body);
     ask("GET /t/status HTTP/1.1\r\n" H "\r\n", &a);
     assert_int_equal(a.status, 401);
-    assert_null(field(&a, "WWW-Authenticate")); /* the test dialect takes Kylin's credential, whose page has none */
+    assert_null(
+        field(&a, "WWW-Authenticate")); /* the test dialect takes Kylin's credential, whose page has none */
     free(a.body);
     assert_int_equal(status_of("GET /t/status HTTP/1.1\r\n" H "Authorization: Basic azpz\r\n\r\n"), 200);
     assert_int_equal(status_of("GET /t/status HTTP/1.1\r\n" H "Authorization: Basic azp4\r\n\r\n"), 401);

@@ -502,12 +502,26 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, pool_up, pool_down)
     const struct CMUnitTest tests[] = {
-        T(test_good),        T(test_big),     T(test_plan_only),  T(test_lies),
-        T(test_limits),      T(test_refused), T(test_crashes),    T(test_killed_from_outside),
+        T(test_good),
+        T(test_big),
+        T(test_plan_only),
+        T(test_lies),
+        T(test_limits),
+        T(test_refused),
+        T(test_crashes),
+        T(test_killed_from_outside),
         T(test_scribble),
-        T(test_limits),      T(test_scribble), T(test_crashes),    T(test_killed_from_outside),
-        T(test_silence),     T(test_deaf),    T(test_cancel),     T(test_cancel_owner_away),
-        T(test_cancel_race), T(test_given),   T(test_own_faults),
+        T(test_limits),
+        T(test_scribble),
+        T(test_crashes),
+        T(test_killed_from_outside),
+        T(test_silence),
+        T(test_deaf),
+        T(test_cancel),
+        T(test_cancel_owner_away),
+        T(test_cancel_race),
+        T(test_given),
+        T(test_own_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
