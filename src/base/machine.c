@@ -13,15 +13,23 @@
 
 #include "base/sys.h"
 
+/* What a file of the system says, as far as it fits; false when nothing. */
+static bool text_of(const char *path, char *text, size_t size)
+{
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC); /* not a file of ours: outside the fault seam */
+    size_t n = 0;
+    for (ssize_t got = 1; fd >= 0 && got > 0 && n<size - 1; n += got> 0 ? (size_t)got : 0)
+        got = read(fd, text + n, size - 1 - n);
+    text[n] = 0;
+    return n > 0;
+}
+
 /* The number in a small file; UINT64_MAX when there is none ("max", no file). */
 static uint64_t number_in(const char *path)
 {
     char text[64];
-    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC); /* not a file of ours: outside the fault seam */
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (n <= 0 || text[0] < '0' || text[0] > '9')
+    if (!text_of(path, text, sizeof text) || text[0] < '0' || text[0] > '9')
         return UINT64_MAX;
-    text[n] = 0;
     return strtoull(text, NULL, 10);
 }
 
@@ -42,31 +50,32 @@ static uint64_t least_above(const char *root, char *path, const char *file)
     }
 }
 
+/* The limit of the group that a line of /proc/self/cgroup names: "0::/a/b" or "4:memory:/a/b". */
+static uint64_t limit_of(char *line)
+{
+    char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
+    if (!second)
+        return UINT64_MAX;
+    *second = 0;
+    char *path = second + 1;
+    if (strcmp(path, "/") == 0)
+        *path = 0;
+    if (first[1] == 0)
+        return least_above("/sys/fs/cgroup", path, "memory.max");
+    return strstr(first + 1, "memory") ? least_above("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes")
+                                       : UINT64_MAX;
+}
+
 static uint64_t group_limit(void)
 {
-    char line[PATH_MAX];
+    char text[16384], *rest = text;
     uint64_t least = UINT64_MAX;
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f)
-        return least;
-    while (fgets(line, sizeof line, f)) { /* "0::/a/b" or "4:memory:/a/b" */
-        line[strcspn(line, "\n")] = 0;
-        char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
-        if (!second)
-            continue;
-        *second = 0;
-        char *path = second + 1;
-        if (strcmp(path, "/") == 0)
-            *path = 0;
-        uint64_t v = UINT64_MAX;
-        if (first[1] == 0)
-            v = least_above("/sys/fs/cgroup", path, "memory.max");
-        else if (strstr(first + 1, "memory"))
-            v = least_above("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes");
+    for (char *line = text_of("/proc/self/cgroup", text, sizeof text) ? strsep(&rest, "\n") : NULL; line;
+         line = strsep(&rest, "\n")) {
+        uint64_t v = limit_of(line);
         if (v < least)
             least = v;
     }
-    fclose(f);
     return least;
 }
 

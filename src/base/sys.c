@@ -69,12 +69,9 @@ bool sys__fails(enum sys_kind kind, bool *ret_cut)
 
 static void write_counts(void)
 {
-    FILE *f = fopen(plan.count_path, "we");
-    if (!f)
-        return;
-    for (int k = 0; k < SYS_KINDS; k++)
-        fprintf(f, "%s %llu\n", kind_names[k], (unsigned long long)atomic_load(&calls[k]));
-    fclose(f);
+    CLEANUP_FD int fd = open(plan.count_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    for (int k = 0; k < SYS_KINDS && fd >= 0; k++)
+        dprintf(fd, "%s %llu\n", kind_names[k], (unsigned long long)atomic_load(&calls[k]));
 }
 
 /* Digits up to `stop` or the end; moves *p past them. */

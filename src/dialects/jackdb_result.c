@@ -185,8 +185,8 @@ enum handled jackdb__result(struct request *rq)
 
 /* ---- rows ---- */
 
-static enum handled send(struct request *rq, struct rows *rows, const struct encoder *encoder, uint64_t from,
-                         uint64_t limit)
+static enum handled send_rows(struct request *rq, struct rows *rows, const struct encoder *encoder,
+                              uint64_t from, uint64_t limit)
 {
     struct reply *reply = &rq->reply;
     struct reply_rows *out = &reply->rows;
@@ -261,5 +261,5 @@ enum handled jackdb__rows(struct request *rq)
     if (r)
         return reply_error(rq, reply_status_of(r), &e);
     reply_header(rq, "X-Row-Count", count);
-    return send(rq, rows, encoder_find(format), from, n);
+    return send_rows(rq, rows, encoder_find(format), from, n);
 }

@@ -152,7 +152,7 @@ static int read_uri(struct arena *a, const char *text, struct uri *ret, struct e
     return r;
 }
 
-static void escaped(struct buf *b, const char *s)
+static void put_escaped(struct buf *b, const char *s)
 {
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s;
@@ -173,20 +173,20 @@ static const char *show_uri(struct arena *a, const struct source *s, const char 
     size_t host = strcspn(address, "?");
     buf_printf(&b, "%s://", source_kind_name(s->kind));
     if (s->username) {
-        escaped(&b, s->username);
+        put_escaped(&b, s->username);
         if (password) {
             buf_char(&b, ':');
             if (strcmp(password, MASK) == 0)
                 buf_str_add(&b, MASK);
             else
-                escaped(&b, password);
+                put_escaped(&b, password);
         }
         buf_char(&b, '@');
     }
     buf_add(&b, address, host);
     if (s->database) {
         buf_char(&b, '/');
-        escaped(&b, s->database);
+        put_escaped(&b, s->database);
     }
     buf_str_add(&b, address + host);
     const char *text = buf_str(&b);

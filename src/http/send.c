@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/sys_wait.h"
 
-static void header(struct MHD_Response *r, const char *name, const char *value)
+static void add_header(struct MHD_Response *r, const char *name, const char *value)
 {
     if (MHD_add_response_header(r, name, value) != MHD_YES)
         log_event(LOG_WARN, "http", "a response header was refused", "name", name, NULL);
@@ -116,14 +116,14 @@ static void origin_headers(struct exchange *x, struct MHD_Response *m)
     if (x->conn->admin || (x->rq.route && !x->rq.route->role))
         return;
     if (!cors_any(c))
-        header(m, "Vary", "Origin");
+        add_header(m, "Vary", "Origin");
     const char *origin = connection_header(x, "Origin");
     if (!cors_allows(c, origin))
         return;
-    header(m, "Access-Control-Allow-Origin", cors_any(c) ? "*" : origin);
+    add_header(m, "Access-Control-Allow-Origin", cors_any(c) ? "*" : origin);
     if (!cors_any(c)) /* never together with "*" */
-        header(m, "Access-Control-Allow-Credentials", "true");
-    header(m, "Access-Control-Expose-Headers", CORS_EXPOSED);
+        add_header(m, "Access-Control-Allow-Credentials", "true");
+    add_header(m, "Access-Control-Expose-Headers", CORS_EXPOSED);
 }
 
 bool send_reply(struct exchange *x)
@@ -148,25 +148,25 @@ bool send_reply(struct exchange *x)
     if (!m)
         return false;
     if (r->content_type && r->status != 304)
-        header(m, "Content-Type", r->content_type);
-    header(m, "X-Request-Id", x->request_id);
+        add_header(m, "Content-Type", r->content_type);
+    add_header(m, "X-Request-Id", x->request_id);
     if (r->etag)
-        header(m, "ETag", r->etag);
+        add_header(m, "ETag", r->etag);
     if (ranges)
-        header(m, "Accept-Ranges", "bytes");
+        add_header(m, "Accept-Ranges", "bytes");
     if (content_range[0])
-        header(m, "Content-Range", content_range);
+        add_header(m, "Content-Range", content_range);
     if (x->server->cors)
         origin_headers(x, m);
     bool retry = false;
     for (uint32_t i = 0; i < r->nheaders; i++) {
-        header(m, r->headers[i].name, r->headers[i].value);
+        add_header(m, r->headers[i].name, r->headers[i].value);
         retry |= strcasecmp(r->headers[i].name, "Retry-After") == 0;
     }
     if ((r->status == 429 || r->status == 503) && !retry)
-        header(m, "Retry-After", r->status == 429 ? "5" : "2");
+        add_header(m, "Retry-After", r->status == 429 ? "5" : "2");
     if (x->early || atomic_load_explicit(&x->server->stopping, memory_order_relaxed))
-        header(m, "Connection", "close");
+        add_header(m, "Connection", "close");
     int64_t now = sys_mono_ns();
     watch_timing(&x->conn->watch, now + config.download_stall * 1000000, config.download_stall * 1000000,
                  x->pulled || r->streaming ? now + config.download_max_age * 1000000 : 0);

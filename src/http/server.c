@@ -136,7 +136,7 @@ static size_t no_unescape(void *cls, struct MHD_Connection *mhd, char *s)
 
 /* ---- requests ---- */
 
-static enum MHD_Result act(struct exchange *x, enum exchange_next next)
+static enum MHD_Result carry_out(struct exchange *x, enum exchange_next next)
 {
     switch (next) {
     case EXCHANGE_BODY:
@@ -184,7 +184,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
         guard_end(&x->guard, strcmp(version, MHD_HTTP_VERSION_1_1) == 0);
         enum exchange_next next = exchange_begin(x, method, url);
         body_deadline(x);
-        return act(x, next);
+        return carry_out(x, next);
     }
     ASSERT(x->magic == EXCHANGE_MAGIC);
     if (*size) {
@@ -193,12 +193,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
         enum exchange_next next = exchange_body(x, data, n);
         if (x->guard.chunked)
             body_deadline(x);
-        return act(x, next);
+        return carry_out(x, next);
     }
     if (x->queued)
         return MHD_YES;
     watch_timing(&x->conn->watch, 0, 0, 0);
-    return act(x, exchange_run(x));
+    return carry_out(x, exchange_run(x));
 }
 
 /* Who read which rows (audit.reads). Bytes are those that went to the socket; a client that left in the

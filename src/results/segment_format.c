@@ -99,3 +99,8 @@ void *segment__table_at(const struct segment_table *t, uint64_t i)
     unsigned log = 63u - (unsigned)__builtin_clzll(q);
     return t->chunk[log + 1] + (size_t)(i - (t->base << log)) * t->width;
 }
+
+struct segment_entry *segment__entry(const struct segment *s, uint64_t i)
+{
+    return segment__table_at(&s->batches, i);
+}

@@ -95,10 +95,7 @@ int segment__record_check(struct segment *s, const uint8_t *r, struct err *e) MU
 /* Reads batch record i into p (record_len bytes) and compares its checksum. */
 int segment__record(struct segment *s, uint64_t i, uint8_t *p, struct err *e) MUST_USE;
 
-static inline struct segment_entry *segment__entry(const struct segment *s, uint64_t i)
-{
-    return segment__table_at(&s->batches, i);
-}
+struct segment_entry *segment__entry(const struct segment *s, uint64_t i);
 
 static inline void segment__put32(uint8_t *p, uint32_t v)
 {
