@@ -145,13 +145,22 @@ struct result *query_shown_result(struct query *q)
     return last;
 }
 
+bool query_gone(const struct query *q)
+{
+    const struct query_record *r = &q->rec;
+    if (r->gone_ms || !r->expires_ms || !query_state_ended(r->state))
+        return r->gone_ms != 0;
+    return q->expires_mono_ms ? sys_mono_ns() / 1000000 >= q->expires_mono_ms
+                              : sys_wall_ms() >= r->expires_ms;
+}
+
 static void view_times(struct query *q, struct query_view *v)
 {
     const struct query_record *r = &q->rec;
     v->created_ms = r->created_ms;
     v->started_ms = r->started_ms;
     v->expires_ms = r->expires_ms;
-    v->gone_ms = r->gone_ms;
+    v->gone_ms = r->gone_ms ? r->gone_ms : query_gone(q) ? r->expires_ms : 0;
     v->queued_ns = r->queued_ns;
     v->plan_ns = r->plan_ns;
     v->run_ns = r->run_ns;

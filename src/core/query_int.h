@@ -46,11 +46,12 @@ struct query {
     struct engine *engine;        /* (L) while a worker runs it: for cancel */
     struct engine *plan_engine;   /* (L) while the plan lane compiles it: for stop */
     bool cancel_sent;             /* (L) */
-    int64_t submitted_ns, started_ns;             /* (C), (L): monotonic */
-    int64_t hold_until_ns;                        /* (C) */
-    bool schema_known;                            /* (L) */
-    struct schema *schema;                        /* (L) set once, in the arena */
-    double progress;                              /* (L) */
+    int64_t submitted_ns, started_ns; /* (C), (L): monotonic */
+    int64_t expires_mono_ms; /* (L) when rec.expires_ms is, by the clock that does not jump; 0: not known */
+    int64_t hold_until_ns;   /* (C) */
+    bool schema_known;       /* (L) */
+    struct schema *schema;   /* (L) set once, in the arena */
+    double progress;         /* (L) */
     uint64_t live_rows, live_bytes, live_batches; /* (L) readable while it runs */
     struct segment *
         segment; /* (L) open rows of the shown result, or NULL; the service's ring bounds how many are open */
@@ -97,5 +98,9 @@ void query_signal_unlock(struct query *q, uint32_t flags, bool moved);
 /* Which result single-result dialects show: the last that returned rows, else the last. NULL when none. Lock
  * held or query ended. */
 struct result *query_shown_result(struct query *q);
+
+/* Its result was deleted, or its time is over: from that moment on nobody is shown it, whenever the janitor comes.
+ * Lock held. */
+bool query_gone(const struct query *q);
 
 #endif

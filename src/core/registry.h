@@ -147,6 +147,7 @@ struct registry_list_filter {
                                    * user_name (u.name) and storage_url (bucket || '/' || path, '' without a bucket). ERR_INVALID when more than
                                    * list.max_sort queries would have to be sorted */
     int64_t user;  /* 0 any: only this user's (access.queries = owner) */
+    int64_t there_ms; /* 0 all; else those whose result is there at this time. Not counted in the total */
 };
 /* ERR_INVALID also for an offset over list.max_offset; the texts name the keys. */
 int registry_list(struct registry *r, const struct registry_list_filter *f, struct arena *a,

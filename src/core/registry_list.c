@@ -2,7 +2,7 @@
  * registry_list: pages of the history, at any size of it.
  *
  * A page costs what its rows cost, never what the history holds: the total comes from query_count (kept by
- * triggers), an order by creation walks one of three indexes and stops after the page, and what no index
+ * triggers), an order by creation walks one of four indexes and stops after the page, and what no index
  * serves is refused with the key that bounds it: list.max_sort for other orders, list.max_offset for far
  * pages. The index is chosen here, by the counts, and named in the statement, so that a growing history
  * cannot change the plan. Statement texts are made of constants only. Any thread that may block.
@@ -33,6 +33,7 @@ static struct sqlite3_stmt *prepare(struct reg_conn *c, const struct registry_li
         sqlite3_bind_blob(st, 4, f->id->b, sizeof f->id->b, SQLITE_STATIC);
     sqlite3_bind_int64(st, 5, f->limit);
     sqlite3_bind_int64(st, 6, (int64_t)f->offset);
+    sqlite3_bind_int64(st, 7, f->there_ms);
     return st;
 }
 
@@ -88,6 +89,9 @@ static int choose(struct reg_conn *c, const struct registry_list_filter *f, int6
                   struct err *e)
 {
     int64_t of_user = INT64_MAX, of_state = INT64_MAX;
+    *ret = "query_there";
+    if (f->there_ms)
+        return 0;
     int rc = user > 0 ? count(c, f, user, false, &of_user, e) : 0;
     if (!rc && one_bit(f->states))
         rc = count(c, f, 0, true, &of_state, e);
@@ -107,6 +111,8 @@ static void where(const struct registry_list_filter *f, int64_t user, struct buf
         buf_str_add(b, " AND user = ?3");
     if (f->id)
         buf_str_add(b, " AND id = ?4");
+    if (f->there_ms)
+        buf_str_add(b, " AND gone_ms = 0 AND (expires_ms = 0 OR expires_ms > ?7)");
 }
 
 static int page(struct reg_conn *c, const struct registry_list_filter *f, int64_t user, struct arena *a,

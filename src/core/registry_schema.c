@@ -56,6 +56,7 @@ const char *const registry__migrations[] = {
     "file_replaced INTEGER NOT NULL, peak_memory INTEGER NOT NULL, script INTEGER NOT NULL, keep_ms INTEGER "
     "NOT NULL) STRICT;"
     "CREATE INDEX query_newest ON query (workspace, created_ms);"
+    "CREATE INDEX query_there ON query (workspace, created_ms) WHERE gone_ms = 0;"
     "CREATE INDEX query_by_state ON query (workspace, state, created_ms);"
     "CREATE INDEX query_by_user ON query (workspace, user, created_ms);"
     "CREATE TABLE query_count (workspace INTEGER NOT NULL, user INTEGER NOT NULL, state INTEGER NOT NULL, n "

@@ -137,7 +137,7 @@ static int find_result(struct query *q, uint32_t ordinal, const struct result **
 {
     const struct result *res = NULL;
     pthread_mutex_lock(&q->lock);
-    bool finished = q->shown == QUERY_FINISHED, gone = q->rec.gone_ms != 0;
+    bool finished = q->shown == QUERY_FINISHED, gone = query_gone(q);
     if (finished && !gone && ordinal == UINT32_MAX)
         res = query_shown_result(q);
     for (uint32_t i = 0; finished && !gone && i < q->rec.nresults; i++)

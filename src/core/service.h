@@ -227,6 +227,7 @@ struct list_filter {
     uint32_t states;      /* bit (1 << enum query_state); 0 = all */
     const char *creator;  /* NULL any */
     const struct qid *id; /* NULL any */
+    bool there;           /* only those whose result is not gone; the total counts all */
     uint64_t offset;
     uint32_t limit;
     uint32_t norders;

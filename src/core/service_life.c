@@ -113,7 +113,9 @@ static void end_times(struct query *q)
     r->ended_ms = sys_wall_ms();
     if (r->ended_ms < r->created_ms)
         r->ended_ms = r->created_ms;
-    r->expires_ms = r->keep_ms < 0 ? 0 : r->ended_ms + (r->keep_ms ? r->keep_ms : config.result_retention);
+    int64_t keep = r->keep_ms ? r->keep_ms : config.result_retention;
+    r->expires_ms = keep < 0 ? 0 : r->ended_ms + keep;
+    q->expires_mono_ms = keep < 0 ? 0 : now / 1000000 + keep;
     r->elapsed_ns = now - q->submitted_ns;
     if (!q->started_ns)
         r->queued_ns = r->elapsed_ns;

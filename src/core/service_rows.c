@@ -126,7 +126,7 @@ int rows_open(struct service *s, struct query *q, uint32_t ordinal, struct rows 
 {
     pthread_mutex_lock(&q->lock);
     enum query_state state = q->shown;
-    bool gone = q->rec.gone_ms != 0;
+    bool gone = query_gone(q);
     bool ended = query_state_ended(state), one = ordinal == UINT32_MAX;
     const struct result *shown =
         state == QUERY_FINISHED || (!ended && !q->multi) ? query_shown_result(q) : NULL;
@@ -250,7 +250,8 @@ int service_list_ids(struct service *s, const struct identity *who, const struct
                                                     (f->norders == 1 && f->orders[0].by == SORT_CREATED),
                                       .desc = f->norders == 0 || f->orders[0].desc,
                                       .order_sql = buf_str(&order),
-                                      .user = own ? who->user : 0};
+                                      .user = own ? who->user : 0,
+                                      .there_ms = f->there ? sys_wall_ms() : 0};
     *ret_ids = NULL;
     *ret_n = 0;
     *ret_total = 0;

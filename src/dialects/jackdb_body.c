@@ -8,6 +8,7 @@
  */
 #include "dialects/jackdb_int.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,9 +157,10 @@ static int read_integer(const struct jackdb_args *x, const char *const *names, i
     int64_t v = 0;
     bool ok = false;
     if (a.text) {
-        size_t digits = strspn(a.text, "0123456789");
-        ok = digits == a.len && digits <= 18;
+        errno = 0;
+        ok = strspn(a.text, "0123456789") == a.len;
         v = ok ? strtoll(a.text, NULL, 10) : 0;
+        ok = ok && !errno;
     } else {
         ok = json_int(a.value, &v);
     }
@@ -193,15 +195,18 @@ static int read_boolean(const struct jackdb_args *x, const char *name, bool *ino
 /* ---- parameters ---- */
 
 /* Type that holds the number's digits exactly where one does. */
-static const char *number_type(struct arena *a, const char *text)
+static const char *number_type(struct arena *a, json_value v, const char *text)
 {
+    int64_t whole;
+    if (json_int(v, &whole))
+        return "BIGINT";
     const char *digits = text[0] == '-' ? text + 1 : text, *point = strchr(digits, '.');
     size_t n = strlen(digits), scale = point ? n - (size_t)(point - digits) - 1 : 0,
            all = n - (point ? 1 : 0);
     if (strpbrk(digits, "eE") || all > 38)
         return "DOUBLE";
     if (!point)
-        return n <= 18 ? "BIGINT" : "HUGEINT";
+        return "HUGEINT";
     return arena_printf(a, "DECIMAL(%zu,%zu)", all, scale);
 }
 
@@ -228,7 +233,7 @@ static int read_param(struct arena *a, json_value v, uint32_t number, struct wir
     case JSON_REAL:
         if (json_number_text(v, text, sizeof text) < 0)
             return err_set(e, ERR_INVALID, "22003", "parameters: number %u has too many digits", number);
-        p->type = number_type(a, text);
+        p->type = number_type(a, v, text);
         p->value = arena_strdup(a, text);
         break;
     case JSON_ABSENT:

@@ -26,12 +26,12 @@ void jackdb__error(struct request *rq, int status, const struct err *e)
     json_object_end(&w);
 }
 
-/* The media range at p, without parameters; *ret_next is what follows its comma. *ret_no: q=0. */
-static size_t range(const char *p, const char **ret_next, bool *ret_no)
+/* The media range at p, without parameters; *ret_next is what follows its comma; *ret_quality 0: not wanted. */
+static size_t range(const char *p, const char **ret_next, double *ret_quality)
 {
     size_t n = strcspn(p, ",;"), all = strcspn(p, ",");
     const char *q = memmem(p + n, all - n, "q=", 2);
-    *ret_no = q && strtod(q + 2, NULL) <= 0;
+    *ret_quality = q ? strtod(q + 2, NULL) : 1;
     *ret_next = p + all + (p[all] == ',');
     while (n && (p[n - 1] == ' ' || p[n - 1] == '\t'))
         n--;
@@ -43,27 +43,37 @@ static bool is(const char *p, size_t n, const char *type)
     return n == strlen(type) && strncasecmp(p, type, n) == 0;
 }
 
-/* The first range of the header that we can serve; NULL when there is none. */
+/* What we have for a media range; NULL nothing. */
+static const char *served(const char *p, size_t n, bool rows)
+{
+    if (is(p, n, VENDOR_V2) || is(p, n, "application/json") || is(p, n, "application/*") || is(p, n, "*/*"))
+        return "rows";
+    if (rows && (is(p, n, "text/csv") || is(p, n, "text/*")))
+        return "csv";
+    if (rows && (is(p, n, "application/x-ndjson") || is(p, n, "application/ndjson")))
+        return "ndjson";
+    return NULL;
+}
+
+/* What of ours the header likes best, of equals the first; NULL when it takes none. */
 static const char *accepted(const char *accept, bool rows)
 {
     if (!accept || !*accept)
         return "rows";
+    const char *best = NULL;
+    double most = 0;
     for (const char *p = accept, *next; *p; p = next) {
         while (*p == ' ' || *p == '\t' || *p == ',')
             p++;
-        bool no;
-        size_t n = range(p, &next, &no);
-        if (no || !n)
-            continue;
-        if (is(p, n, VENDOR_V2) || is(p, n, "application/json") || is(p, n, "application/*") ||
-            is(p, n, "*/*"))
-            return "rows";
-        if (rows && (is(p, n, "text/csv") || is(p, n, "text/*")))
-            return "csv";
-        if (rows && (is(p, n, "application/x-ndjson") || is(p, n, "application/ndjson")))
-            return "ndjson";
+        double quality;
+        size_t n = range(p, &next, &quality);
+        const char *ours = n && quality > most ? served(p, n, rows) : NULL;
+        if (ours) {
+            best = ours;
+            most = quality;
+        }
     }
-    return NULL;
+    return best;
 }
 
 bool jackdb__admit(struct request *rq, const char **ret_format, enum handled *ret)
@@ -101,7 +111,7 @@ bool jackdb__find(struct request *rq, handler_fn self, struct query **ret_query,
     }
     if (r > 0) {
         query_view(*ret_query, v);
-        if (!v->gone_ms && (!v->expires_ms || !query_state_ended(v->state) || sys_wall_ms() < v->expires_ms))
+        if (!v->gone_ms)
             return true;
         r = ERR_NOTFOUND;
     }

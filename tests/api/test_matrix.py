@@ -2,6 +2,7 @@
 own words (docs/dialects.md), and a key of another workspace sees nothing of it in any."""
 import csv
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -284,6 +285,39 @@ def test_delete_by_those_who_can(faces, by, deleter):
         assert face.download(qid).status_code == 410
 
 
+def test_expired_for_one_is_expired_for_all(faces):
+    """From its time on, not from when the janitor comes (which after a start is later: retention.quiet)."""
+    d = faces["jackdb"].d
+    qid = d.jackdb_query("SELECT 7 AS n; SELECT 8 AS n", retention=1)["id"]
+    kept = d.jackdb_query("SELECT 9 AS n", retention=600)["id"]
+    gone = {"kakao": "GONE", "canner": "GONE", "jackdb": "UNKNOWN", "data360": "UNKNOWN", "kylin": "UNKNOWN"}
+    faces["jackdb"].wait(qid)
+    wait_until("its time to be over", lambda: faces["jackdb"].state(qid) == "UNKNOWN")
+    for name, face in faces.items():
+        assert face.state(qid) == gone[name], name
+        assert face.download(qid).status_code == 410 and face.download(kept).status_code == 200
+    assert d.download(qid, "parquet").status_code == 410
+    assert qid not in faces["jackdb"].listed() and kept in faces["jackdb"].listed()
+
+
+WAITS = {"kakao": "/v1/data-query/query/{}?wait=60", "jackdb": "/api/v2/query/{}?wait=60", "data360": "/api/v3/query/{}?waitTimeMs=10000"}
+
+
+@pytest.mark.parametrize("by", NAMES)
+def test_wait_by_any(d, faces, by):
+    """A wait of any dialect ends with the query, whoever submitted it, and whoever ends it."""
+    qid = faces[by].submit(SLOW)
+    wait_until("the start", lambda: faces["kakao"].page(qid).json()["queryInfo"]["state"] == "RUNNING")
+    with ThreadPoolExecutor(len(WAITS)) as pool:
+        waiting = {name: pool.submit(d.http, "GET", path.format(qid), dialect=name) for name, path in WAITS.items()}
+        wait_until("all to be parked", lambda: d.metrics()["quern_http_parked"] >= len(WAITS) or any(w.done() for w in waiting.values()))
+        assert not any(w.done() for w in waiting.values()), "a wait ended before the query"
+        assert faces["canner"].cancel(qid).status_code == 200
+        assert waiting["kakao"].result().json()["queryInfo"]["state"] == "ABORTED"
+        assert waiting["jackdb"].result().json()["success"] is False
+        assert waiting["data360"].result().status_code == 408
+
+
 def test_lists_hold_all(faces):
     ids = {by: face.submit("SELECT 'listed'") for by, face in faces.items()}
     for by, qid in ids.items():
@@ -296,6 +330,13 @@ def test_lists_hold_all(faces):
             assert set(spelled[name].values()) <= face.listed(), f"{name}'s list misses some"
 
 
+READS = {"kakao": ["/v1/data-query/query/{id}?page=1"],
+         "jackdb": ["/api/v2/query/{id}/result/0", "/api/v2/query/{id}/result/0/rows", "/api/v2/query/{id}?wait=1"],
+         "canner": ["/api/v1/query/{id}/result?workspaceId={w}", "/api/v1/query/{id}/result/signedUrls?workspaceId={w}", "/web/api/v1/sql/{id}?workspaceId={w}"],
+         "data360": ["/api/v3/query/{id}/rows", "/api/v3/query/{id}/chunks/0", "/api/v3/query/{id}/metadata"],
+         "kylin": [f"/kylin/api/async_query/{{id}}/{what}?project=w2" for what in ("metadata", "file_status", "result_download", "result_path")]}
+
+
 @pytest.mark.parametrize("by", NAMES)
 def test_another_workspace_sees_nothing(faces, strangers, by):
     done, slow = faces[by].submit(SQL), faces[by].submit(SLOW)
@@ -305,6 +346,10 @@ def test_another_workspace_sees_nothing(faces, strangers, by):
             for qid in (done, slow):
                 assert face.state(qid) == "UNKNOWN", f"{name} sees what {by} submitted in another workspace"
                 assert face.download(qid).status_code == 404
+                for path in READS[name]:
+                    answer = face.d.http("GET", path.format(id=qid, w=face.key["workspaceId"]), key=face.key, dialect=name)
+                    assert answer.status_code == 404 or (name == "kylin" and answer.json()["code"] == "999"), f"{name} {path}: {answer.text}"
+                    assert "second" not in answer.text
                 for act in (face.cancel, face.delete):
                     if act:
                         answer = act(qid)  # refused, or said to be done with nothing happening (Data 360, Kylin)

@@ -87,6 +87,7 @@ def test_jump_while_serving(moved, name):
         assert d.kakao_get(qid)["queryInfo"]["state"] == "RUNNING", "the run time limit goes by the wall clock"
     assert d.kakao_get(queued)["queryInfo"]["state"] == "QUEUED"
     assert d.kakao_get(small)["queryData"] == [["11"]], "a result was deleted early"
+    assert d.jackdb_get(small + "/result/0/rows") == [["11"]], "a result expired early"
     assert d.kakao_abort(second).status_code == 200
     assert d.kakao_wait(queued)["queryData"] == [["12"]]
     inside = d.kakao_query("SELECT 13 AS v")

@@ -159,6 +159,20 @@ def test_parameters(q):
     assert answer["success"] is False and "2 parameters" in q.jackdb_results(answer)[0]["detail"]["error"]
 
 
+def test_the_largest_max_rows_in_a_form_too(q):
+    assert q.jackdb_query("SELECT range FROM range(3)", maxRows=9223372036854775807)["success"] is True
+    assert q.jackdb_execute("SELECT 1", maxRows=9223372036854775808, check=False).status_code == 400
+
+
+def test_types_of_parameters(q):
+    sent = '[1, 9223372036854775807, -9223372036854775808, 9223372036854775808, 1.50, -0.25, 1e3, "x", true, null]'
+    command = "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+    query = q.jackdb("POST", EXECUTE, data='{"command": "%s", "wait": 60, "parameters": %s}' % (command, sent)).json()
+    types = [c["type"] for c in q.jackdb_results(query)[0]["detail"]["columns"]]
+    assert types == ["BIGINT"] * 3 + ["HUGEINT", "DECIMAL(3,2)", "DECIMAL(3,2)", "DOUBLE", "VARCHAR", "BOOLEAN", "VARCHAR"]
+    assert rows(q, query)[0][:4] == ["1", "9223372036854775807", "-9223372036854775808", "9223372036854775808"]
+
+
 def test_idempotency_key(q):
     headers = {"Idempotency-Key": f"jackdb-{time.time_ns()}"}
     first = q.jackdb_execute("SELECT 1; SELECT 2", headers=headers, wait=60)

@@ -127,6 +127,14 @@ def test_list(q):
     assert not set(mine) & {x["id"] for x in q.jackdb("GET", "/query?limit=1000", key=q.other).json()}
 
 
+def test_pages_of_the_list_are_full_whatever_was_deleted(q):
+    mine = [q.jackdb_query(f"SELECT {i}")["id"] for i in range(6)]
+    for qid in mine[2:]:
+        assert q.jackdb("DELETE", f"/query/{qid}").status_code == 200
+    assert [x["id"] for x in q.jackdb("GET", "/query?limit=2").json()] == [mine[1], mine[0]]
+    assert [x["id"] for x in q.jackdb("GET", "/query?limit=1&seek=1").json()] == [mine[0]]
+
+
 # --- general rules ------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +151,14 @@ def test_accept(q):
             answer = q.jackdb(method, where, headers={"Accept": bad})
             assert answer.status_code == 406 and "application/vnd.jackdb.v2+json" in answer.json()["error"]["message"], f"{method} {where} {bad}"
     assert q.jackdb("GET", path).status_code == 200
+
+
+def test_accept_prefers_what_the_client_prefers(q):
+    path = f"/query/{q.jackdb_query('SELECT 1 AS a')['id']}/result/0/rows"
+    for accept, kind in (("text/csv;q=0.1, application/json", "application/json"), ("application/json;q=0.5, text/csv;q=0.9", "text/csv"),
+                         ("application/json;q=0, text/*", "text/csv"), ("text/csv, application/json", "text/csv"), ("text/html, */*;q=0.1", "application/json")):
+        answer = q.jackdb("GET", path, headers={"Accept": accept})
+        assert answer.headers["Content-Type"].startswith(kind), accept
 
 
 def test_credentials(q):
