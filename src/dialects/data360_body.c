@@ -12,6 +12,8 @@
 #include "base/utf8.h"
 #include "base/zone.h"
 
+#define DURATION_MAX_MS (1000LL * 86400 * 365) /* longer says nothing else than this */
+
 static bool given(json_value v)
 {
     return json_kind(v) != JSON_ABSENT && json_kind(v) != JSON_NULL;
@@ -28,8 +30,8 @@ bool data360__read_duration(const char *s, int64_t *ret_ms)
     size_t i = 0;
     for (; s[i] >= '0' && s[i] <= '9'; i++) {
         v = v * 10 + (s[i] - '0');
-        if (v > 1000LL * 86400 * 365)
-            v = 1000LL * 86400 * 365;
+        if (v > DURATION_MAX_MS)
+            v = DURATION_MAX_MS;
     }
     if (!i)
         return false;
@@ -130,8 +132,8 @@ static int read_settings(json_value settings, struct d360_submit *out, struct er
         size_t n;
         int64_t ms;
         const char *s = json_string(v, &n);
-        if (!s && known[i].what == 2 && json_int(v, &ms) && ms > 0) {
-            out->run_timeout_ms = ms;
+        if (!s && known[i].what == 2 && json_int(v, &ms) && ms >= 0) {
+            out->run_timeout_ms = ms < DURATION_MAX_MS ? ms : DURATION_MAX_MS;
             continue;
         }
         if (!s)

@@ -5,6 +5,7 @@
 #include "dialects/data360_int.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -269,6 +270,35 @@ static const char **names_of(struct arena *a, const char *request, uint32_t *ret
     return out;
 }
 
+/* The engine's message names placeholders as it got them ("$1"): in the spelling that was sent. */
+static void sent_spelling(char text[ERR_TEXT_MAX], enum d360_style style, const char *const *names,
+                          uint32_t n)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT(4 * ERR_TEXT_MAX);
+    size_t at = 0, len = strlen(text);
+    for (size_t i = 0; i + 3 < len; i++) {
+        size_t digits = strspn(text + i + 2, "0123456789");
+        if (memcmp(text + i, "\"$", 2) != 0 || !digits || digits > 5 || text[i + 2 + digits] != '"')
+            continue;
+        unsigned long k = strtoul(text + i + 2, NULL, 10);
+        int r = buf_add(&b, text + at, i + 1 - at);
+        if (!r && style == D360_QMARK)
+            r = buf_char(&b, '?');
+        else if (!r && k >= 1 && k <= n)
+            r = buf_printf(&b, ":%s", names[k - 1]);
+        else if (!r)
+            r = buf_add(&b, text + i + 1, 1 + digits);
+        if (r)
+            return;
+        i = at = i + 2 + digits;
+    }
+    if (!at || buf_str_add(&b, text + at))
+        return;
+    size_t fits = b.len < ERR_TEXT_MAX ? b.len : utf8_cut(b.p, b.len, ERR_TEXT_MAX - 1);
+    memcpy(text, b.p, fits);
+    text[fits] = 0;
+}
+
 /* A 0-based offset from line and column, for errors that have only those. */
 static int64_t position_of(const char *sql, size_t n, int32_t line, int32_t column)
 {
@@ -296,20 +326,21 @@ enum handled data360__fail_query(struct request *rq, const struct query_view *v)
         memcpy(e.sqlstate, f.status == 408 ? "57014" : f.status == 400 ? "42000" : "XX000", 6);
     if (f.position < 0 && e.line > 0)
         f.position = position_of(v->sql, v->sql_len, e.line, e.column);
+    bool own = v->dialect == DIALECT_DATA360; /* places and spellings must fit the text as it was sent */
+    uint32_t n = 0;
+    enum d360_style style = own ? (enum d360_style)style_of(v->request) : D360_DOLLAR;
+    const char *const *names = style == D360_NAMED ? names_of(rq->arena, v->request, &n) : NULL;
+    if (style != D360_DOLLAR)
+        sent_spelling(e.text, style, names, n);
     if (f.position >= 0 || strcmp(e.sqlstate, "42601") == 0) {
         f.sql = v->sql;
         f.sql_len = v->sql_len;
-        if (v->dialect == DIALECT_DATA360) { /* positions must fit the text as it was sent */
-            uint32_t n = 0;
-            enum d360_style style = (enum d360_style)style_of(v->request);
-            const char *const *names = style == D360_NAMED ? names_of(rq->arena, v->request, &n) : NULL;
-            const char *sql;
-            size_t len;
-            if (!data360__restore(rq->arena, style, names, n, v->sql, v->sql_len, &f.position, &f.end, &sql,
-                                  &len)) {
-                f.sql = sql;
-                f.sql_len = len;
-            }
+        const char *sql;
+        size_t len;
+        if (own && !data360__restore(rq->arena, style, names, n, v->sql, v->sql_len, &f.position, &f.end,
+                                     &sql, &len)) {
+            f.sql = sql;
+            f.sql_len = len;
         }
     }
     write_fault(rq, &f);

@@ -1,6 +1,7 @@
 /*
  * data360_int: what the files of the Data 360 Query v3 dialect share. data360.c: routes, submit.
- * data360_body.c: the submit's body. data360_params.c: placeholders. data360_types.c: typed parameters.
+ * data360_body.c: the submit's body. data360_params.c: placeholders. data360_types.c, data360_array.c,
+ * data360_interval.c: typed parameters.
  * data360_read.c: status, rows, chunks, metadata, delete. data360_reply.c: what answers are made of:
  * negotiation, metadata, status object. data360_error.c: errors.
  */
@@ -43,6 +44,12 @@ int data360__parameters(struct arena *a, enum d360_style style, const struct d36
  * begins its messages. */
 int data360__scalar(struct arena *a, json_value item, const char *type, size_t n, json_value value,
                     const char *label, struct wire_param *ret, struct err *e) MUST_USE;
+
+/* ---- data360_interval.c ---- */
+/* Does the text begin as a duration of ISO 8601 does? */
+bool data360__is_duration(const char *s, size_t n);
+/* Its words for the engine, "1 days -2 hours"; NULL when it is none (or no memory). */
+const char *data360__duration_words(struct arena *a, const char *s, size_t n);
 
 /* ---- data360_array.c ---- */
 /* One element of the parameters array, of any type. */

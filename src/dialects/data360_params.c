@@ -22,7 +22,17 @@ static const char *style_word(enum d360_style s)
     return s == D360_QMARK ? "qmark" : s == D360_NAMED ? "named" : "dollar";
 }
 
-static int conflict(const char *sql, size_t n, struct sql_piece t, const char *found, enum d360_style style,
+/* The place of a placeholder for an error that has been set to r. */
+static int placed(const char *sql, struct sql_piece t, int r, struct err *e)
+{
+    if (e) {
+        e->position = (int64_t)utf8_length(sql, t.at);
+        e->position_end = e->position + (int64_t)utf8_length(sql + t.at, t.n);
+    }
+    return r;
+}
+
+static int conflict(const char *sql, struct sql_piece t, const char *found, enum d360_style style,
                     struct err *e)
 {
     int len = t.n > 64 ? 64 : (int)t.n;
@@ -30,12 +40,15 @@ static int conflict(const char *sql, size_t n, struct sql_piece t, const char *f
     int r = err_set(e, ERR_INVALID, "42601",
                     "conflicting parameter style '%s' of %.*s: paramStyle is set to '%s'", found, len,
                     sql + t.at, style_word(style));
-    if (e) {
-        e->position = (int64_t)utf8_length(sql, t.at);
-        e->position_end = e->position + (int64_t)utf8_length(sql + t.at, t.n);
-    }
-    (void)n;
-    return r;
+    return placed(sql, t, r, e);
+}
+
+static int digit_behind(const char *sql, struct sql_piece t, struct err *e)
+{
+    int len = t.n > 64 ? 64 : (int)t.n;
+    int r = err_set(e, ERR_INVALID, "42601", "a digit must not stand right behind the placeholder %.*s", len,
+                    sql + t.at);
+    return placed(sql, t, r, e);
 }
 
 /* Names in order of appearance, found through a table of NAME_SLOTS with a random basis: a statement may hold
@@ -107,15 +120,14 @@ static uint32_t dollar_number(const char *p, size_t n)
     return v;
 }
 
-static int one_placeholder(struct arena *a, enum d360_style style, const char *sql, size_t n,
-                           struct sql_piece t, struct names *names, uint32_t *count, uint32_t *ret,
-                           struct err *e)
+static int one_placeholder(struct arena *a, enum d360_style style, const char *sql, struct sql_piece t,
+                           struct names *names, uint32_t *count, uint32_t *ret, struct err *e)
 {
     static const enum sql_token token_of[] = {
         [D360_QMARK] = SQL_QMARK, [D360_NAMED] = SQL_NAMED, [D360_DOLLAR] = SQL_NUMBERED};
     if (t.token != token_of[style]) {
         const char *found = t.token == SQL_QMARK ? "qmark" : t.token == SQL_NUMBERED ? "dollar" : "named";
-        return conflict(sql, n, t, found, style, e);
+        return conflict(sql, t, found, style, e);
     }
     uint32_t number;
     if (style == D360_DOLLAR) {
@@ -171,7 +183,7 @@ int data360__placeholders(struct arena *a, enum d360_style style, const char *sq
         if (t.token != SQL_QMARK && t.token != SQL_NAMED && t.token != SQL_NUMBERED && t.token != SQL_DOLLAR)
             continue;
         uint32_t number = 0;
-        int r = one_placeholder(a, style, sql, n, t, &names, &count, &number, e);
+        int r = one_placeholder(a, style, sql, t, &names, &count, &number, e);
         if (r)
             return r;
         if (style == D360_DOLLAR) /* stays as it is */
@@ -181,7 +193,7 @@ int data360__placeholders(struct arena *a, enum d360_style style, const char *sq
             return err_set(e, ERR_LIMIT, "54000", "the statement has too many parameters");
         copied = t.at + t.n;
         if (copied < n && sql[copied] >= '0' && sql[copied] <= '9') /* "?5" would become "$15" */
-            return conflict(sql, n, t, style_word(style), style, e);
+            return digit_behind(sql, t, e);
     }
     if (buf_add(&out, sql + copied, n - copied))
         return err_no_memory(e);

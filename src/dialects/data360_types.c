@@ -61,17 +61,23 @@ static const struct param_type types[] = {
     {"double", "DOUBLE", F_FLOAT, NULL, NULL},
     {"double precision", "DOUBLE", F_FLOAT, NULL, NULL},
     {"varchar", "VARCHAR", F_TEXT, NULL, NULL},
+    {"character varying", "VARCHAR", F_TEXT, NULL, NULL},
     {"char", "VARCHAR", F_TEXT, NULL, NULL},
+    {"character", "VARCHAR", F_TEXT, NULL, NULL},
     {"string", "VARCHAR", F_TEXT, NULL, NULL},
     {"text", "VARCHAR", F_TEXT, NULL, NULL},
     {"date", "DATE", F_DATE, NULL, NULL},
     {"time", "TIME", F_TIME, NULL, NULL},
+    {"time without time zone", "TIME", F_TIME, NULL, NULL},
     {"timestamp", "TIMESTAMP", F_TIMESTAMP, NULL, NULL},
+    {"timestamp without time zone", "TIMESTAMP", F_TIMESTAMP, NULL, NULL},
     {"timestamptz", "TIMESTAMP WITH TIME ZONE", F_TIMESTAMPTZ, NULL, NULL},
+    {"timestamp with time zone", "TIMESTAMP WITH TIME ZONE", F_TIMESTAMPTZ, NULL, NULL},
     {"timestamp_tz", "TIMESTAMP WITH TIME ZONE", F_TIMESTAMPTZ, NULL, NULL},
     {"interval", "INTERVAL", F_INTERVAL, NULL, NULL},
     {"json", "JSON", F_JSON, NULL, NULL},
     {"bytea", "BLOB", F_BYTEA, NULL, NULL},
+    {"bytes", "BLOB", F_BYTEA, NULL, NULL},
 };
 
 struct reading { /* one parameter being read */
@@ -160,13 +166,25 @@ static bool is_word(const char *s, size_t n, const char *word)
     return strlen(word) == n && strncasecmp(s, word, n) == 0;
 }
 
+/* The engine's cast makes an infinity of what is too large, and 0 of what is too small. */
+static bool fits_float(const struct reading *p)
+{
+    size_t i = 0;
+    bool zero = true;
+    for (; i < p->n && (p->text[i] | 0x20) != 'e'; i++)
+        zero = zero && (p->text[i] < '1' || p->text[i] > '9');
+    char *end; /* texts of JSON end with a NUL byte */
+    double v = strcmp(p->type->engine, "FLOAT") == 0 ? (double)strtof(p->text, &end) : strtod(p->text, &end);
+    return isfinite(v) && (v != 0 || zero);
+}
+
 static int check_float(struct reading *p, struct err *e)
 {
     struct number num;
     const char *s = p->text;
     size_t n = p->n;
     if (read_number(s, n, &num))
-        return 0;
+        return fits_float(p) ? 0 : out_of_range(p, e);
     if (n && (*s == '-' || *s == '+'))
         s++, n--;
     return is_word(s, n, "nan") || is_word(s, n, "infinity") || is_word(s, n, "inf")
@@ -217,6 +235,21 @@ static int write_out(struct reading *p, struct err *e)
     return 0;
 }
 
+/* Does rounding to `scale` digits carry into a digit before all others ("99.96" with one digit)? */
+static bool rounds_over(const char *s, size_t n, int64_t scale)
+{
+    const char *point = memchr(s, '.', n);
+    size_t i = (*s == '-' || *s == '+'), end = point ? (size_t)(point - s) + 1 + (size_t)scale : n;
+    if (!point || end >= n || s[end] < '5')
+        return false;
+    while (i < end && s[i] == '0')
+        i++;
+    for (; i < end; i++)
+        if (s[i] != '9' && s[i] != '.')
+            return false;
+    return true;
+}
+
 /* Precision and scale follow the value unless the request gives them, so that no digit is lost. */
 static int check_numeric(struct reading *p, const char **engine, bool is_null, struct err *e)
 {
@@ -234,7 +267,8 @@ static int check_numeric(struct reading *p, const char **engine, bool is_null, s
         if (precision < 1 || precision > 38 || scale > precision)
             return err_set(e, ERR_INVALID, "22023",
                            "%s: precision must be 1 to 38 and scale 0 to the precision", p->label);
-        if ((int64_t)num.whole > precision - scale)
+        if ((int64_t)num.whole > precision - scale ||
+            (!is_null && (int64_t)num.whole == precision - scale && rounds_over(p->text, p->n, scale)))
             return out_of_range(p, e);
     } else {
         if (num.whole + num.fraction > 38)
@@ -307,22 +341,49 @@ static bool take_zone(const char *s, size_t n, size_t *at)
     return true;
 }
 
+/* What ISO 8601 allows and the engine's cast does not know: "t" and "z", and a zone behind hours and minutes
+ * (`short_time`: the place behind them, 0 none). */
+static int spelled_out(struct reading *p, size_t short_time)
+{
+    char *t = memchr(p->text, 't', p->n);
+    size_t at = t && is_digit(t[-1]) ? (size_t)(t - p->text) : 0;
+    bool z = p->text[p->n - 1] == 'z' && is_digit(p->text[p->n - 2]);
+    if (!at && !z && !short_time)
+        return 0;
+    char *text = arena_printf(p->a, "%.*s%s%.*s", (int)(short_time ? short_time : p->n), p->text,
+                              short_time ? ":00" : "", (int)(short_time ? p->n - short_time : 0),
+                              p->text + short_time);
+    if (!text)
+        return ERR_NOMEM;
+    p->n = strlen(text);
+    if (at)
+        text[at] = 'T';
+    if (z)
+        text[p->n - 1] = 'Z';
+    p->text = text;
+    return 0;
+}
+
 static int check_moment(struct reading *p, struct err *e)
 {
     const char *s = p->text;
-    size_t at = 0, n = p->n;
+    size_t at = 0, n = p->n, short_time = 0;
     bool date = p->type->family != F_TIME, zone = p->type->family == F_TIMESTAMPTZ;
     if (date && (is_word(s, n, "infinity") || is_word(s, n, "-infinity") || is_word(s, n, "epoch")))
         return 0;
     bool ok = date ? take_date(s, n, &at) : take_time(s, n, &at);
     if (ok && at < n && (p->type->family == F_TIMESTAMP || zone)) {
         ok = s[at] == 'T' || s[at] == 't' || s[at] == ' ';
-        at++;
+        size_t from = ++at;
         ok = ok && take_time(s, n, &at);
+        if (ok && at < n && memchr(s + from, ':', at - from) == memrchr(s + from, ':', at - from))
+            short_time = at;
         if (ok && at < n) /* a timestamp may carry a zone too; it is dropped, as the engine's cast does */
             ok = take_zone(s, n, &at);
     }
-    return ok && at == n ? 0 : bad_text(p, "22007", e);
+    if (!ok || at != n)
+        return bad_text(p, "22007", e);
+    return spelled_out(p, short_time) ? err_no_memory(e) : 0;
 }
 
 static int check_bytea(struct reading *p, struct err *e)
@@ -334,6 +395,19 @@ static int check_bytea(struct reading *p, struct err *e)
             return bad_text(p, "22P02", e);
     p->text += 2; /* the engine takes bare hexadecimal */
     p->n -= 2;
+    return 0;
+}
+
+/* A duration as this dialect shows it, or the engine's own words, which it judges itself. */
+static int check_interval(struct reading *p, struct err *e)
+{
+    if (!data360__is_duration(p->text, p->n))
+        return p->n ? 0 : bad_text(p, "22007", e);
+    const char *words = data360__duration_words(p->a, p->text, p->n);
+    if (!words)
+        return bad_text(p, "22007", e);
+    p->text = words;
+    p->n = strlen(words);
     return 0;
 }
 
@@ -379,8 +453,8 @@ static int check_text(struct reading *p, const char **engine, bool is_null, stru
         json_doc_free(doc);
         return 0;
     }
-    default: /* interval: the engine judges */
-        return p->n ? 0 : bad_text(p, "22007", e);
+    default:
+        return check_interval(p, e);
     }
 }
 

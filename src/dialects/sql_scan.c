@@ -4,7 +4,8 @@
  * tag is empty or an identifier.
  *
  * When is ":x" a placeholder? When no operand stands directly before the colon ("a:b" and "'k':v" are not)
- * and it is not the first thing of a subscript ("a[:x]"); "::" and ":=" never are. Pure; any thread.
+ * and it is not the first thing of a subscript ("a[:x]"; "ARRAY[:x]" is a list); "::" and ":=" never are.
+ * Pure; any thread.
  */
 #include "dialects/sql_scan.h"
 
@@ -173,6 +174,21 @@ static struct sql_piece scan_dollar(struct sql_scan *s, size_t i)
     return finish(s, SQL_OTHER, i, i + 1);
 }
 
+/* Is what stands directly before the '[' at i a word that names nothing, so that a list begins there? */
+static bool begins_list(const struct sql_scan *s, size_t i)
+{
+    static const char *const words[] = {"array", "select", "distinct", "all",   "in",   "and",
+                                        "or",    "not",    "then",     "else",  "when", "case",
+                                        "on",    "by",     "where",    "having"};
+    size_t from = i;
+    while (from && is_word(s->p[from - 1]))
+        from--;
+    for (size_t k = 0; s->before == SQL_WORD && k < sizeof words / sizeof *words; k++)
+        if (strlen(words[k]) == i - from && strncasecmp(words[k], s->p + from, i - from) == 0)
+            return true;
+    return false;
+}
+
 struct sql_piece sql_scan_next(struct sql_scan *s)
 {
     const char *p = s->p;
@@ -209,7 +225,7 @@ struct sql_piece sql_scan_next(struct sql_scan *s)
     }
     case '[':
         if (s->depth < SQL_SCAN_DEPTH)
-            s->subscript[s->depth] = touching;
+            s->subscript[s->depth] = touching && !begins_list(s, i);
         s->depth++;
         return finish(s, SQL_OTHER, i, i + 1);
     case ']':

@@ -15,6 +15,7 @@
  * in the schema message only. Any thread; keeps nothing.
  */
 #include <nanoarrow/nanoarrow_ipc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,7 +123,9 @@ static int set_field(struct ArrowSchema *f, const struct column *c, const char *
                                j && k->children[j].nullable, flavour);
             }
         } else {
-            rc = set_field(f->children[i], k, NULL, k->nullable, flavour);
+            char nameless[16]; /* readers refuse a row whose fields have all the same name, "" */
+            (void)snprintf(nameless, sizeof nameless, "field%u", i);
+            rc = set_field(f->children[i], k, k->name && *k->name ? NULL : nameless, k->nullable, flavour);
         }
     }
     return rc;

@@ -284,10 +284,35 @@ static int bind_all(struct duck *d, duckdb_connection c, const struct wire_job *
 
 /* ---- schema ---- */
 
+static bool unresolved(duckdb_logical_type t);
+
+static bool unresolved_child(duckdb_logical_type t)
+{
+    bool r = unresolved(t);
+    duckdb_destroy_logical_type(&t);
+    return r;
+}
+
+/* A parameter alone in a column, or as an element or field of one, has no type before it is bound. */
 static bool unresolved(duckdb_logical_type t)
 {
     duckdb_type id = t ? duckdb_get_type_id(t) : DUCKDB_TYPE_INVALID;
-    return id == DUCKDB_TYPE_INVALID || id == DUCKDB_TYPE_ANY;
+    bool r = false;
+    switch ((int)id) {
+    case DUCKDB_TYPE_LIST:
+        return unresolved_child(duckdb_list_type_child_type(t));
+    case DUCKDB_TYPE_ARRAY:
+        return unresolved_child(duckdb_array_type_child_type(t));
+    case DUCKDB_TYPE_MAP:
+        return unresolved_child(duckdb_map_type_key_type(t)) ||
+               unresolved_child(duckdb_map_type_value_type(t));
+    case DUCKDB_TYPE_STRUCT:
+        for (idx_t i = 0; !r && i < duckdb_struct_type_child_count(t); i++)
+            r = unresolved_child(duckdb_struct_type_child_type(t, i));
+        return r;
+    default:
+        return id == DUCKDB_TYPE_INVALID || id == DUCKDB_TYPE_ANY;
+    }
 }
 
 int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, struct err *e)
@@ -467,6 +492,34 @@ int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     return r;
 }
 
+/* A derived table renames columns that have one name ("a", "a_1"); a result does not, and DESCRIBE tells its. */
+static void own_names(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+                      struct schema *s)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT(256u * 1024 * 1024);
+    (void)buf_str_add(&b, "DESCRIBE ");
+    (void)buf_add(&b, job->sql, job->sql_len);
+    const char *text = buf_str(&b);
+    duckdb_prepared_statement ps = NULL;
+    duckdb_result r;
+    memset(&r, 0, sizeof r);
+    struct err e;
+    uint32_t n, kind, at = 0;
+    bool ok = text && duckdb_prepare(c, text, &ps) == DuckDBSuccess &&
+              (!job->nparams || bind_all(d, c, job, ps, &n, &e, &kind) == 0) &&
+              duckdb_execute_prepared(ps, &r) == DuckDBSuccess;
+    for (duckdb_data_chunk chunk; ok && (chunk = duckdb_fetch_chunk(r)); duckdb_destroy_data_chunk(&chunk)) {
+        duckdb_string_t *names = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
+        for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk) && at < s->ncolumns; i++, at++) {
+            const char *name =
+                arena_strndup(a, duckdb_string_t_data(&names[i]), duckdb_string_t_length(names[i]));
+            s->columns[at].name = name ? name : s->columns[at].name;
+        }
+    }
+    duckdb_destroy_result(&r);
+    duckdb_destroy_prepare(&ps);
+}
+
 int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                        struct plan *p, struct err *e, uint32_t *kind)
 {
@@ -494,6 +547,8 @@ int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_jo
         rc = duck__error(d, duckdb_result_error(&r), (int)duckdb_result_error_type(&r), NULL, 0, e, kind);
     if (!rc)
         rc = duck__plan_columns(a, p, &r, e);
+    if (!rc)
+        own_names(d, c, job, a, p->out.schema);
     duckdb_destroy_result(&r);
     duckdb_destroy_prepare(&ps);
     return rc;

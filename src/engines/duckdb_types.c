@@ -268,7 +268,10 @@ void duck__cast_type(struct buf *b, duckdb_logical_type type)
             char *name = duckdb_struct_type_child_name(type, i);
             if (i)
                 (void)buf_char(b, ',');
-            duck__quote(b, '"', name ? name : "");
+            if (name && *name) /* a cast needs names; those are what the text formats call them */
+                duck__quote(b, '"', name);
+            else
+                (void)buf_printf(b, "field%u", (unsigned)i);
             (void)buf_char(b, ' ');
             duckdb_free(name);
             cast_child(b, duckdb_struct_type_child_type(type, i));

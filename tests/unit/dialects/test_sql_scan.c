@@ -35,6 +35,7 @@ static void finds_placeholders(void **state)
     assert_string_equal(placeholders("select * from t where a=:a and b>:b_2"), ":a :b_2");
     assert_string_equal(placeholders("limit :n offset ?"), ":n ?");
     assert_string_equal(placeholders("[:a, :b]"), ":a :b");
+    assert_string_equal(placeholders("ARRAY[:a], x in[:b]"), ":a :b");
     assert_string_equal(placeholders("f(:a)(:b)"), ":a :b");
     assert_string_equal(placeholders("a[f(:x)]"), ":x");
     assert_string_equal(placeholders("$12$13"), "$12 $13");
