@@ -253,6 +253,14 @@ int source_find(struct sources *s, const struct identity *who, const char *name,
     return rc == ERR_NOTFOUND ? not_found(e) : rc;
 }
 
+/* "Catalog 'NAME' not found": of SHOW SCHEMAS FROM NAME, where no dot stands behind the name. */
+static bool is_the_catalog(const char *text, const char *name)
+{
+    char want[SOURCE_NAME_MAX + 32];
+    (void)snprintf(want, sizeof want, "Catalog '%s' not found", name);
+    return strcasecmp(text, want) == 0;
+}
+
 void source_explain(struct sources *s, int64_t workspace, int64_t user, const char *default_source,
                     const char *sql, size_t sql_len, struct err *e)
 {
@@ -267,7 +275,7 @@ void source_explain(struct sources *s, int64_t workspace, int64_t user, const ch
         if (!visible(r, workspace, user))
             continue;
         if (!(default_source && strcasecmp(default_source, r->name) == 0) &&
-            !catalog_text_names(sql, sql_len, r->name))
+            !catalog_text_names(sql, sql_len, r->name) && !is_the_catalog(e->text, r->name))
             continue;
         memcpy(name, r->name, strlen(r->name) + 1);
         kind = (enum source_kind)r->kind;

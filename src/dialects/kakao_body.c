@@ -12,6 +12,7 @@
 #include "base/config.h"
 #include "base/crypto.h"
 #include "base/utf8.h"
+#include "results/bucket.h"
 
 static bool is_blank(const char *s, size_t n)
 {
@@ -69,6 +70,11 @@ static int check_path(const char *given, size_t given_n, struct arena *a, const 
     if (n + (n ? 1 : 0) + 10 + 1 + ID_KAKAO_LEN + strlen(".metadata") > KAKAO_KEY_MAX)
         return err_set(e, ERR_INVALID, "22023",
                        "path is too long: the name of a result file may have %d bytes", KAKAO_KEY_MAX);
+    /* refused now, not when the query has run and its files cannot be written */
+    if (n && bucket_check_key(raw, NULL))
+        return err_set(e, ERR_INVALID, "22023",
+                       "path must not hold a backslash, a folder of more than 255 bytes, or one that begins "
+                       "with \".quern-\"");
     *ret = raw;
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
  * kakao_int: what the files of the Kakao dialect share. kakao.c: routes, run, abort. kakao_body.c: request
- * bodies. kakao_show.c: result page and list. kakao_source.c: data sources. kakao_text.c: strings that only
+ * bodies. kakao_error.c: why a query failed. kakao_show.c: result page and list. kakao_source.c: data sources. kakao_text.c: strings that only
  * this dialect has.
  */
 #ifndef QUERN_DIALECTS_KAKAO_INT_H
@@ -42,6 +42,10 @@ int kakao__read_run(struct arena *a, const char *body, size_t n, struct kakao_ru
  * sample ("echo admin | base64") has it. The caller wipes ret->secret (in the arena). */
 int kakao__read_source(struct arena *a, const char *body, size_t n, struct source_new *ret,
                        struct err *e) MUST_USE;
+
+/* ---- kakao_error.c ---- */
+/* "error":{code,name,type,message} of a FAILED query. */
+void kakao__write_query_error(struct json_write *w, struct arena *a, const struct query_view *v);
 
 /* ---- kakao_show.c, kakao_source.c ---- */
 enum handled kakao__page(struct request *rq);

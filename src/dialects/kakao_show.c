@@ -75,6 +75,18 @@ static int64_t progress_of(const struct query_view *v)
     return v->progress >= 0.99 ? 99 : (int64_t)(v->progress * 100);
 }
 
+/* The stages of a run follow one another, so their times add up to no more than the elapsed time. What the
+ * engine reports as the run's begins with its planning. */
+static void write_stages(struct json_write *w, const struct query_view *v)
+{
+    int64_t left = v->elapsed_ns > v->queued_ns ? v->elapsed_ns - v->queued_ns : 0;
+    int64_t plan = v->plan_ns < left ? v->plan_ns : left;
+    write_duration(w, "queryExecutionTime", v->run_ns > plan ? v->run_ns - plan : 0);
+    write_duration(w, "elapsedTime", v->elapsed_ns);
+    write_duration(w, "queuedTime", v->queued_ns);
+    write_duration(w, "planningTime", plan);
+}
+
 static void write_stats(struct json_write *w, const struct query_view *v)
 {
     json_key(w, "queryStats");
@@ -89,23 +101,7 @@ static void write_stats(struct json_write *w, const struct query_view *v)
     json_ki64(w, "createdAt", whole_second(v->created_ms));
     if (v->ended_ms)
         json_ki64(w, "completedAt", whole_second(v->ended_ms));
-    write_duration(w, "queryExecutionTime", v->run_ns);
-    write_duration(w, "elapsedTime", v->elapsed_ns);
-    write_duration(w, "queuedTime", v->queued_ns);
-    write_duration(w, "planningTime", v->plan_ns);
-    json_object_end(w);
-}
-
-/* Why it FAILED: Trino's code, name, type and message. */
-static void write_query_error(struct json_write *w, struct arena *a, const struct query_view *v)
-{
-    const struct trino_error *t = trino_error_of(v->error.sqlstate, v->ending);
-    json_key(w, "error");
-    json_object_begin(w);
-    json_ki64(w, "code", t->number);
-    json_kstr(w, "name", t->name);
-    json_kstr(w, "type", t->type);
-    json_kstr(w, "message", trino_message(a, v));
+    write_stages(w, v);
     json_object_end(w);
 }
 
@@ -222,7 +218,7 @@ static enum handled write_page(struct request *rq, const struct query_view *v, s
     write_preview(&w, v);
     json_kbool(&w, "isScanned", is_scanned(v));
     if (v->state == QUERY_FAILED)
-        write_query_error(&w, rq->arena, v);
+        kakao__write_query_error(&w, rq->arena, v);
     json_object_end(&w);
     write_result_config(&w, rq->arena, v);
     write_reuse_config(&w, v);
@@ -412,10 +408,10 @@ static int read_filter(struct request *rq, struct list_filter *f, int64_t *ret_p
 {
     int64_t page = 0, size = SIZE_DEFAULT;
     const char *text = request_query(rq, "page", 0);
-    if (text && (!read_count(text, (int64_t)PAGE_MAX + 1, &page) || page > PAGE_MAX))
+    if (text && *text && (!read_count(text, (int64_t)PAGE_MAX + 1, &page) || page > PAGE_MAX))
         return err_set(e, ERR_INVALID, "22023", "page must be a number from 0");
     text = request_query(rq, "size", 0);
-    if (text && !read_count(text, SIZE_MAX_LIST + 1, &size))
+    if (text && *text && !read_count(text, SIZE_MAX_LIST + 1, &size))
         return err_set(e, ERR_INVALID, "22023", "size must be a number from 0");
     if (size == 0)
         size = SIZE_DEFAULT;

@@ -71,13 +71,19 @@ enum handled kakao__create_source(struct request *rq)
     return rq->may_block ? create(rq) : request_defer(rq, create);
 }
 
-static enum handled delete (struct request *rq) {
-    struct err e; err_clear(&e); struct source s; const char *name = rq->params[0].p;
+static enum handled delete_source(struct request *rq)
+{
+    struct err e;
+    err_clear(&e);
+    struct source s;
+    const char *name = rq->params[0].p;
     int r = source_find(service_sources(rq->service), &rq->who, name, rq->arena, &s, &e);
     if (!r && strcmp(type_name(s.kind), "DATA_CATALOG") == 0)
         r = err_set(&e, ERR_INVALID, "42501", "a data source of type DATA_CATALOG cannot be deleted");
-    if (!r) r = source_delete(service_sources(rq->service), &rq->who, name, &e);
-    if (r) return failed(rq, r, &e);
+    if (!r)
+        r = source_delete(service_sources(rq->service), &rq->who, name, &e);
+    if (r)
+        return failed(rq, r, &e);
     struct json_write w = reply_json(rq, 200);
     json_object_begin(&w);
     json_object_end(&w);
@@ -86,5 +92,5 @@ static enum handled delete (struct request *rq) {
 
 enum handled kakao__delete_source(struct request *rq)
 {
-    return rq->may_block ? delete (rq) : request_defer(rq, delete);
+    return rq->may_block ? delete_source(rq) : request_defer(rq, delete_source);
 }

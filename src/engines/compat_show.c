@@ -152,7 +152,7 @@ static int show_schemas(duckdb_connection c, const struct clex *l, uint32_t i, c
     }
     const char *catalog = n.n ? n.part[0] : job->default_catalog;
     if (!*catalog)
-        return fail(l, at, e, "3D000", "Catalog must be specified when session catalog is not set%s", "");
+        return fail(l, at, e, "3DM00", "Catalog must be specified when session catalog is not set%s", "");
     if (!visible(c, catalog, NULL))
         return fail(l, at, e, "3D000", "Catalog '%s' not found", catalog);
     CLEANUP_BUF struct buf cond = BUF_INIT(1u << 20);
@@ -178,9 +178,9 @@ static int show_tables(duckdb_connection c, const struct clex *l, uint32_t i, co
     const char *catalog = n.n == 2 ? n.part[0] : job->default_catalog;
     const char *schema = n.n == 2 ? n.part[1] : n.n == 1 ? n.part[0] : job->default_schema;
     if (!*catalog)
-        return fail(l, at, e, "3D000", "Catalog must be specified when session catalog is not set%s", "");
+        return fail(l, at, e, "3DM00", "Catalog must be specified when session catalog is not set%s", "");
     if (!*schema)
-        return fail(l, at, e, "3F000", "Schema must be specified when session schema is not set%s", "");
+        return fail(l, at, e, "3FM00", "Schema must be specified when session schema is not set%s", "");
     if (!visible(c, catalog, NULL))
         return fail(l, at, e, "3D000", "Catalog '%s' not found", catalog);
     if (!visible(c, catalog, schema))
@@ -334,9 +334,9 @@ static int relation(struct duck *d, duckdb_connection c, const struct clex *l, u
             return fail(l, at, e, "3F000", "Schema '%s' does not exist", n.part[k]);
     }
     if (n.n < 3 && !*job->default_catalog)
-        return fail(l, at, e, "3D000", "Catalog must be specified when session catalog is not set%s", "");
+        return fail(l, at, e, "3DM00", "Catalog must be specified when session catalog is not set%s", "");
     if (n.n < 2 && !*job->default_schema)
-        return fail(l, at, e, "3F000", "Schema must be specified when session schema is not set%s", "");
+        return fail(l, at, e, "3FM00", "Schema must be specified when session schema is not set%s", "");
     snprintf(ret->full.part[0], sizeof ret->full.part[0], "%s", n.n == 3 ? n.part[0] : job->default_catalog);
     snprintf(ret->full.part[1], sizeof ret->full.part[1], "%s",
              n.n == 3   ? n.part[1]

@@ -81,6 +81,7 @@ static const struct {
     {"Binder", "read-only mode", "25006"},
     {"Binder", "type", "42804"},
     {"Binder", "permission", "42501"},
+    {"Catalog", "Catalog with name", "3D000"},
     {"Catalog", "already exists", "42P07"},
     {"Catalog", "schema \"", "3F000"},
     {"Catalog", "Schema with name", "3F000"},

@@ -289,6 +289,20 @@ int duck_open(const struct wire_setup *setup, struct duck **ret, struct err *e)
 
 /* ---- sessions ---- */
 
+/* Is it the default catalog that is not there, or its schema? */
+static int no_default(const struct session *s, struct err *e)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT(16 * 1024);
+    (void)buf_str_add(&b, "SET search_path=");
+    CLEANUP_BUF struct buf path = BUF_INIT(8 * 1024);
+    duck__quote(&path, '"', s->catalog);
+    (void)buf_str_add(&path, ".main");
+    duck__quote(&b, '\'', buf_str(&path) ? buf_str(&path) : "");
+    if (duck__exec(s->conn, buf_str(&b), NULL) < 0)
+        return err_set(e, ERR_INVALID, "3D000", "Catalog '%s' not found", s->catalog);
+    return err_set(e, ERR_INVALID, "3F000", "Schema '%s' does not exist", s->schema);
+}
+
 static int apply(struct session *s, struct err *e)
 {
     CLEANUP_BUF struct buf b = BUF_INIT(64 * 1024);
@@ -300,8 +314,8 @@ static int apply(struct session *s, struct err *e)
         buf_reset(&b);
     }
     CLEANUP_BUF struct buf path = BUF_INIT(16 * 1024);
-    bool none = !s->catalog[0] && !s->schema[0];
-    duck__quote(&path, '"', none ? "memory" : s->catalog[0] ? s->catalog : "data_catalog");
+    bool none = !s->catalog[0]; /* a schema alone is of no catalog */
+    duck__quote(&path, '"', none ? "memory" : s->catalog);
     (void)buf_char(&path, '.');
     duck__quote(&path, '"', none ? NOWHERE : s->schema[0] ? s->schema : "main");
     const char *macros = compat_schema(s->profile); /* after the user's own, before the engine's functions */
@@ -315,8 +329,7 @@ static int apply(struct session *s, struct err *e)
     if (s->use == SESSION_BARE)
         (void)buf_str_add(&b, ";PRAGMA disable_optimizer");
     if (duck__exec(s->conn, buf_str(&b), NULL) < 0)
-        return err_set(e, ERR_INVALID, "3F000", "default catalog and schema \"%s\".\"%s\" do not exist",
-                       s->catalog, s->schema);
+        return no_default(s, e);
     return s->use == SESSION_COUNTS ? duck__profile_on(s->conn, e) : 0;
 }
 

@@ -41,7 +41,7 @@ static bool segment_ok(const char *p, size_t n)
     return true;
 }
 
-static int check_key(const char *key, struct err *e)
+int bucket_check_key(const char *key, struct err *e)
 {
     size_t n = strlen(key);
     bool ok = n > 0 && n <= KEY_MAX && utf8_valid(key, n);
@@ -83,7 +83,7 @@ int bucket_begin(const char *url, const char *key, struct bucket_upload **ret, s
     const char *rest;
     int rc = find(url, &k, &rest, e);
     if (rc == 0)
-        rc = check_key(key, e);
+        rc = bucket_check_key(key, e);
     if (rc == 0)
         rc = k->begin(rest, key, ret, e);
     if (rc == 0)
@@ -112,6 +112,6 @@ int bucket_remove(const char *url, const char *key, struct err *e)
     const char *rest;
     int rc = find(url, &k, &rest, e);
     if (rc == 0)
-        rc = check_key(key, e);
+        rc = bucket_check_key(key, e);
     return rc < 0 ? rc : k->remove(rest, key, e);
 }

@@ -18,7 +18,10 @@ int bucket_check_url(const char *url, struct err *e) MUST_USE;
 int bucket_prepare(const char *url, struct err *e) MUST_USE;
 /* Can we write there now? Makes nothing. ERR_DENIED (no right), ERR_UNAVAILABLE. */
 int bucket_writable(const char *url, struct err *e) MUST_USE;
-/* Starts an object `key` ("a/b/c.csv": no "." or "..", no empty segment, none that begins with ".quern-").
+/* ERR_INVALID for what is no object's name in any bucket: no "." or "..", no empty segment, none of more than
+ * 255 bytes or that begins with ".quern-", no backslash, no control character, UTF-8. Pure. */
+int bucket_check_key(const char *key, struct err *e) MUST_USE;
+/* Starts an object `key` ("a/b/c.csv"). ERR_INVALID as bucket_check_key().
  * ERR_BUSY while another upload of the same object is under way, ERR_DENIED where a link leads out. */
 int bucket_begin(const char *url, const char *key, struct bucket_upload **ret, struct err *e) MUST_USE;
 int bucket_write(struct bucket_upload *u, const void *p, size_t n, struct err *e) MUST_USE;

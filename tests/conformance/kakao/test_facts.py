@@ -53,7 +53,7 @@ def test_paths(q, path, folder):
     assert re.fullmatch(re.escape(folder) + r"\d{4}/\d\d/\d\d", config["path"]) and config["storageUrl"] == "b1/" + config["path"] and config["isStored"] is True, done
 
 
-@pytest.mark.parametrize("path", ["..", "a/..", "./a", "a/./b", "a\u0001b", "x" * 400])
+@pytest.mark.parametrize("path", ["..", "a/..", "./a", "a/./b", "a\u0001b", "x" * 400, "a\\b", "x" * 256, "a/.quern-b"])  # the last three fit no bucket
 def test_bad_paths(q, path):
     answer = q.http("POST", RUN, json={"query": "select 1", "resultConfig": {"bucketName": "b1", "path": path}})
     assert answer.status_code == 400 and "path" in answer.json()["error"]["message"]
@@ -85,12 +85,33 @@ def test_499(make_daemon):
 def test_defaults_of_names(q):
     """A database alone is accepted and matters only to a name that needs it."""
     assert q.kakao_query("select 1", source=None, database="main")["queryInfo"]["state"] == "FINISHED"
-    error = q.kakao_query("select * from flights", source=None, database="main")["queryInfo"]
-    assert error["state"] in ("FINISHED", "FAILED")
     for source, database, sql in (("data_catalog", None, "select count(*) from main.flights"), ("data_catalog", "main", "select count(*) from flights"),
                                   ("DATA_CATALOG", "MAIN", "select count(*) from FLIGHTS"), (None, None, 'select count(*) from data_catalog."main".flights')):
         assert q.kakao_query(sql, source=source, database=database)["queryData"] == [["3000000"]], (source, database, sql)
-    assert q.kakao_query("select count(*) from flights", source="nothing", database="main")["queryInfo"]["state"] == "FAILED"
+
+
+NO_SCHEMA, NO_CATALOG = (57, "MISSING_SCHEMA_NAME"), (56, "MISSING_CATALOG_NAME")
+
+
+@pytest.mark.parametrize("source, database, sql, error, place", [
+    (None, None, "select * from zz", NO_SCHEMA, "1:15"), (None, None, "select *\nfrom \"main\" . \"flights\"", NO_CATALOG, "2:6"),
+    (None, None, "with x as (select 1 a) select 'é', y.* from y", NO_SCHEMA, "1:45"), (None, None, "explain select * from main.zz", NO_CATALOG, "1:23"),
+    (None, "main", "select * from flights", NO_CATALOG, "1:15"), (None, "main", "select * from main.flights", NO_CATALOG, "1:15"),
+    (None, None, "create table zz as select 1 a", NO_SCHEMA, None), (None, None, "create or replace view main.zz as select 1 a", NO_CATALOG, None),
+    (None, "main", "create table if not exists zz (a int)", NO_CATALOG, None), (None, None, "create schema zz", NO_CATALOG, None),
+    (None, None, "insert into zz values (1)", NO_SCHEMA, None), (None, None, "drop table main.zz", NO_CATALOG, None), (None, None, "drop table data_catalog.main.zz", (46, "TABLE_NOT_FOUND"), None),
+    (None, None, "show tables", NO_CATALOG, "1:12"), ("data_catalog", None, "show tables", NO_SCHEMA, "1:12"), (None, None, "describe zz", NO_CATALOG, "1:10"),
+    (None, None, "select x.a from (select 1 b) y", (46, "TABLE_NOT_FOUND"), "1:8"), (None, None, "select * from data_catalog.nope.zz", (45, "SCHEMA_NOT_FOUND"), "1:15"),
+    (None, None, "select * from nope.main.zz", (44, "CATALOG_NOT_FOUND"), None), (None, None, "create table nope.main.zz (a int)", (44, "CATALOG_NOT_FOUND"), None),
+    ("nope", "main", "select 1", (44, "CATALOG_NOT_FOUND"), None), ("nope", None, "select 1", (44, "CATALOG_NOT_FOUND"), None),
+    ("data_catalog", "nope", "select * from flights", (45, "SCHEMA_NOT_FOUND"), None)])
+def test_names_that_lack_a_part(q, source, database, sql, error, place):
+    """Trino's error says which default is missing, and where."""
+    got = q.kakao_query(sql, source=source, database=database)["queryInfo"]["error"]
+    assert (got["code"], got["name"], got["type"]) == (*error, "USER_ERROR"), got
+    assert got["message"].startswith(f"line {place}: ") if place else not got["message"].startswith("line "), got
+    words = {"MISSING_SCHEMA_NAME": "Schema must be specified when session schema is not set", "MISSING_CATALOG_NAME": "Catalog must be specified when session catalog is not set"}
+    assert got["message"].endswith(words.get(got["name"], got["message"])), got
 
 
 # ---- states (sections 3.2, 4)
@@ -177,6 +198,24 @@ def test_reuse_gives_a_query_of_its_own(q):
 def number(text):
     value, unit = re.fullmatch(r"([\d.]+)([A-Za-z]+)", text).groups()
     return float(value) * {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
+
+
+@pytest.mark.parametrize("sql", ["select count(*) from flights where delay > 3", "show tables", "describe flights", "explain select 1", "select 1/0", "select * from nothing",
+                                  "create or replace table data_catalog.main.stages as select 1 a"])
+def test_stages_add_up(q, sql):
+    """elapsedTime holds queuedTime, planningTime and queryExecutionTime, none of them counted twice; also of queries that another dialect planned ahead."""
+    d360 = q.d360_submit(sql, check=False)
+    ids = [q.kakao_run(sql)] + ([q.d360_status_of(d360)["queryId"]] if d360.status_code == 200 else [])
+    for qid in ids:
+        stats = q.kakao_wait(qid)["queryInfo"]["queryStats"]
+        parts = sum(number(stats[key]) for key in ("queuedTime", "planningTime", "queryExecutionTime"))
+        assert parts <= number(stats["elapsedTime"]) * 1.02 + 2e-5, stats  # each is rounded to two decimals
+
+
+def test_empty_list_parameters_are_none(q):
+    """As the page's own table writes the call."""
+    assert q.http("GET", RUN + "?queryId=&creatorName=&states=&page=&size=&sort=").json().keys() == q.http("GET", RUN).json().keys()
+    assert q.http("GET", RUN + "?page=&size=").json()["size"] == 20
 
 
 FIELDS = {

@@ -124,14 +124,18 @@ def test_a_query_that_names_one_fails(clean):
         return body["queryInfo"]["error"]
 
     for sql in ("select * from my_shop.sales.orders", 'select * from flights, "my_shop".sales.orders o', "insert into my_shop.sales.orders values (1)",
-                "create table my_shop.sales.fresh (a integer)", "drop table my_shop.sales.orders", "select * from my_shop.orders"):
+                "create table my_shop.sales.fresh (a integer)", "drop table my_shop.sales.orders", "select * from my_shop.orders", "show schemas from MY_SHOP",
+                "show tables from my_shop.sales", "describe my_shop.sales.orders"):
         e = error(sql, q.member)
-        assert e["name"] == "NOT_SUPPORTED" and "my_shop" in e["message"] and "not enabled yet" in e["message"], (sql, e)
+        assert e["name"] == "NOT_SUPPORTED" and "my_shop" in e["message"].lower() and "not enabled yet" in e["message"], (sql, e)
     e = error("select * from orders", q.member, source="my_shop", database="sales")
     assert e["name"] == "NOT_SUPPORTED" and "not enabled yet" in e["message"]
     # to those who do not see it, it does not exist
-    e = error("select * from my_shop.sales.orders", q.member2)
-    assert "not enabled" not in e["message"] and e["name"] in ("CATALOG_NOT_FOUND", "TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND")
+    for sql in ("select * from my_shop.sales.orders", "create table my_shop.sales.fresh (a integer)", "drop table my_shop.sales.orders", "show schemas from my_shop"):
+        e = error(sql, q.member2)
+        assert "not enabled" not in e["message"] and e["name"] == "CATALOG_NOT_FOUND", (sql, e)
+    e = error("select 1", q.member2, source="my_shop", database="sales")
+    assert e["name"] == "CATALOG_NOT_FOUND" and e["message"] == "Catalog 'my_shop' not found"
     # a word that is no source does not matter, and the rest of the workspace works
     assert "not enabled" not in error("select my_shop from nowhere", q.member)["message"]
     assert q.kakao_query("select 'my_shop.a' as x", key=q.member)["queryData"] == [["my_shop.a"]]
