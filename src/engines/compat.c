@@ -11,6 +11,7 @@
 #include "base/utf8.h"
 #include "engines/compat_arith.h"
 #include "engines/compat_int.h"
+#include "engines/compat_operators.h"
 
 #define SCRATCH (128u << 20)
 
@@ -94,6 +95,7 @@ int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     *ret = (struct compat){.job = *job};
     bool pg = job->profile == WIRE_PROFILE_PG;
     compat_arith_forget();
+    compat_operators_profile(job->profile);
     if (job->profile != WIRE_PROFILE_TRINO && !(pg && mentions_avg(job->sql, job->sql_len)))
         return 0;
     struct arena *scratch = arena_new(SCRATCH);

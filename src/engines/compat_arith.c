@@ -4,19 +4,18 @@
  *   quern_divide, ..._pg   integers: whole quotient in the wider type; decimals: exact, half away from zero;
  *                          doubles: IEEE (PG: zero is an error); interval by number
  *   quern_modulo, ..._pg   the remainder, with the sign of the dividend
- *   quern_mean, ..._pg     of a sum and a count: avg
- *   quern_seen             what it is given; its type is the next quern_mean's (below)
- *   quern_sum              of the engine's sum of integers a bigint, anything else as it is
+ *   quern_mean, ..._pg     of a count and a sum: avg
+ *   quern_sum              of the engine's sum of integers a bigint, of real a real, anything else as it is
  *
  * Types of decimals. TRINO: its documentation's table (functions/decimal). PG: PostgreSQL gives each quotient
  * its own number of digits, at least 16; a column has one scale, so it is numeric(38, s), s being 16, or the
  * larger scale of the two sides as far as that leaves the digits before the point that there can be, or 20.
  * A quotient of more than 38 digits is an error.
  *
- * avg has the type of its argument, which the engine's sum does not show any more. Binding goes from the inside
- * to the outside, left before right: in quern_mean(sum(x), count(quern_seen(x))) nothing is bound between
- * quern_seen and quern_mean, so that the one leaves its type to the other. Without one (the engine knew the
- * inside already) the result has 38 digits.
+ * avg and sum have the type of their argument, or one that follows from it, and the engine's sum does not show it
+ * any more. Binding goes from the inside to the outside, so that the sum that was bound last (compat_operators.c
+ * tells its argument's type) is the last argument of the quern_mean or quern_sum that is bound next. Where it is
+ * not (the engine knew the inside already) avg of decimals has 38 digits and sum of real is a double.
  *
  * Bind decides once what is to be done (struct arith); the functions are pure, so that TRY sees their errors.
  * Slots of NULL rows are zero. Job thread (the main thread before it starts one), and the engine's own.
@@ -37,8 +36,18 @@
 #define PG_WHOLE  20
 #define DAY_US    86400000000.0
 
-enum op { OP_DIVIDE, OP_MODULO, OP_MEAN, OP_SUM, OP_SEEN };
-enum how { HOW_INTEGER, HOW_SAME, HOW_FLOAT, HOW_DOUBLE, HOW_DECIMAL, HOW_INTERVAL, HOW_COPY, HOW_NARROW };
+enum op { OP_DIVIDE, OP_MODULO, OP_MEAN, OP_SUM };
+enum how {
+    HOW_INTEGER,
+    HOW_SAME,
+    HOW_FLOAT,
+    HOW_DOUBLE,
+    HOW_DECIMAL,
+    HOW_INTERVAL,
+    HOW_COPY,
+    HOW_NARROW,
+    HOW_SINGLE
+};
 
 struct flavour {
     const char *name;
@@ -67,12 +76,17 @@ static unsigned smaller(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
-/* Left by quern_seen; id INVALID: nothing. */
-static struct number seen;
+/* Argument of the sum that was bound last; id INVALID: none. */
+static struct number summed;
+
+void compat_arith_summed(const struct number *x)
+{
+    summed = *x;
+}
 
 void compat_arith_forget(void)
 {
-    seen.id = DUCKDB_TYPE_INVALID;
+    summed.id = DUCKDB_TYPE_INVALID;
 }
 
 static void decimal_quotient(struct arith *x)
@@ -81,8 +95,8 @@ static void decimal_quotient(struct arith *x)
     unsigned whole = (unsigned)(x->a.width - x->a.scale) + x->b.scale; /* digits before the point */
     unsigned width = smaller(DECIMAL_DIGITS, whole + scale);
     if (x->op == OP_MEAN && !x->pg) {
-        bool known = seen.id == DUCKDB_TYPE_DECIMAL && seen.scale == x->a.scale;
-        width = known ? seen.width : DECIMAL_DIGITS;
+        bool known = summed.id == DUCKDB_TYPE_DECIMAL && summed.scale == x->a.scale;
+        width = known ? summed.width : DECIMAL_DIGITS;
         scale = x->a.scale;
     } else if (x->pg) {
         width = DECIMAL_DIGITS;
@@ -120,7 +134,7 @@ static bool decide(struct arith *x)
     if (number_is_real(a) || number_is_real(b) || (whole && x->op == OP_MEAN && !x->pg)) {
         bool twice = a->id == DUCKDB_TYPE_DOUBLE || b->id == DUCKDB_TYPE_DOUBLE || (x->pg && a->id != b->id);
         if (x->op == OP_MEAN)
-            twice = x->pg || seen.id != DUCKDB_TYPE_FLOAT;
+            twice = x->pg || summed.id != DUCKDB_TYPE_FLOAT;
         x->how = twice ? HOW_DOUBLE : HOW_FLOAT;
         x->out.id = twice ? DUCKDB_TYPE_DOUBLE : DUCKDB_TYPE_FLOAT;
     } else if (whole && x->op != OP_MEAN) {
@@ -305,6 +319,13 @@ static const char *narrow(const struct operands *o)
     return NULL;
 }
 
+static const char *single(const struct operands *o)
+{
+    for (idx_t i = 0; i < o->n; i++)
+        ((float *)o->out)[i] = (float)((const double *)o->a)[i];
+    return NULL;
+}
+
 static void run(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector out)
 {
     const struct arith *x = duckdb_scalar_function_get_bind_data(info);
@@ -314,6 +335,8 @@ static void run(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector o
         return;
     }
     struct operands o = operands_of(in, out);
+    if (x->op == OP_MEAN) /* the count comes first */
+        o = (struct operands){o.b, o.a, o.out, o.vb, o.va, o.n};
     switch (x->how) {
     case HOW_INTEGER:
         message = mixed(x, &o);
@@ -329,6 +352,9 @@ static void run(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector o
         break;
     case HOW_NARROW:
         message = narrow(&o);
+        break;
+    case HOW_SINGLE:
+        message = single(&o);
         break;
     default:
         message = reals(x, &o);
@@ -364,11 +390,12 @@ static void bind(duckdb_bind_info info)
 {
     const struct flavour *f = duckdb_scalar_function_bind_get_extra_info(info);
     struct arith x = {.op = f->op, .pg = f->pg};
-    duckdb_logical_type first = compat_argument_type(info, 0),
-                        second = f->op >= OP_SUM ? NULL : compat_argument_type(info, 1), type;
+    bool one = f->op == OP_SUM, mean = f->op == OP_MEAN;
+    duckdb_logical_type first = compat_argument_type(info, mean ? 1 : 0),
+                        second = one ? NULL : compat_argument_type(info, mean ? 0 : 1), type;
     x.a = number_of(first);
     x.b = second ? number_of(second) : x.a;
-    bool known = first && (second || f->op >= OP_SUM);
+    bool known = first && (second || one);
     if (!known) {
     } else if (x.a.id == DUCKDB_TYPE_INVALID || x.b.id == DUCKDB_TYPE_INVALID) {
         /* a parameter whose type comes with its value: so does the result's, and this is bound again */
@@ -378,18 +405,15 @@ static void bind(duckdb_bind_info info)
             first = second;
             second = other;
         }
-    } else if (f->op == OP_SEEN) {
-        x.how = HOW_COPY;
-    } else if (f->op == OP_SUM) {
-        x.how = x.a.id == DUCKDB_TYPE_HUGEINT ? HOW_NARROW : HOW_COPY;
-        x.out.id = DUCKDB_TYPE_BIGINT;
+    } else if (one) {
+        bool real = x.a.id == DUCKDB_TYPE_DOUBLE && summed.id == DUCKDB_TYPE_FLOAT;
+        x.how = x.a.id == DUCKDB_TYPE_HUGEINT ? HOW_NARROW : real ? HOW_SINGLE : HOW_COPY;
+        x.out.id = real ? DUCKDB_TYPE_FLOAT : DUCKDB_TYPE_BIGINT;
     } else {
         known = decide(&x);
     }
-    if (f->op == OP_SEEN)
-        seen = x.a;
-    else if (f->op == OP_MEAN)
-        seen.id = DUCKDB_TYPE_INVALID;
+    if (one || mean)
+        summed.id = DUCKDB_TYPE_INVALID;
     struct arith *data = known ? copy(&x) : NULL;
     if (!known) {
         duckdb_scalar_function_bind_set_error(
@@ -414,7 +438,7 @@ bool compat_arith_install(duckdb_connection c)
         {"quern_divide", OP_DIVIDE, false}, {"quern_divide_pg", OP_DIVIDE, true},
         {"quern_modulo", OP_MODULO, false}, {"quern_modulo_pg", OP_MODULO, true},
         {"quern_mean", OP_MEAN, false},     {"quern_mean_pg", OP_MEAN, true},
-        {"quern_sum", OP_SUM, false},       {"quern_seen", OP_SEEN, false},
+        {"quern_sum", OP_SUM, false},
     };
     duckdb_logical_type any = duckdb_create_logical_type(DUCKDB_TYPE_ANY);
     bool ok = true;

@@ -158,9 +158,9 @@ static bool mentions(const struct clex *l, const char *word)
  * either; there they are the engine's alone. */
 static const struct aggregate {
     const char *name, *engine, *wrapped, *wrapped_pg;
-    bool second; /* the count after it */
+    bool second; /* the sum after it */
 } aggregates[] = {
-    {"avg", "system.main.avg", "quern_mean(system.main.sum", "quern_mean_pg(system.main.sum", true},
+    {"avg", "system.main.avg", "quern_mean(count", "quern_mean_pg(count", true},
     {"count_if", "system.main.count_if", "quern_sum(system.main.count_if", NULL, false},
     {"sum", "system.main.sum", "quern_sum(system.main.sum", NULL, false},
 };
@@ -193,14 +193,9 @@ static uint32_t aggregate(struct crewrite *w, uint32_t i)
     }
     compat_put(w, w->pg ? g->wrapped_pg : g->wrapped, at);
     compat_range(w, i + 1, end);
-    if (g->second && (w->pg || is_modified(l, i + 1))) {
-        compat_put(w, ",count", at);
+    if (g->second) {
+        compat_put(w, ",system.main.sum", at);
         compat_range(w, i + 1, end);
-    } else if (g->second) {
-        compat_put(w, ",count(quern_seen", at);
-        compat_range(w, i + 1, plain);
-        compat_put(w, ")", at);
-        compat_range(w, plain, end);
     }
     compat_put(w, ")", at);
     return end - i;

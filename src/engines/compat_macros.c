@@ -12,7 +12,9 @@
 #include <string.h>
 
 #include "engines/compat_arith.h"
+#include "engines/compat_exact.h"
 #include "engines/compat_int.h"
+#include "engines/compat_operators.h"
 #include "engines/compat_patterns.h"
 
 /* ---- macros ---- */
@@ -29,7 +31,7 @@ static const char *const pg[][2] = {
     {"\"//\"(a, b)", "quern_divide_pg(a, b)"},
     {"\"%\"(a, b)", "quern_modulo_pg(a, b)"},
     {"mod(a, b)", "quern_modulo_pg(a, b)"},
-    {"avg(x)", "quern_mean_pg(system.main.sum(x), count(x))"},
+    {"avg(x)", "quern_mean_pg(count(x), system.main.sum(x))"},
 };
 
 static void script(struct buf *b, const char *schema, const char *const (*macros)[2], size_t n)
@@ -43,7 +45,8 @@ static void script(struct buf *b, const char *schema, const char *const (*macros
 static int install_functions(duckdb_connection c, struct err *e)
 {
     return compat_arith_install(c) && compat_round_install(c) && compat_patterns_install(c) &&
-                   compat_scalar_install(c)
+                   compat_scalar_install(c) && compat_exact_install(c) && compat_dates_install(c) &&
+                   compat_operators_work(c)
                ? 0
                : err_set(e, ERR_ENGINE, "XX000", "the engine refuses a function");
 }

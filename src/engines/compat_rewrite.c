@@ -4,7 +4,7 @@
  *
  * Rules: types (array(t), timestamp(p) with time zone, p of timestamp), literals (X'..', DECIMAL '..',
  * TIMESTAMP with a zone, INTERVAL forms), VALUES without brackets, TABLESAMPLE, UNNEST of several arrays or a
- * map, days before and after a date literal, properties of CREATE, calls (compat_calls.c).
+ * map, numbers that begin with a zero, properties of CREATE, calls (compat_calls.c).
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -126,7 +126,12 @@ static uint32_t rule_decimal_literal(struct crewrite *w, uint32_t i)
         return 0;
     const char *p = text + (*text == '-' || *text == '+');
     size_t whole = strspn(p, "0123456789"), scale = p[whole] == '.' ? strspn(p + whole + 1, "0123456789") : 0;
-    if (whole + scale == 0 || whole + scale > 38 || p[whole + (p[whole] == '.') + scale])
+    if (whole + scale == 0 || p[whole + (p[whole] == '.') + scale])
+        return 0;
+    whole -= strspn(p, "0") < whole ? strspn(p, "0") : whole;
+    if (whole + scale == 0)
+        whole = 1;
+    if (whole + scale > 38)
         return 0;
     snprintf(type, sizeof type, " AS DECIMAL(%zu,%zu))", whole + scale, scale);
     compat_put(w, "CAST(", l->t[i].at);
@@ -210,26 +215,22 @@ static uint32_t rule_interval(struct crewrite *w, uint32_t i)
     return s + 4 - i;
 }
 
-/* current_date - INTERVAL '7' DAY is a date, the engine makes a timestamp of it. */
-static uint32_t rule_date_and_days(struct crewrite *w, uint32_t i)
+/* 0.5: zeros before the point are no digits of its type. */
+static uint32_t rule_number(struct crewrite *w, uint32_t i)
 {
-    static const char *const units[] = {"day", "week", "month", "year", NULL};
     const struct clex *l = w->l;
-    bool literal = compat_is(l, i, "date") && l->t[i + 1].kind == CT_STRING;
-    uint32_t k = i + (literal ? 2 : 1);
-    if (!literal && !compat_is(l, i, "current_date"))
+    uint32_t at = l->t[i].at, end = compat_after(l, i), from = at;
+    while (from + 1 < end && l->p[from] == '0' &&
+           (isdigit((unsigned char)l->p[from + 1]) || l->p[from + 1] == '.'))
+        from++;
+    uint32_t point = from;
+    while (point < end && isdigit((unsigned char)l->p[point]))
+        point++;
+    if (from == at || point + 1 >= end || l->p[point] != '.' || !isdigit((unsigned char)l->p[point + 1]) ||
+        (i > 0 && compat_after(l, i - 1) == at && l->t[i - 1].kind != CT_OP))
         return 0;
-    uint32_t from = k;
-    while ((compat_op(l, k, '+') || compat_op(l, k, '-')) && compat_is(l, k + 1, "interval") &&
-           l->t[k + 2].kind == CT_STRING && compat_is_any(l, k + 3, units) && !compat_is(l, k + 4, "to") &&
-           !compat_op(l, k + 4, '*') && !compat_op(l, k + 4, '/'))
-        k += 4;
-    if (k == from)
-        return 0;
-    compat_put(w, "CAST(", l->t[i].at);
-    compat_copy(w, l->t[i].at, compat_after(l, k - 1));
-    compat_put(w, " AS DATE)", l->t[i].at);
-    return k - i;
+    compat_copy(w, from, end);
+    return 1;
 }
 
 /* ---- clauses ---- */
@@ -370,6 +371,8 @@ uint32_t compat_rule(struct crewrite *w, uint32_t i)
         return t->kind == CT_WORD && compat_op(l, i + 1, '(') ? compat_call(w, i) : 0;
     if (t->kind == CT_STRING)
         return t->prefix == 'x' ? rule_hex(w, i) : t->prefix == 'u' ? rule_unicode(w, i) : 0;
+    if (t->kind == CT_NUMBER)
+        return rule_number(w, i);
     if (t->kind != CT_WORD)
         return 0;
     uint32_t used = 0;
@@ -379,14 +382,10 @@ uint32_t compat_rule(struct crewrite *w, uint32_t i)
             return rule_array(w, i);
         break;
     case 'c':
-        if (compat_is(l, i, "current_date"))
-            return rule_date_and_days(w, i);
         if (compat_is(l, i, "comment"))
             return rule_properties(w, i);
         break;
     case 'd':
-        if (compat_is(l, i, "date"))
-            return rule_date_and_days(w, i);
         if (compat_is(l, i, "decimal") && l->t[i + 1].kind == CT_STRING)
             return rule_decimal_literal(w, i);
         break;

@@ -1,0 +1,1 @@
+SELECT 0.5, 00.25, 0.0, 0., 007.5, .5, 0x0.5, 1_000, 0.5e3, a.0.5, x[0.5], -0.5*0.5, avg(0.5), sum(DISTINCT 0.25) OVER w, DECIMAL '00.10', DECIMAL '0', DECIMAL '-000', INTERVAL -'0.5' SECOND
