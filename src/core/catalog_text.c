@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/sql_blank.h"
 #include "core/catalog.h"
 
 #define DEPTH_MAX 64
@@ -43,8 +44,9 @@ static bool skip_blank(struct scan *s)
         uint64_t left = s->n - s->at;
         if (left == 0)
             return true;
-        if (isspace((unsigned char)*p)) {
-            s->at++;
+        size_t blank = sql_blank(p, left);
+        if (blank) {
+            s->at += blank;
         } else if (left >= 2 && p[0] == '-' && p[1] == '-') {
             while (s->at < s->n && s->p[s->at] != '\n' && s->p[s->at] != '\r')
                 s->at++;
@@ -95,7 +97,8 @@ static struct token next(struct scan *s)
     if (c == '$' && from + 1 < s->n && !isdigit((unsigned char)s->p[from + 1]))
         return (struct token){UNSURE, s->p + from, 0}; /* $tag$ */
     if (word_start(c)) {
-        while (s->at < s->n && word_char((unsigned char)s->p[s->at]))
+        while (s->at < s->n && word_char((unsigned char)s->p[s->at]) &&
+               !sql_blank(s->p + s->at, s->n - s->at))
             s->at++;
         return (struct token){WORD, s->p + from, s->at - from};
     }

@@ -12,10 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
-}
+#include "base/sql_blank.h"
 
 static bool is_digit(char c)
 {
@@ -42,8 +39,9 @@ void sql_scan_init(struct sql_scan *s, const char *p, size_t n)
 static size_t skip_blank(const char *p, size_t n, size_t i)
 {
     while (i < n) {
-        if (is_blank(p[i])) {
-            i++;
+        size_t blank = sql_blank(p + i, n - i);
+        if (blank) {
+            i += blank;
         } else if (p[i] == '-' && i + 1 < n && p[i + 1] == '-') {
             while (i < n && p[i] != '\n' && p[i] != '\r')
                 i++;
@@ -206,7 +204,7 @@ struct sql_piece sql_scan_next(struct sql_scan *s)
         if ((c == 'e' || c == 'E') && i + 1 < n && p[i + 1] == '\'')
             return finish(s, SQL_STRING, i, skip_quoted(p, n, i + 1, '\'', true));
         size_t j = i + 1;
-        while (j < n && is_word(p[j]))
+        while (j < n && is_word(p[j]) && !sql_blank(p + j, n - j))
             j++;
         return finish(s, SQL_WORD, i, j);
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/sql_blank.h"
 #include "engines/compat.h"
 
 static bool word_start(char c)
@@ -22,8 +23,9 @@ static bool word_char(char c)
 static size_t skip_blank(const char *p, size_t n, size_t i)
 {
     while (i < n) {
-        if (isspace((unsigned char)p[i])) {
-            i++;
+        size_t blank = sql_blank(p + i, n - i);
+        if (blank) {
+            i += blank;
         } else if (p[i] == '-' && i + 1 < n && p[i + 1] == '-') {
             while (i < n && p[i] != '\n' && p[i] != '\r')
                 i++;
@@ -110,7 +112,7 @@ static size_t one(const char *p, size_t n, size_t i, struct ctoken *t)
     t->prefix = 0;
     if (word_start(c)) {
         t->kind = CT_WORD;
-        while (i < n && word_char(p[i]))
+        while (i < n && word_char(p[i]) && !sql_blank(p + i, n - i))
             i++;
         return i;
     }

@@ -117,7 +117,10 @@ struct statement {
 };
 /* What can be said before preparing: first word. ERR_DENIED. */
 int duck__policy_text(const char *sql, size_t n, struct err *e) MUST_USE;
-/* What may run, after preparing. ERR_DENIED; *ret is filled on success. */
+/* Its functions and views, by its text and the engine's parse tree: before preparing, since binding runs what is
+ * constant, and an error may tell what came of it. ERR_DENIED. */
+int duck__policy_functions(duckdb_connection c, const struct wire_job *job, struct err *e) MUST_USE;
+/* What else may run, after preparing. ERR_DENIED; *ret is filled on success. */
 int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job,
                  duckdb_prepared_statement ps, struct statement *ret, struct err *e) MUST_USE;
 /* Whether the first of several extracted statements is the engine's own (PIVOT makes an enum first). */

@@ -472,6 +472,11 @@ int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     r = extract(d, c, job, p, &at, e, kind);
     if (r < 0)
         return r;
+    r = duck__policy_functions(c, job, e);
+    if (r < 0) {
+        *kind = WIRE_FAIL_REFUSED;
+        return r;
+    }
     if (duckdb_prepare_extracted_statement(c, p->extracted, at, &p->ps) != DuckDBSuccess)
         return engine_error(d, job, duckdb_prepare_error(p->ps), e, kind);
     r = duck__policy(d, c, job, p->ps, &p->st, e);

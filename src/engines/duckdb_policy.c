@@ -17,6 +17,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/sql_blank.h"
 #include "engines/duckdb_int.h"
 
 enum token_kind { T_END, T_WORD, T_QUOTED, T_OTHER, T_UNSURE };
@@ -30,6 +31,7 @@ struct scan {
     size_t n, at;
 };
 
+static const char SETTING[] = "current_setting";
 /* Functions that change the instance, reach outside, or hide other functions from this check. */
 static const char *const side_effects[] = {"query",
                                            "checkpoint",
@@ -58,7 +60,8 @@ static const char *const side_effects[] = {"query",
                                            "json_serialize_plan",
                                            "query_table",
                                            "histogram_values",
-                                           "pragma_database_list"};
+                                           "pragma_database_list",
+                                           SETTING};
 /* The engine's own views over them: they tell the files of the catalog and of the datasets. A table of one's
  * own cannot have such a name either. */
 static const char *const telling_views[] = {
@@ -84,28 +87,28 @@ static bool word_char(unsigned char c)
     return word_start(c) || isdigit(c) || c == '$';
 }
 
-/* Skips blanks and comments. False for a comment that our rules and the engine's might see differently. */
+/* Skips blanks and comments, which nest. False for a comment that is not closed. */
 static bool skip_blank(struct scan *s)
 {
     while (s->at < s->n) {
         const char *p = s->p + s->at;
-        size_t left = s->n - s->at;
-        if (isspace((unsigned char)*p)) {
-            s->at++;
+        size_t left = s->n - s->at, blank = sql_blank(p, left);
+        if (blank) {
+            s->at += blank;
         } else if (left >= 2 && p[0] == '-' && p[1] == '-') {
             while (s->at < s->n && s->p[s->at] != '\n' && s->p[s->at] != '\r')
                 s->at++;
         } else if (left >= 2 && p[0] == '/' && p[1] == '*') {
-            s->at += 2;
-            for (;; s->at++) {
-                if (s->at + 1 >= s->n)
+            size_t i = s->at + 2;
+            for (unsigned depth = 1; depth; i += 2) {
+                while (i + 1 < s->n && !(s->p[i] == '/' && s->p[i + 1] == '*') &&
+                       !(s->p[i] == '*' && s->p[i + 1] == '/'))
+                    i++;
+                if (i + 1 >= s->n)
                     return false;
-                if (s->p[s->at] == '/' && s->p[s->at + 1] == '*')
-                    return false;
-                if (s->p[s->at] == '*' && s->p[s->at + 1] == '/')
-                    break;
+                depth += s->p[i] == '/' ? 1u : -1u;
             }
-            s->at += 2;
+            s->at = i;
         } else {
             return true;
         }
@@ -161,7 +164,8 @@ static struct token next(struct scan *s)
     } else if (c == '$' && skip_dollar(s, from) > from) {
         s->at = skip_dollar(s, from);
     } else if (word_start(c)) {
-        while (s->at < s->n && word_char((unsigned char)s->p[s->at]))
+        while (s->at < s->n && word_char((unsigned char)s->p[s->at]) &&
+               !sql_blank(s->p + s->at, s->n - s->at))
             s->at++;
         kind = T_WORD;
     } else {
@@ -274,6 +278,25 @@ static const char *telling(const char *sql, size_t n)
     }
 }
 
+/* Behind the parenthesis of current_setting: is it the name of a setting that tells nothing of the machine, as one
+ * string? The paths of the catalog and of datasets are settings too. */
+static bool harmless_setting(struct scan s)
+{
+    static const char *const known[] = {
+        "timezone",         "calendar",      "search_path",        "schema",
+        "integer_division", "default_order", "default_null_order", "default_collation"};
+    char word[32];
+    bool string;
+    struct token name = next(&s), close = next(&s);
+    if (name.kind != T_OTHER || *name.p != '\'' || !said(name, word, sizeof word, &string) || !string ||
+        close.kind != T_OTHER || *close.p != ')')
+        return false;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(word, known[i]) == 0)
+            return true;
+    return false;
+}
+
 /* The name of a function in the list that stands before a parenthesis somewhere, or NULL. */
 static const char *suspicious(const char *sql, size_t n)
 {
@@ -283,12 +306,14 @@ static const char *suspicious(const char *sql, size_t n)
         struct token t = next(&s);
         if (t.kind == T_END)
             return NULL;
-        if (t.kind == T_UNSURE) { /* a nested comment: look at what is inside it too */
+        if (t.kind == T_UNSURE) { /* an open comment: look at what is inside it too */
             s.at += 2;
             continue;
         }
-        if (t.kind == T_OTHER && *t.p == '(' && last)
-            return last;
+        if (t.kind == T_OTHER && *t.p == '(' && last) {
+            if (last != SETTING || !harmless_setting(s))
+                return last;
+        }
         last = NULL;
         const char *p = t.p;
         size_t len = t.n;
@@ -410,7 +435,7 @@ int duck__policy_text(const char *sql, size_t n, struct err *e)
     struct scan s = {sql, n, 0};
     struct token t = first(&s);
     if (t.kind == T_UNSURE)
-        return refuse(e, "a nested comment before the statement");
+        return refuse(e, "an open comment before the statement");
     if (IS_ANY(t, "pragma", "set", "reset", "attach", "detach", "copy", "export", "import", "install", "load",
                "call", "use", "checkpoint", "vacuum", "analyze", "begin", "start", "commit", "rollback",
                "abort", "prepare", "execute", "deallocate", "comment", "force", "grant", "revoke",
@@ -560,6 +585,18 @@ bool duck__policy_mentions(const char *sql, size_t n, const char *name)
     return duck__policy_mentions_any(sql, n, &name, 1);
 }
 
+int duck__policy_functions(duckdb_connection c, const struct wire_job *job, struct err *e)
+{
+    const char *function = suspicious(job->sql, job->sql_len), *view = telling(job->sql, job->sql_len);
+    if ((!function && !view) ||
+        !tree_has_one(c, job->sql, job->sql_len)) /* of a SELECT; of others it has none */
+        return 0;
+    return err_set(e, ERR_DENIED, "42501", "the %s %s is not allowed here", function ? "function" : "view",
+                   function ? function
+                   : *view  ? view
+                            : "that this statement may read");
+}
+
 int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job,
                  duckdb_prepared_statement ps, struct statement *ret, struct err *e)
 {
@@ -571,14 +608,6 @@ int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job
                 : check_type(type, job->sql, job->sql_len, job->allow_write, &st, e);
     if (r < 0)
         return r;
-    const char *function = suspicious(job->sql, job->sql_len), *view = telling(job->sql, job->sql_len);
-    if ((function || view) &&
-        (type != DUCKDB_STATEMENT_TYPE_SELECT || tree_has_one(c, job->sql, job->sql_len)))
-        return err_set(e, ERR_DENIED, "42501", "the %s %s is not allowed here",
-                       function ? "function" : "view",
-                       function ? function
-                       : *view  ? view
-                                : "that this statement may read");
     struct scan s = {job->sql, job->sql_len, 0};
     struct token t = first(&s);
     if (st.kind == WIRE_KIND_ROWS && IS_ANY(t, "show", "describe", "desc", "summarize"))

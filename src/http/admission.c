@@ -6,6 +6,7 @@
  * waits for 100-continue, it is answered at once and the connection ends.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "base/config.h"
 #include "base/crypto.h"
@@ -224,6 +225,20 @@ static bool allowed(struct exchange *x, enum exchange_next *ret_next)
     return false;
 }
 
+/* The path of a target in absolute form (http://HOST/PATH), which servers must take too; what names another host than
+ * the header stays as it is, and is no path. */
+static const char *origin_form(struct exchange *x, const char *target)
+{
+    size_t scheme = strncasecmp(target, "http://", 7) == 0    ? 7
+                    : strncasecmp(target, "https://", 8) == 0 ? 8
+                                                              : 0;
+    const char *host = scheme ? connection_header(x, "Host") : NULL;
+    size_t n = scheme ? strcspn(target + scheme, "/") : 0;
+    if (!host || n == 0 || strlen(host) != n || strncasecmp(target + scheme, host, n) != 0)
+        return target;
+    return target[scheme + n] ? target + scheme + n : "/";
+}
+
 enum exchange_next exchange_begin(struct exchange *x, const char *method, const char *path)
 {
     struct request *rq = &x->rq;
@@ -232,7 +247,8 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
     enum exchange_next next;
     x->begun_ns = sys_mono_ns();
     rq->method = method;
-    rq->path = path;
+    rq->path = path = origin_form(x, path);
+    x->last = x->guard.chunked; /* the library is lenient inside the chunks' framing */
     request_id(x);
     enum route_verdict v = router_match(x->server->router, method, path, &m);
     rq->dialect = m.dialect;

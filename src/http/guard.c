@@ -22,7 +22,8 @@ enum {
     ONCE_KAKAO_ID = 16,
     ONCE_KAKAO_SECRET = 32,
     ONCE_TYPE = 64,
-    ONCE_EXPECT = 128
+    ONCE_EXPECT = 128,
+    ONCE_IDEMPOTENCY = 256
 };
 
 static bool refuse(struct guard *g, const char *why)
@@ -36,6 +37,12 @@ void guard_begin(struct guard *g, const char *line_end)
 {
     memset(g, 0, sizeof *g);
     g->gap = line_end;
+}
+
+void guard_line(struct guard *g, const char *target_end, const char *version)
+{
+    if (target_end && version != target_end + 1)
+        refuse(g, "the request line holds a NUL or more than one blank");
 }
 
 static bool token_char(unsigned char c)
@@ -97,6 +104,7 @@ bool guard_header(struct guard *g, const char *name, size_t nn, const char *valu
         if ((c < 0x20 && c != '\t') || c == 0x7f)
             return refuse(g, "a header value holds a control character");
     }
+    size_t as_sent = vn;
     while (vn && (value[vn - 1] == ' ' || value[vn - 1] == '\t'))
         vn--;
     switch (name[0] | 0x20) {
@@ -131,6 +139,10 @@ bool guard_header(struct guard *g, const char *name, size_t nn, const char *valu
         if (is(name, nn, "Host"))
             return once(g, ONCE_HOST, "Host is given more than once");
         break;
+    case 'i':
+        if (is(name, nn, "Idempotency-Key"))
+            return once(g, ONCE_IDEMPOTENCY, "Idempotency-Key is given more than once");
+        break;
     case 'r':
         if (is(name, nn, "Range"))
             g->ranged = true;
@@ -139,7 +151,7 @@ bool guard_header(struct guard *g, const char *name, size_t nn, const char *valu
         if (is(name, nn, "Transfer-Encoding")) {
             if (!once(g, ONCE_ENCODING, "Transfer-Encoding is given more than once"))
                 return false;
-            if (!is(value, vn, "chunked"))
+            if (!is(value, as_sent, "chunked")) /* with a blank behind it the library reads to the end */
                 return refuse(g, "Transfer-Encoding is not \"chunked\"");
             g->chunked = true;
         }

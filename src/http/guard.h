@@ -26,6 +26,9 @@ struct guard {
 
 /* `line_end` is the end of the request line's text in the receive buffer (NULL: do not check how lines end). */
 void guard_begin(struct guard *g, const char *line_end);
+/* The ends of the request line's target and the beginning of its version, in the receive buffer: between them is one
+ * blank. */
+void guard_line(struct guard *g, const char *target_end, const char *version);
 /* One header line. False when the request must be refused (g->why). name[name_len] and value[value_len] are
  * NUL. */
 bool guard_header(struct guard *g, const char *name, size_t name_len, const char *value, size_t value_len);

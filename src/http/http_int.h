@@ -41,6 +41,7 @@ struct http_conn {
     bool proxy;             /* one of http.trusted_proxies */
     bool admin;             /* came by http.admin_listen */
     bool counted;           /* in server.peers */
+    const char *target_end; /* of the request line that is being read, in the receive buffer */
     struct exchange *spare; /* memory of the request before, for the next; I/O thread's */
 };
 
@@ -74,6 +75,7 @@ struct exchange {
     bool streaming; /* stream is begun and must be freed */
     bool pulled;    /* the reply goes out through the stream, piece by piece */
     bool early;     /* answered before the body was read: the connection ends */
+    bool last;      /* answered in full, but what follows is not read as a request: the connection ends */
     bool stop_body; /* body over the limit in the middle */
     bool queued;    /* a response was handed to the library */
     int send_fd;    /* raw stored stream: descriptor, -1 none */

@@ -165,7 +165,7 @@ bool send_reply(struct exchange *x)
     }
     if ((r->status == 429 || r->status == 503) && !retry)
         add_header(m, "Retry-After", r->status == 429 ? "5" : "2");
-    if (x->early || atomic_load_explicit(&x->server->stopping, memory_order_relaxed))
+    if (x->early || x->last || atomic_load_explicit(&x->server->stopping, memory_order_relaxed))
         add_header(m, "Connection", "close");
     int64_t now = sys_mono_ns();
     watch_timing(&x->conn->watch, now + config.download_stall * 1000000, config.download_stall * 1000000,

@@ -121,9 +121,10 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
 {
     struct http_conn *c = conn_of(mhd);
     (void)cls;
-    (void)uri;
-    if (c)
-        watch_timing(&c->watch, sys_mono_ns() + config.http_header_timeout * 1000000, 0, 0);
+    if (!c)
+        return NULL;
+    c->target_end = uri + strlen(uri);
+    watch_timing(&c->watch, sys_mono_ns() + config.http_header_timeout * 1000000, 0, 0);
     return NULL;
 }
 
@@ -180,6 +181,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
             return MHD_NO;
         *context = x;
         guard_begin(&x->guard, version + strlen(version));
+        guard_line(&x->guard, c->target_end, version);
         MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, one_header, &x->guard);
         guard_end(&x->guard, strcmp(version, MHD_HTTP_VERSION_1_1) == 0);
         enum exchange_next next = exchange_begin(x, method, url);
@@ -237,7 +239,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
     metric_observe_ns(s->stats[n].seconds, now - x->begun_ns);
     if (x->pulled && x->stage == STAGE_SENT)
         metric_add(s->streams, -1);
-    if ((x->early || x->stop_body) && !atomic_load(&s->stopping)) {
+    if ((x->early || x->last || x->stop_body) && !atomic_load(&s->stopping)) {
         int fd = dup(x->conn->watch.fd);
         if (fd >= 0)
             watch_linger(s->watch, fd);

@@ -106,6 +106,9 @@ SMUGGLING = {
     "parenthesis in a name": b"X(A): a\r\nContent-Length: 0\r\n\r\n",
     "signed length": b"Content-Length: +4\r\n\r\nabcd",
     "length list": b"Content-Length: 4, 4\r\n\r\nabcd",
+    "blank behind the coding": b"Transfer-Encoding: chunked \r\n\r\n0\r\n\r\n",
+    "tab behind the coding": b"Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n",
+    "two idempotency keys": b"Idempotency-Key: a\r\nIdempotency-Key: b\r\nContent-Length: 0\r\n\r\n",
     "two hosts": b"Host: elsewhere\r\nContent-Length: 0\r\n\r\n",
 }
 
@@ -119,6 +122,58 @@ def test_smuggling_is_refused_and_closed(q, raw, shape):
     answer = connection.rest()
     assert not answer or answer.startswith(b"HTTP/1.1 400 "), answer
     assert b" 200 OK" not in answer
+
+
+BODY = b'{"query":"select 1"}'
+CHUNKED = {
+    "plain": b"14\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "bare LF": b"14\n" + BODY + b"\n0\n\n",
+    "bare LF behind an extension": b"14;a\n" + BODY + b"\r\n0\r\n\r\n",
+    "CR in an extension": b"14;a\rb\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "quoted line end in an extension": b"14;a=\"\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "extension of 300 bytes": b"14;" + b"a" * 300 + b"\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "zeros before the size": b"0" * 100 + b"14\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "size over 64 bits": b"10000000000000014\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "0x": b"0x14\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "trailer": b"14\r\n" + BODY + b"\r\n0\r\nContent-Length: 5\r\n\r\n",
+    "trailer with a bare LF": b"14\r\n" + BODY + b"\r\n0\r\nX-A: b\n\r\n",
+    "folded trailer": b"14\r\n" + BODY + b"\r\n0\r\nX-A: b\r\n c\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("shape", CHUNKED)
+def test_what_follows_a_chunked_body_is_no_request(q, raw, shape):
+    """The library is lenient inside chunked framing: where a proxy sees another end, the rest must not become a request."""
+    connection = raw()
+    connection.send(b"POST /v1/data-query/query HTTP/1.1\r\n" + HOST + credential(q) + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED[shape] + HEALTH)
+    answer = connection.rest()
+    assert answer.count(b"HTTP/1.1 ") == 1 and b"\r\nConnection: close\r\n" in answer, answer
+    if shape == "plain":
+        assert b"bucketName is required" in answer  # it was read
+
+
+def test_a_credential_in_a_trailer_is_none(q, raw):
+    connection = raw()
+    connection.send(b"POST /v1/data-query/query HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n14\r\n" + BODY + b"\r\n0\r\n" + credential(q) + b"\r\n")
+    assert connection.read()[0] == 401
+
+
+def test_absolute_targets(q, raw):
+    """RFC 9112, 3.2.2: servers take them; one that names another host than the header is no path here."""
+    for target in (b"http://localhost/healthz", b"HTTPS://LOCALHOST/healthz?x=1"):
+        status, _, body = ask(raw, b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (status, body) == (200, b"ok\n"), target
+    for target in (b"http://elsewhere/healthz", b"http:///healthz", b"http://localhost:1/healthz", b"http://localhost", b"ftp://localhost/healthz",
+                   b"http://localhost/http://localhost/healthz"):
+        assert ask(raw, b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n")[0] == 404, target
+
+
+def test_nul_and_blanks_in_the_request_line(q, raw):
+    for line in (b"GET /healthz\x00x HTTP/1.1", b"GET /healthz\x00 HTTP/1.1", b"GET /healthz  HTTP/1.1", b"GET /healthz x HTTP/1.1"):
+        connection = raw()
+        connection.send(line + b"\r\n" + HOST + b"\r\n" + HEALTH)
+        answer = connection.rest()
+        assert not answer or (answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1 ") == 1), (line, answer)  # the library refuses some itself, silently
 
 
 def test_bare_lf_after_the_request_line(q, raw):

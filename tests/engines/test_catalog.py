@@ -429,3 +429,22 @@ def test_datasets_come_and_go(make_daemon):
     assert rows(d, "SHOW TABLES") == [["a"], ["b"]]
     good(d, "CREATE TABLE extra AS SELECT * FROM b")
     assert rows(d, "SELECT count(*) FROM extra") == [["2"]]
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2009", "\u3000", "\ufeff"], ids=ascii)
+def test_blanks_of_pasted_text(d, blank):
+    """Text from pages and chats has other blanks than ASCII's; the engine takes them, so whoever looks for words in a statement must."""
+    name = f"pasted_{ord(blank):x}"
+
+    def run(sql):
+        body = d.kakao_query(sql.replace(" ", blank))
+        assert body["queryInfo"]["state"] == "FINISHED", (sql, body)
+        return body["queryData"]
+
+    run(f"CREATE TABLE {name} AS SELECT 5 AS a, 'x' AS b")
+    run(f"INSERT INTO {name} VALUES (2, 'y' )")
+    assert run(f"SELECT a FROM {name} ORDER BY a") == [["2"], ["5"]]   # the catalog is there
+    assert run(f"SELECT max(a) / 2 FROM {name}") == [["2"]]            # and it is Trino's division
+    query = d.jackdb_query(f"DELETE FROM {name} WHERE a = 2; SELECT count(*) AS n FROM {name}".replace(" ", blank))
+    assert query["success"] and query["numResults"] == 2, query
+    assert d.kakao_query(f"DROP TABLE {name}".replace(" ", blank))["queryInfo"]["state"] == "FINISHED"

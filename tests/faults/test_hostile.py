@@ -203,6 +203,35 @@ def test_hostile(place, template):
     assert trap.hits == 0, f"{sql} opened a connection"
 
 
+HIDDEN = ["SELECT * FROM duckdb_settings{}()", "SELECT * FROM{}duckdb_views", "SELECT view_definition FROM{}information_schema.views",
+          "SELECT * FROM checkpoint{}('memory')", "SELECT * FROM enable_logging{}()", "SELECT * FROM query{}('SELECT 1')",
+          "SELECT{}current_setting{}('allowed_paths')", "CREATE{}MACRO m(a) AS a", "CREATE{}TEMP{}TABLE t(a INT)", "DROP{}SEQUENCE s"]
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u200b", "\u202f", "\u2060", "\u3000", "\ufeff", "/*/**/*/", " /* /* x */ /**/ */ ", "--/*\n"], ids=ascii)
+def test_what_the_engine_takes_for_a_blank_hides_nothing(place, blank):
+    daemon = place[0]
+    for template in HIDDEN:
+        sql = template.replace("{}", blank)
+        info = daemon.kakao_query(sql)["queryInfo"]
+        assert info["state"] == "FAILED" and info["error"]["name"] == "PERMISSION_DENIED" and "not allowed here" in info["error"]["message"], (sql, info)
+
+
+@pytest.mark.parametrize("setting", ["allowed_paths", "allowed_directories", "temp_directory", "log_query_path", "threads"])
+def test_settings_that_tell_of_the_machine(place, setting):
+    daemon = place[0]
+    for call in (f"current_setting('{setting}')", f"current_setting('{setting[:4]}' || '{setting[4:]}')", f"\"current_setting\"('{setting}')",
+                 f"system.main.current_setting(lower('{setting}'))", f"hex(current_setting('{setting}')::VARCHAR)::INT", f"current_setting('timezone') || current_setting('{setting}')"):
+        info = daemon.kakao_query(f"SELECT {call} AS a")["queryInfo"]
+        assert info["state"] == "FAILED" and "current_setting is not allowed" in info["error"]["message"], (call, info)
+    # binding runs what is constant: its error would tell
+    for tail in (f"range(error(hex(current_setting('{setting}')::VARCHAR))::INT)", f"(SELECT 1) LIMIT (hex(current_setting('{setting}')::VARCHAR)::INT)"):
+        info = daemon.kakao_query(f"SELECT * FROM {tail}")["queryInfo"]
+        assert info["state"] == "FAILED" and "current_setting is not allowed" in info["error"]["message"], (tail, info)
+    body = daemon.kakao_query("SELECT current_setting('TimeZone'), \"current_setting\" ( 'schema' ), (SELECT count(*) FROM flights)")
+    assert body["queryData"][0][0] == "UTC", body
+
+
 @pytest.mark.parametrize("sql", ["SELECT view_definition FROM information_schema.views", "SELECT definition FROM pg_catalog.pg_views"])
 def test_catalog_tables_do_not_tell_paths(place, sql):
     daemon = place[0]
