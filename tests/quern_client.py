@@ -9,11 +9,13 @@ import re
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import threading
 import time
 import urllib.parse
+import uuid
 
 import requests
 
@@ -91,6 +93,15 @@ def wait_until(what, probe, limit=PATIENCE, pause=0.02):
         if time.monotonic() > end:
             raise AssertionError(f"waited {limit} s for: {what}")
         time.sleep(pause)
+
+
+def unrecorded(d):
+    """Files of the spool that no record names: results and what is unfinished."""
+    with sqlite3.connect(f"file:{os.path.join(d.data, 'registry.db')}?mode=ro", uri=True, timeout=30) as db:
+        named = {f"{uuid.UUID(bytes=bytes(i))}-{ordinal}.seg" for i, ordinal in db.execute(
+            "SELECT q.id, r.ordinal FROM query q JOIN result r ON r.query = q.seq WHERE r.sealed AND q.gone_ms = 0")}
+    spool = os.path.join(d.data, "spool")
+    return [os.path.join(os.path.basename(folder), f) for folder, _, files in os.walk(spool) for f in files if f not in named]
 
 
 # --- the daemon -------------------------------------------------------------------------------------------------

@@ -176,7 +176,8 @@ struct segment *rows_segment(struct rows *r); /* borrowed; row and batch counts 
 bool rows_complete(const struct rows *r);     /* opened on a finished result: counts are final */
 
 /* ---- buckets, sources: what Kakao needs to know before it accepts ---- */
-enum bucket_state { BUCKET_OK, BUCKET_UNKNOWN, BUCKET_NOT_WRITABLE };
+/* UNREACHABLE: it cannot be told now, so nobody is told that a right is missing. */
+enum bucket_state { BUCKET_OK, BUCKET_UNKNOWN, BUCKET_NOT_WRITABLE, BUCKET_UNREACHABLE };
 /* (worker) Looks at the bucket of the workspace. */
 enum bucket_state service_bucket_state(struct service *s, const struct identity *who, const char *name);
 /* (any) Was it found good within the last second, so that service_bucket_state answers without looking? */

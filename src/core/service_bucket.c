@@ -70,8 +70,8 @@ enum bucket_state service_bucket_state(struct service *s, const struct identity 
     int rc = a ? workspace_bucket_url(s->workspaces, who->workspace, name, a, &url, NULL) : ERR_NOMEM;
     if (rc == ERR_NOTFOUND)
         st = BUCKET_UNKNOWN;
-    else if (rc || bucket_writable(url, NULL))
-        st = BUCKET_NOT_WRITABLE;
+    else if (rc || (rc = bucket_writable(url, NULL)))
+        st = rc == ERR_DENIED ? BUCKET_NOT_WRITABLE : BUCKET_UNREACHABLE;
     else if (name)
         remember(s->buckets, who->workspace, name, now);
     arena_free(a);

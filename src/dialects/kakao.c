@@ -79,6 +79,9 @@ static enum handled run_submit(struct request *rq) /* worker, unless the bucket 
     case BUCKET_UNKNOWN:
         err_set(&e, ERR_NOTFOUND, "42704", "bucket %s not found", run->bucket);
         return reply_error(rq, 404, &e);
+    case BUCKET_UNREACHABLE:
+        err_set(&e, ERR_UNAVAILABLE, "58030", "bucket %s cannot be reached now", run->bucket);
+        return reply_error(rq, reply_status_of(e.code), &e);
     case BUCKET_NOT_WRITABLE:
     default:
         err_set(&e, ERR_DENIED, "42501", "the service agent lacks the right to write to bucket %s",

@@ -2,12 +2,13 @@
 import concurrent.futures
 import glob
 import os
+import signal
 import sqlite3
 import uuid
 
 import pytest
 
-from quern_client import wait_until
+from quern_client import render_process, wait_until
 
 RUN = "/v1/data-query/query"
 
@@ -144,6 +145,29 @@ def test_a_write_that_a_crash_interrupted_ends_reuse(make_daemon):
     d.start()
     assert d.kakao_wait(writer)["queryInfo"]["state"] == "FAILED"
     assert scanned(run(d, sql))
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_a_write_between_reading_and_ending_ends_reuse(make_daemon, joins):
+    """A result that was read before the write and is FINISHED after it (its delivery had to wait) is neither joined nor remembered."""
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "2", "QUERN_DELIVERY_THREADS": "1", "QUERN_ENGINE_SILENCE": "300s"})
+    d.kakao_query("create table k as select range as a from range(3)")
+    d.kylin_submit("select range as n from range(10000)", format="parquet")  # its delivery is the one under way
+    pid = wait_until("a render process", lambda: render_process(d), pause=0.001)
+    os.kill(pid, signal.SIGSTOP)
+    sql = "select count(*) from k"
+    old = ask(d, sql).json()["queryInfo"]["queryId"]
+    wait_until("the end of its run", lambda: d.metrics()["quern_queries_running"] == d.metrics()["quern_queries_queued"] == 0)
+    assert d.kakao_query("insert into k values (9)")["queryInfo"]["state"] == "FINISHED"
+    assert d.kakao_get(old)["queryInfo"]["state"] == "RUNNING"
+    new = ask(d, sql).json()["queryInfo"]["queryId"] if joins else None
+    os.kill(pid, signal.SIGCONT)
+    done = d.kakao_wait(old)
+    assert scanned(done) and done["queryData"] == [["3"]]
+    done = d.kakao_wait(new) if joins else run(d, sql)
+    assert scanned(done) and done["queryData"] == [["4"]]
+    done = run(d, sql)
+    assert not scanned(done) and done["queryData"] == [["4"]]
 
 
 def test_same_key_same_body_is_the_same_query(q):

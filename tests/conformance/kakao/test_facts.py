@@ -80,6 +80,12 @@ def test_499(make_daemon):
     answer = d.kakao_run("select 1", bucket="locked", check=False)
     assert answer.status_code == 499 and answer.json()["error"]["code"] == 499 and "locked" in answer.json()["error"]["message"]
     assert d.kakao_run("select 1", bucket="unlocked", check=False).status_code == 404
+    os.rename(d.bucket_dir, d.bucket_dir + ".away")  # a share that is not mounted: nobody lacks a right
+    answer = d.kakao_run("select 1", check=False)
+    assert answer.status_code == 503 and answer.headers["Retry-After"], answer.text
+    assert answer.json()["error"]["message"] == "bucket b1 cannot be reached now"
+    os.rename(d.bucket_dir + ".away", d.bucket_dir)
+    assert d.kakao_query("select 1")["queryInfo"]["state"] == "FINISHED"
 
 
 def test_defaults_of_names(q):

@@ -1,0 +1,199 @@
+"""A file that is made while its query runs (docs/formats.md, "Beside the query"), and one of those that make it goes: the daemon, the query's process, the
+process that renders, the query, its client. Who waits gets a plain error or no answer, never a file that looks whole; the next download is right; nothing stays
+behind. (The disk that fills meanwhile is in test_disk_full.py.)"""
+import io
+import os
+import signal
+import threading
+import zipfile
+
+import pyarrow.parquet as pq
+import pytest
+import requests
+
+from quern_client import Daemon, descendants, render_process, sanitized, unrecorded, wait_until
+
+ROWS = 130000
+LONG = 8000 if sanitized() else 2500  # ms: long enough to be seen running
+# Most rows come at once (the engine gives them out by 122,880), the last one takes its time.
+SQL = f"SELECT range AS n, 'text ' || range AS t, CASE WHEN range = {ROWS - 1} THEN {{}} END AS z FROM range({ROWS})"
+SLOW, ENDLESS = SQL.format(f"sleep_ms({LONG})"), SQL.format("sleep_ms(1000000000)")
+# No file is kept, so that every download is a rendering.
+ENV = {"QUERN_RENDER_KEEP": "0ms", "QUERN_RENDER_LINGER": "0ms", "QUERN_ENGINE_SLOTS": "1", "QUERN_SERVER_DRAIN": "0"}
+
+
+@pytest.fixture(scope="module")
+def d():
+    d = Daemon(env=ENV)
+    try:
+        yield d.prepare(flights=False).start()
+    finally:
+        d.finish()
+
+
+def submit(d, sql):
+    return d.d360_status_of(d.d360_submit(sql, mode="ASYNC"))["queryId"]
+
+
+def state(d, qid):
+    return d.kakao_get(qid)["queryInfo"]["state"]
+
+
+def delete(d, qid):
+    assert d.http("DELETE", f"/api/v3/query/{qid}", dialect="data360").status_code == 204
+
+
+class Waiting(threading.Thread):
+    """A download that was asked for before its query had ended."""
+
+    def __init__(self, d, qid, fmt, **more):
+        super().__init__()
+        self.call = lambda: d.http("GET", f"/quern/v1/query/{qid}/download?format={fmt}&wait=100", **more)
+        self.answer = self.broken = None
+        self.start()
+
+    def run(self):
+        try:
+            self.answer = self.call()
+        except requests.exceptions.RequestException as e:
+            self.broken = e
+
+    def end(self):
+        self.join()
+        return self.answer
+
+
+def beside(d, qid, but=None):
+    """The process that renders while the query runs."""
+    return wait_until("a render process beside the query", lambda: state(d, qid) == "RUNNING" and render_process(d, but), pause=0.005)
+
+
+def whole(fmt, content):
+    if fmt == "parquet":
+        return pq.read_table(io.BytesIO(content)).column("n").to_pylist() == list(range(ROWS))
+    return zipfile.ZipFile(io.BytesIO(content)).read("xl/worksheets/sheet1.xml").count(b"<row ") == ROWS + 1
+
+
+def in_bucket(d):
+    return [f for _, _, files in os.walk(d.bucket_dir) for f in files]
+
+
+def kill_query_of(d, renders):
+    """The process of the query, and idle ones."""
+    for pid in {pid for (pid, _), name in descendants(d.process.pid).items() if name == "quern-engine"} - {renders}:
+        os.kill(pid, signal.SIGKILL)
+
+
+def no_file_left(d):
+    run = os.path.join(d.data, "run")
+    wait_until("the render process's end", lambda: render_process(d) is None)
+    wait_until("the end of its file", lambda: int(d.metrics()["quern_rendered_bytes"]) == 0
+               and not any(os.path.exists(os.path.join(run, e, "out")) for e in os.listdir(run)))
+
+
+def nothing_left(d):
+    no_file_left(d)
+    wait_until("an empty spool but for results", lambda: not unrecorded(d))
+    assert not [f for f in in_bucket(d) if f.startswith(".")]
+
+
+def next_one_is_right(d, qid, fmt):
+    answer = d.download(qid, fmt, wait=100)
+    assert answer.status_code == 200 and whole(fmt, answer.content), answer.headers
+    nothing_left(d)
+
+
+@pytest.mark.parametrize("end", [Daemon.kill, Daemon.stop], ids=["kill -9", "SIGTERM"])
+def test_the_daemon_goes(make_daemon, end):
+    """Two queries, one that is downloaded and one that is delivered; the next start runs both anew."""
+    d = make_daemon(env={**ENV, "QUERN_ENGINE_SLOTS": "2"})
+    qid = submit(d, SLOW)
+    waiting = Waiting(d, qid, "parquet")
+    delivered = d.kylin_submit(SLOW, format="parquet")
+    beside(d, delivered, but=beside(d, qid))
+    end(d)
+    answer = waiting.end()
+    assert waiting.broken if end is Daemon.kill else waiting.broken or answer.status_code == 503, answer and answer.headers
+    d.no_children()
+    assert not in_bucket(d)
+    d.start()
+    wait_until("an empty spool but for results", lambda: not unrecorded(d) or state(d, qid) == "RUNNING")
+    next_one_is_right(d, qid, "parquet")
+    assert d.kylin_wait(delivered)["status"] == "SUCCESSFUL"
+    assert whole("parquet", d.kylin_get(delivered, "result_download").content)
+    nothing_left(d)
+
+
+def test_the_query_s_process_is_killed(d):
+    for fmt in ("parquet", "xlsx"):
+        qid = submit(d, SLOW)
+        waiting = Waiting(d, qid, fmt)
+        kill_query_of(d, beside(d, qid))
+        answer = waiting.end()
+        assert answer.status_code == 409 and "SIGKILL" in answer.json()["error"]["message"], answer.text
+        assert state(d, qid) == "FAILED" and d.download(qid, fmt).status_code == 409
+        nothing_left(d)
+    qid = d.kylin_submit(SLOW, format="parquet")
+    kill_query_of(d, beside(d, qid))
+    done = d.kylin_wait(qid)
+    assert done["status"] == "FAILED" and "SIGKILL" in done["info"], done
+    assert not in_bucket(d)
+    nothing_left(d)
+
+
+def test_every_process_that_renders_is_killed(d):
+    """The one that follows costs nothing, the one after the query's end is told."""
+    qid = submit(d, SLOW)
+    waiting = Waiting(d, qid, "xlsx")
+    beside(d, qid)
+    while waiting.is_alive():
+        if pid := render_process(d):
+            os.kill(pid, signal.SIGKILL)
+    answer = waiting.end()
+    assert answer.status_code == 500 and answer.json()["error"]["message"] == "the render process was killed by SIGKILL", answer.text
+    nothing_left(d)
+    next_one_is_right(d, qid, "xlsx")
+
+
+@pytest.mark.parametrize("how", ["delete", "abort", "kylin"])
+def test_the_query_is_canceled(d, how):
+    qid = d.kylin_submit(ENDLESS, format="parquet") if how == "kylin" else submit(d, ENDLESS)
+    waiting = Waiting(d, qid, "parquet")
+    os.kill(beside(d, qid), signal.SIGSTOP)  # it cannot end by itself
+    if how == "delete":
+        delete(d, qid)
+    elif how == "abort":
+        assert d.kakao_abort(qid).status_code == 200
+    else:
+        answer = d.kylin("DELETE", f"async_query/{qid}?project=w1")
+        assert answer.status_code == 200 and answer.json()["data"] is True, answer.text
+    answer = waiting.end()
+    assert answer.status_code in (404, 409, 410) and answer.json()["error"]["message"], answer.text
+    nothing_left(d)
+    assert not in_bucket(d)
+    assert d.download(qid, "parquet").status_code in (404, 409, 410)
+
+
+def test_the_result_is_deleted_while_its_file_is_completed(d):
+    """The query has ended, the process that followed it has not."""
+    qid = submit(d, SLOW)
+    waiting = Waiting(d, qid, "parquet")
+    os.kill(beside(d, qid), signal.SIGSTOP)
+    assert d.d360_wait(qid).status_code == 200
+    assert d.download(qid, "parquet", wait=0).status_code == 202
+    delete(d, qid)
+    answer = waiting.end()
+    assert answer.status_code in (404, 410), answer.text
+    nothing_left(d)
+
+
+def test_the_client_goes(d):
+    """Nobody waits for the file any more: the query goes on alone."""
+    qid = submit(d, ENDLESS)
+    waiting = Waiting(d, qid, "parquet", timeout=2)
+    beside(d, qid)
+    waiting.join()
+    assert waiting.broken
+    no_file_left(d)
+    assert state(d, qid) == "RUNNING"
+    delete(d, qid)
