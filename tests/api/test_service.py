@@ -4,8 +4,10 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -97,6 +99,33 @@ def test_sigterm_lets_end_what_runs(make_daemon):
     running = d.kakao_run(SECONDS)
     d.kakao_wait(running, states=("RUNNING", "FINISHED"))
     d.stop()
+    d.start()
+    assert d.kakao_get(running)["queryInfo"]["state"] == "FINISHED"
+
+
+def test_sigterm_lets_end_what_is_between_its_run_and_its_delivery(make_daemon):
+    """Neither a slot nor a delivery has it while its phase is being recorded: here for as long as somebody else has the registry."""
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_SERVER_DRAIN": "1000s"})
+    running = d.kakao_run("SELECT count(sleep_ms(500)) AS slept")
+    d.kakao_wait(running, states=("RUNNING", "FINISHED"))
+    registry = sqlite3.connect(os.path.join(d.data, "registry.db"), isolation_level=None, timeout=60)
+    ended = False
+    while not ended:  # the daemon waits 10 s for its registry: let go in time
+        registry.execute("BEGIN IMMEDIATE")
+        for _ in range(50):
+            time.sleep(0.1)
+            ended = d.metrics()["quern_queries_running"] == 0
+            if ended:
+                break
+        else:
+            registry.execute("COMMIT")
+    d.note_children()
+    d.process.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    registry.execute("COMMIT")
+    registry.close()
+    assert d.process.wait(PATIENCE) == 0
+    d.process = None
     d.start()
     assert d.kakao_get(running)["queryInfo"]["state"] == "FINISHED"
 
