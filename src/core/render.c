@@ -122,9 +122,9 @@ static int copy_spec(struct rendering *r, const struct render_spec *in, struct e
     if (s->file != WIRE_RENDER_XLSX && s->file)
         s->options.zone = NULL; /* keeps instants */
     const char *zone = o->zone ? zone_name(o->zone) : "UTC";
-    r->key = s->file ? arena_printf(a, "%u %d %d %llu %llu %s %u %d %s %s", s->file, o->profile, o->header,
+    r->key = s->file ? arena_printf(a, "%u %d %d %llu %llu %s %u %d %d %s %s", s->file, o->profile, o->header,
                                     (unsigned long long)s->from, (unsigned long long)s->limit, s->codec,
-                                    s->version, s->plain, zone, s->sheet)
+                                    s->version, s->plain, s->underscores, zone, s->sheet)
                      : arena_printf(a, "%s %d %s %d %d%d%d%d%d %llu %llu %s", s->encoder->name, o->profile,
                                     zone, o->charset, o->header, o->quote_all, o->header_bare, o->stream_end,
                                     o->no_schema, (unsigned long long)s->from, (unsigned long long)s->limit,

@@ -37,7 +37,8 @@ struct render_spec {
     const char *codec;             /* parquet: one of render_codecs(); NULL = snappy */
     uint8_t version;               /* parquet: 1 or 2; 0 = 1 */
     bool plain;                    /* parquet: no dictionaries (for readers that know PLAIN only) */
-    const char *sheet;             /* xlsx: name of the sheet; NULL = "query_result" */
+    bool underscores;  /* parquet: names without characters that old readers refuse (unique_names.h) */
+    const char *sheet; /* xlsx: name of the sheet; NULL = "query_result" */
 };
 
 /* Names of the codecs with '|' between them, for messages; and whether it is one. */

@@ -149,6 +149,7 @@ static void describe_format(const struct rendering *r, struct wire_render *m)
     *m = (struct wire_render){.format = s->file,
                               .header = s->options.header,
                               .plain = s->plain,
+                              .underscores = s->underscores,
                               .version = s->version,
                               .codec = s->codec,
                               .sheet = s->sheet,

@@ -12,10 +12,11 @@
 #include "base/utf8.h"
 #include "dialects/kylin_int.h"
 
-#define TAG_MAX       256   /* characters */
-#define SEPARATOR_MAX 65536 /* bytes */
-#define NAME_BYTES    200   /* of file_name: a suffix and a header line fit behind it */
-#define PARAMS_MAX    10000
+#define TAG_MAX        256   /* characters */
+#define SEPARATOR_MAX  65536 /* bytes */
+#define NAME_BYTES     200   /* of file_name: a suffix and a header line fit behind it */
+#define PARAMS_MAX     10000
+#define DECIMAL_DIGITS 38
 
 static const char *const formats[] = {"csv", "json", "xlsx", "parquet"};
 
@@ -204,20 +205,30 @@ static const struct {
     {"java.sql.Timestamp", "TIMESTAMP"}, {"java.math.BigDecimal", NULL},
 };
 
-/* DECIMAL just wide enough for the number's text. */
+/* DECIMAL wide enough for the number's text, which may have an exponent as Java prints it ("1E+3", "0E-10"); what is wider, or
+ * no number, is left to DOUBLE. */
 static const char *decimal_type(struct arena *a, const char *s)
 {
-    size_t digits = 0, scale = 0;
-    bool point = false, plain = true;
-    for (s += *s == '-' || *s == '+'; *s; s++) {
+    long whole = 0, scale = 0, exponent = 0; /* digits before and behind the point */
+    bool point = false;
+    for (s += *s == '-' || *s == '+'; *s == '.' || (*s >= '0' && *s <= '9'); s++) {
+        whole += *s != '.' && !point;
+        scale += *s != '.' && point;
         point |= *s == '.';
-        plain &= *s == '.' || (*s >= '0' && *s <= '9');
-        digits += *s != '.';
-        scale += point && *s != '.';
     }
-    if (!plain || digits == 0 || digits > 38)
+    bool digits = whole + scale > 0;
+    if (*s == 'e' || *s == 'E') {
+        char *end;
+        exponent = strtol(s + 1, &end, 10);
+        s = end;
+    }
+    if (*s || !digits || exponent > DECIMAL_DIGITS || exponent < -DECIMAL_DIGITS)
         return "DOUBLE";
-    return arena_printf(a, "DECIMAL(%zu,%zu)", digits, scale);
+    whole += exponent > 0 ? exponent : 0;
+    scale = scale > exponent ? scale - exponent : 0;
+    if (whole + scale > DECIMAL_DIGITS)
+        return "DOUBLE";
+    return arena_printf(a, "DECIMAL(%ld,%ld)", whole + scale, scale);
 }
 
 static int read_param(struct arena *a, json_value item, size_t i, struct wire_param *ret, struct err *e)

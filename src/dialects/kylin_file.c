@@ -65,6 +65,7 @@ void kylin__spec(const struct kylin_file *f, struct render_spec *ret)
     if (!kylin__is_text(f)) {
         ret->file = f->format == KYLIN_XLSX ? WIRE_RENDER_XLSX : WIRE_RENDER_PARQUET;
         ret->options.header = f->format == KYLIN_XLSX && f->header;
+        ret->underscores = f->format == KYLIN_PARQUET;
         return;
     }
     ret->encoder = encoder_find(f->format == KYLIN_JSON ? "strings" : "csv");

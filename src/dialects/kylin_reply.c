@@ -6,7 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
 #include "dialects/kylin_int.h"
+
+#define DETAIL_BYTES 4096 /* of what the client sent, or of a text of ours, inside a message */
 
 /* ---- Accept ---- */
 
@@ -150,7 +153,7 @@ static enum handled write_envelope(struct request *rq, enum kylin_error which, i
     const char *hole = strstr(k->text, "%s");
     if (hole) {
         buf_add(&text, k->text, (size_t)(hole - k->text));
-        buf_str_add(&text, detail ? detail : "");
+        buf_add(&text, detail ? detail : "", detail ? utf8_cut(detail, strlen(detail), DETAIL_BYTES) : 0);
         buf_str_add(&text, hole + 2);
     } else {
         buf_str_add(&text, k->text);

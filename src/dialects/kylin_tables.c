@@ -12,6 +12,7 @@
 
 #define ROWS_AT_ONCE 1024
 #define WINDOW_BYTES ((size_t)256 * 1024)
+#define NAME_BYTES   ((size_t)1 << 20)
 
 #define TABLES_SQL                                                                                           \
     "SELECT c.table_schema, c.table_name, t.table_type, c.column_name, c.data_type, c.is_nullable "          \
@@ -27,7 +28,7 @@ struct writer {
     struct json_write w;
     struct request *rq;
     bool open; /* inside a table */
-    char schema[1024], table[1024];
+    struct buf schema, table;
     int ordinal;
 };
 typedef void (*put_fn)(struct writer *out, const char *const *f);
@@ -37,17 +38,21 @@ struct tables_state {
     put_fn put;
 };
 
+static bool is_text(const struct buf *b, const char *s)
+{
+    return b->len == strlen(s) && (!b->len || !memcmp(b->p, s, b->len));
+}
+
 /* f begins another table than the row before. */
 static bool another(struct writer *out, const char *const *f)
 {
-    bool same = out->open && !strcmp(out->schema, f[F_SCHEMA]) && !strcmp(out->table, f[F_TABLE]);
+    bool same = out->open && is_text(&out->schema, f[F_SCHEMA]) && is_text(&out->table, f[F_TABLE]);
     if (same)
         return false;
-    size_t n = strlen(f[F_SCHEMA]), m = strlen(f[F_TABLE]);
-    if (n >= sizeof out->schema || m >= sizeof out->table)
-        return true;
-    memcpy(out->schema, f[F_SCHEMA], n + 1);
-    memcpy(out->table, f[F_TABLE], m + 1);
+    buf_reset(&out->schema);
+    buf_reset(&out->table);
+    (void)buf_str_add(&out->schema, f[F_SCHEMA]); /* f has the same ceiling (put_window) */
+    (void)buf_str_add(&out->table, f[F_TABLE]);
     return true;
 }
 
@@ -172,7 +177,7 @@ static int put_window(struct writer *out, put_fn put, const struct window *win, 
     const char *f[FIELDS];
     int rc = 0;
     for (int i = 0; i < FIELDS; i++)
-        buf_init(&text[i], (size_t)1 << 20);
+        buf_init(&text[i], NAME_BYTES);
     for (uint64_t row = 0; !rc && row < win->rows; row++) {
         for (int i = 0; !rc && i < FIELDS; i++) {
             buf_reset(&text[i]);
@@ -229,6 +234,8 @@ static enum handled write_list(struct request *rq) /* worker */
     enum kylin_shape shape = kylin__shape(rq);
     bool paged = st->put == put_table && shape != KYLIN_PLAIN && shape != KYLIN_V2;
     out->rq = rq;
+    buf_init(&out->schema, NAME_BYTES);
+    buf_init(&out->table, NAME_BYTES);
     out->w = kylin__begin(rq, true, "000");
     if (paged) {
         json_object_begin(&out->w);
@@ -236,6 +243,8 @@ static enum handled write_list(struct request *rq) /* worker */
     }
     json_array_begin(&out->w);
     int rc = kylin__first_page(rq) ? put_rows(out, st->put, st->query, &e) : 0;
+    buf_free(&out->schema);
+    buf_free(&out->table);
     if (rc)
         return reply_error(rq, reply_status_of(rc), &e);
     json_array_end(&out->w);

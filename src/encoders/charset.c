@@ -46,6 +46,25 @@ static uint16_t rare(const char **src, const char *end)
     return len == 2 ? gbk_table[(s[0] & 0x1fu) << 6 | (s[1] & 0x3fu)] : 0;
 }
 
+/* The next character, which is not ASCII, as GBK; 0: it has none. */
+static inline uint16_t next_gbk(const char **src, const char *end)
+{
+    const unsigned char *s = (const unsigned char *)*src;
+    if (__builtin_expect((s[0] & 0xf0) != 0xe0 || end - *src < 3, 0))
+        return rare(src, end);
+    *src += 3;
+    return gbk_table[(s[0] & 0x0fu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu)];
+}
+
+bool gbk_has_question_mark(const char *p, size_t n)
+{
+    for (const char *end = p + n; p < end;) {
+        if (*p & 0x80 ? !next_gbk(&p, end) : *p++ == '?')
+            return true;
+    }
+    return false;
+}
+
 size_t gbk_in_place(char *p, size_t n, uint64_t *unmapped)
 {
     const char *src = p, *end = p + n;
@@ -56,14 +75,7 @@ size_t gbk_in_place(char *p, size_t n, uint64_t *unmapped)
         src += run;
         dst += run;
         while (src < end && (*src & 0x80)) {
-            const unsigned char *s = (const unsigned char *)src;
-            uint16_t g;
-            if (__builtin_expect((s[0] & 0xf0) == 0xe0 && end - src >= 3, 1)) {
-                g = gbk_table[(s[0] & 0x0fu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu)];
-                src += 3;
-            } else {
-                g = rare(&src, end);
-            }
+            uint16_t g = next_gbk(&src, end);
             if (__builtin_expect(g != 0, 1)) {
                 memcpy(dst, &g, 2);
                 dst += 2;

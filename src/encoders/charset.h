@@ -7,6 +7,7 @@
 #ifndef QUERN_ENCODERS_CHARSET_H
 #define QUERN_ENCODERS_CHARSET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,5 +15,7 @@
  * the new length. A character that GBK lacks becomes one '?' and is added to *unmapped. Runs of ASCII are
  * skipped 16 bytes at a time. */
 size_t gbk_in_place(char *p, size_t n, uint64_t *unmapped);
+/* Does a '?' stand in the text once it is GBK? */
+bool gbk_has_question_mark(const char *p, size_t n);
 
 #endif

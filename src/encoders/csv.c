@@ -5,12 +5,14 @@
  * quote, CR, LF or
  * `#` (a comment to many readers; DuckDB quotes it too), quotes are doubled. quote_all: every non-NULL field
  * is quoted. Kylin: quoted only for the separator, a quote, CR or LF; NULL and the empty string are both
- * nothing. The separator may be of any length. Prepared once for each rows() call; nothing is allocated
+ * nothing. The separator may be of any length. Where GBK makes "?" of it or of a part, fields that may hold such a "?" are
+ * quoted. Prepared once for each rows() call; nothing is allocated
  * by the row. Any thread.
  */
 #include <string.h>
 
 #include "encoders/cell_int.h"
+#include "encoders/charset.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -21,6 +23,7 @@ struct csv {
     const char *sep;
     size_t sep_len;
     bool quote_all, kylin;
+    bool replaced;     /* the separator holds "?" in its charset: so may whatever is not ASCII in a field */
     bool special[256]; /* bytes that may ask for quotes */
     char first;        /* of the separator */
     char comment;      /* '#'; these four are a quote where they need no care */
@@ -49,16 +52,28 @@ static void csv_open(struct csv *k, const struct encode_options *o)
         k->special['#'] = true;
     if (!k->kylin)
         k->comment = '#';
+    k->replaced = o->charset == CHARSET_GBK && gbk_has_question_mark(k->sep, k->sep_len);
+    for (unsigned c = 0x80; k->replaced && c < 0x100; c++)
+        k->special[c] = true;
+    if (k->replaced)
+        k->special['?'] = true;
 }
 
 /* The field ends with the beginning of a long separator: with the real one behind it, a reader that takes the
- * first match would cut too early ("a|" "||" "b"). Kylin's own writer does not care. */
+ * first match would cut too early ("a|" "||" "b"). Kylin's own writer never cares; here its files are quoted where
+ * the cut would really be another one. */
 static bool ends_badly(const struct csv *k, const char *s, size_t n)
 {
-    for (size_t i = 1; !k->kylin && i < k->sep_len && i <= n; i++)
-        if (!memcmp(s + n - i, k->sep, i))
+    for (size_t i = 1; i < k->sep_len && i <= n; i++)
+        if (!memcmp(s + n - i, k->sep, i) && (!k->kylin || !memcmp(k->sep + i, k->sep, k->sep_len - i)))
             return true;
     return false;
+}
+
+/* In GBK it may be a part of the separator. */
+static bool becomes_separator(const struct csv *k, char c)
+{
+    return k->replaced && (c == '?' || ((unsigned char)c & 0x80));
 }
 
 /* Whether a field that holds a special byte really needs quotes: the separator counts as a whole only. */
@@ -70,7 +85,8 @@ static bool needs_quotes(const struct csv *k, const char *s, size_t n)
         if (!k->special[(uint8_t)s[i]])
             continue;
         bool is_sep = s[i] == k->sep[0] && n - i >= k->sep_len && !memcmp(s + i, k->sep, k->sep_len);
-        if (is_sep || s[i] == '"' || s[i] == '\n' || s[i] == '\r' || (s[i] == '#' && !k->kylin))
+        if (is_sep || s[i] == '"' || s[i] == '\n' || s[i] == '\r' || (s[i] == '#' && !k->kylin) ||
+            becomes_separator(k, s[i]))
             return true;
     }
     return ends_badly(k, s, n);
@@ -187,7 +203,7 @@ static char *put_line(const struct csv *k, struct sink *s, char *p, struct cell 
         case CELL_TEXT: {
             size_t len;
             const char *src = value__bytes(c->c, row, &len);
-            p = put_field(k, s, p, src, len, c->data_end);
+            p = put_field(k, s, p, src, len, k->replaced ? src : c->data_end);
             break;
         }
         case CELL_OTHER:

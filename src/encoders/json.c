@@ -10,6 +10,7 @@
 
 #include "base/json_write.h"
 #include "encoders/cell_int.h"
+#include "encoders/unique_names.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -107,60 +108,6 @@ slow:
 
 /* ---- names ---- */
 
-struct name_slot {
-    const char *name;
-    uint32_t next;
-};
-
-static struct name_slot *find_slot(struct name_slot *slots, size_t mask, const char *name)
-{
-    uint64_t h = 1469598103934665603u;
-    for (const char *c = name; *c; c++)
-        h = (h ^ (uint8_t)*c) * 1099511628211u;
-    size_t i = (size_t)(h >> 20) & mask;
-    while (slots[i].name && strcmp(slots[i].name, name) != 0)
-        i = (i + 1) & mask;
-    return &slots[i];
-}
-
-/* Names for the keys of an object: the first of equal ones keeps its name, the others get _1, _2, ... as far
- * as those are free. */
-static const char **unique_names(const struct schema *s, struct arena *a)
-{
-    size_t n = s->ncolumns, size = 16;
-    while (size < 4 * n)
-        size *= 2;
-    const char **names = arena_alloc(a, n * sizeof *names);
-    struct name_slot *slots = arena_alloc(a, size * sizeof *slots);
-    if (!names || !slots)
-        return NULL;
-    for (size_t i = 0; i < n;
-         i++) { /* first the names as they are, so that a made one never takes a real one's place */
-        const char *name = s->columns[i].name ? s->columns[i].name : "";
-        struct name_slot *slot = find_slot(slots, size - 1, name);
-        if (slot->name)
-            continue;
-        *slot = (struct name_slot){name, 1};
-        names[i] = name;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (names[i])
-            continue;
-        const char *name = s->columns[i].name ? s->columns[i].name : "";
-        struct name_slot *first = find_slot(slots, size - 1, name), *made;
-        char *t;
-        do {
-            t = arena_printf(a, "%s_%u", name, first->next++);
-            if (!t)
-                return NULL;
-            made = find_slot(slots, size - 1, t);
-        } while (made->name);
-        *made = (struct name_slot){t, 1};
-        names[i] = t;
-    }
-    return names;
-}
-
 /* `,"name":` in memory of the arena; escaped once more inside of a string. */
 static int object_lead(struct cell *k, const char *name, bool escape, struct arena *a)
 {
@@ -189,7 +136,7 @@ static int prepare(const struct window *w, const struct text_rule *rule, enum sh
     bool objects = shape != SHAPE_ARRAYS, escape = shape == SHAPE_STRINGS;
     uint32_t n = w->schema->ncolumns;
     struct cell *ks = arena_alloc(a, n * sizeof *ks);
-    const char **names = objects ? unique_names(w->schema, a) : NULL;
+    const char **names = objects ? unique_names(w->schema, &(struct name_rule){.empty = ""}, a) : NULL;
     if (!ks || (objects && !names))
         return ERR_NOMEM;
     for (uint32_t i = 0; i < n; i++) {

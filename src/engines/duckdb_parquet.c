@@ -10,14 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "encoders/unique_names.h"
 #include "engines/arrow_abi.h"
 #include "engines/duckdb_int.h"
 #include "engines/render.h"
 
 #define SQL_MAX     (64u << 20)
-#define NAME_TRIES  100000u
 #define DICT_MAX    8192u /* entries: a column with more is given up as a dictionary soon */
 #define DICT_ENTRY  40u   /* bytes: the library takes the room of all when a column begins */
 #define DICT_BYTES  (64u << 20)
@@ -114,40 +113,14 @@ static void put_type(struct buf *b, const struct column *c, bool v2)
 
 /* ---- names ---- */
 
-struct names {
-    char **list;
-    uint32_t n;
-};
-
-static bool taken(const struct names *k, const char *name)
+static int put_columns(const struct render_job *j, struct buf *b)
 {
-    for (uint32_t i = 0; i < k->n; i++)
-        if (strcasecmp(k->list[i], name) == 0)
-            return true;
-    return false;
-}
-
-static int put_name(struct names *k, const struct column *c, struct buf *b)
-{
-    const char *name = c->name && c->name[0] ? c->name : "_";
-    char *unique = strdup(name);
-    for (unsigned i = 1; unique && taken(k, unique) && i < NAME_TRIES; i++) {
-        free(unique);
-        if (asprintf(&unique, "%s_%u", name, i) < 0)
-            unique = NULL;
-    }
-    if (!unique)
-        return ERR_NOMEM;
-    k->list[k->n++] = unique;
-    duck__quote(b, '"', unique);
-    return 0;
-}
-
-static int put_columns(const struct schema *s, bool v2, struct buf *b)
-{
-    struct names k = {calloc(s->ncolumns, sizeof(char *)), 0};
-    int rc = k.list ? 0 : ERR_NOMEM;
-    for (uint32_t i = 0; !rc && i < s->ncolumns; i++) {
+    const struct schema *s = segment_schema(j->segment);
+    const struct name_rule rule = {.any_case = true, .underscores = j->order.underscores, .empty = "_"};
+    bool v2 = j->order.version == 2;
+    struct arena *a = arena_new(SQL_MAX);
+    const char **names = a ? unique_names(s, &rule, a) : NULL;
+    for (uint32_t i = 0; names && i < s->ncolumns; i++) {
         const struct column *c = &s->columns[i];
         (void)buf_str_add(b, i ? ", " : "");
         if (needs_cast(c, v2)) {
@@ -157,12 +130,10 @@ static int put_columns(const struct schema *s, bool v2, struct buf *b)
         } else {
             (void)buf_printf(b, "c%u AS ", i);
         }
-        rc = put_name(&k, c, b);
+        duck__quote(b, '"', names[i]);
     }
-    for (uint32_t i = 0; i < k.n; i++)
-        free(k.list[i]);
-    free(k.list);
-    return rc;
+    arena_free(a);
+    return names ? 0 : ERR_NOMEM;
 }
 
 /* ---- the statement ---- */
@@ -185,7 +156,7 @@ static int statement(const struct render_job *j, uint64_t skip, struct buf *b)
 {
     const struct wire_render *o = &j->order;
     (void)buf_str_add(b, "COPY (SELECT ");
-    int rc = put_columns(segment_schema(j->segment), o->version == 2, b);
+    int rc = put_columns(j, b);
     (void)buf_str_add(b, " FROM result");
     if (!o->grows && j->end - j->first < segment_rows(j->segment))
         (void)buf_printf(b, " LIMIT %" PRIu64 " OFFSET %" PRIu64, j->end - j->first, skip);

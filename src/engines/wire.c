@@ -203,6 +203,7 @@ static void render(struct io *io, void *message)
     io_check(io, m->format == WIRE_RENDER_XLSX || m->format == WIRE_RENDER_PARQUET);
     io_bool(io, &m->header);
     io_bool(io, &m->plain);
+    io_bool(io, &m->underscores);
     io_bool(io, &m->grows);
     io_u8(io, &m->version);
     io_text(io, &m->codec, 64);

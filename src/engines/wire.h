@@ -161,10 +161,11 @@ enum wire_render_format { WIRE_RENDER_NONE, WIRE_RENDER_XLSX, WIRE_RENDER_PARQUE
  * `last`. Answered by BEATs and DONE (rows) or FAILED; then the process is of no more use. */
 struct wire_render {
     uint64_t job;
-    uint8_t format; /* enum wire_render_format */
-    bool header;    /* xlsx: column names in the first row */
-    bool plain;     /* parquet: no dictionaries */
-    bool grows;     /* its query still runs */
+    uint8_t format;   /* enum wire_render_format */
+    bool header;      /* xlsx: column names in the first row */
+    bool plain;       /* parquet: no dictionaries */
+    bool underscores; /* parquet: in names (unique_names.h) */
+    bool grows;       /* its query still runs */
     uint8_t version;
     const char *codec, *sheet;
     const char *zone;           /* xlsx: whose clocks show timestamps with time zone; "" = UTC */

@@ -2,26 +2,21 @@
  * xlsx: a stored result as one sheet, with libxlsxwriter in constant memory: a row goes to a temporary file in
  * the private folder as soon as the next one begins, and the ZIP is made at the end. Render thread.
  *
- * Typed cells (docs/formats.md has the table): numbers while 15 digits hold them, else text; dates and times
- * from 1900-03-01 (before it the program's calendar is wrong) to 9999-12-31, else text; booleans; everything
+ * Typed cells (docs/formats.md has the table): integers and decimals while 15 digits hold them, else text; doubles with
+ * all their digits (xlsx_stdio.h); dates and times from 1900-03-01 (before it the program's calendar is wrong) to 9999-12-31, else text; booleans; everything
  * else is text. Text is always a string cell, never looked at: what begins with "=" is no formula. The library
  * escapes control characters; what it does not know is escaped here (escape_text).
- *
- * The library does not look at what its temporary files say: a disk that gets full would end in a sheet without
- * its last rows, and no error. So every file that is rewound or closed in this process is asked (rewind and
- * fclose below, which stand before the C library's).
  */
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <xlsxwriter.h>
 
 #include "encoders/value_text.h"
 #include "engines/render.h"
+#include "engines/xlsx_stdio.h"
 
 #define TEXT_MAX    (1u << 30)
 #define CELL_UNITS  32767u /* UTF-16 */
@@ -30,9 +25,12 @@
 #define SERIAL_MIN  61    /* 1900-03-01 */
 #define SERIAL_MAX  2958465
 #define DAY_US      86400000000LL
-#define ROWS_WEIGHT 600         /* permille of the work until the ZIP begins */
-#define BIG_RESULT  (1u << 30)  /* from here on the sheet may pass 4 GiB of XML */
-#define MADE_AT     946684800LL /* 2000-01-01: the same result makes the same file */
+#define DAY_END     (DAY_US - 500) /* from here on the milliseconds shown are those of the next day */
+#define LEAST       2.2251e-308    /* numbers that the program keeps */
+#define MOST        9.99999999999999e+307
+#define ROWS_WEIGHT 600          /* permille of the work until the ZIP begins */
+#define BIG_SHEET   4000000000LL /* bytes of rows: near what a ZIP of the old form can hold */
+#define MADE_AT     946684800LL  /* 2000-01-01: the same result makes the same file */
 #define WINDOW      (1u << 20)
 
 struct sheet {
@@ -44,54 +42,6 @@ struct sheet {
     struct zone_span span; /* of the last instant; from == to: none yet */
     lxw_row_t row;
 };
-
-/* ---- files ---- */
-
-/* Of the first file whose bytes could not all be written: ERR_LIMIT (RLIMIT_FSIZE) or ERR_UNAVAILABLE (the disk). Any
- * thread closes files; the sheet's are closed by one. */
-static _Atomic int unwritten;
-
-static int why_unwritten(FILE *f)
-{
-    struct rlimit most;
-    struct stat st;
-    bool large = getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur != RLIM_INFINITY &&
-                 fstat(fileno(f), &st) == 0 && (uint64_t)st.st_size + 4096 >= most.rlim_cur;
-    return large ? ERR_LIMIT : ERR_UNAVAILABLE;
-}
-
-static void look_at(FILE *f)
-{
-    int none = 0;
-    if (fflush(f) != 0 || ferror(f))
-        (void)atomic_compare_exchange_strong(&unwritten, &none, why_unwritten(f));
-}
-
-static void *the_library_s(const char *name)
-{
-    void *found = dlsym(RTLD_NEXT, name);
-    ASSERT(found);
-    return found;
-}
-
-int fclose(FILE *f)
-{
-    int (*next)(FILE *);
-    void *found = the_library_s("fclose");
-    memcpy(&next, &found, sizeof next);
-    look_at(f);
-    return next(f);
-}
-
-/* Forgets errors, and comes before the file is put into the ZIP. */
-void rewind(FILE *f)
-{
-    void (*next)(FILE *);
-    void *found = the_library_s("rewind");
-    memcpy(&next, &found, sizeof next);
-    look_at(f);
-    next(f);
-}
 
 /* ---- text ---- */
 
@@ -154,8 +104,9 @@ static int put_text(struct sheet *s, lxw_col_t col, const char *name, const char
     if (x == LXW_ERROR_MAX_STRING_LENGTH_EXCEEDED)
         return err_set(
             e, ERR_INVALID, "54000",
-            "a cell of an XLSX sheet holds at most 32,767 characters; row %llu, column \"%.100s\" has more",
-            (unsigned long long)s->job->rows_done + 1, name);
+            "a cell of an XLSX sheet holds at most 32,767 characters; row %llu, column \"%.100s\" has more%s",
+            (unsigned long long)s->job->rows_done + 1, name,
+            units > CELL_UNITS ? "" : " (a character that has to be escaped counts as seven)");
     return library_error(x, e);
 }
 
@@ -211,6 +162,8 @@ static bool put_moment(struct sheet *s, lxw_col_t col, const struct window_colum
     int64_t v = get64(c, row), day = 0, us = 0;
     lxw_format *format = s->stamp;
     if (c->column->phys == PHYS_TIME) {
+        if (v >= DAY_END)
+            return false;
         *ret = worksheet_write_number(s->sheet, s->row, col, (double)v / (double)DAY_US, s->time);
         return true;
     }
@@ -224,11 +177,18 @@ static bool put_moment(struct sheet *s, lxw_col_t col, const struct window_colum
         day = v / DAY_US - (v % DAY_US < 0);
         us = v - day * DAY_US;
     }
-    if (v == INT64_MAX || v == -INT64_MAX || day + EPOCH < SERIAL_MIN || day + EPOCH > SERIAL_MAX)
+    if (v == INT64_MAX || v == -INT64_MAX || day + EPOCH < SERIAL_MIN || day + EPOCH > SERIAL_MAX ||
+        (day + EPOCH == SERIAL_MAX && us >= DAY_END))
         return false;
     double serial = (double)(day + EPOCH) + (double)us / (double)DAY_US;
     *ret = worksheet_write_number(s->sheet, s->row, col, serial, format);
     return true;
+}
+
+/* The program drops what is smaller, and takes a file with what is larger for damaged. */
+static bool in_range(double v)
+{
+    return v == 0 || (fabs(v) >= LEAST && fabs(v) <= MOST); /* NaN is not */
 }
 
 static bool put_fixed(struct sheet *s, lxw_col_t col, const struct window_column *c, uint64_t row,
@@ -262,7 +222,7 @@ static bool put_fixed(struct sheet *s, lxw_col_t col, const struct window_column
     }
     case PHYS_FLOAT64:
         memcpy(&v, c->values + row * sizeof v, sizeof v);
-        if (!isfinite(v))
+        if (!in_range(v))
             return false;
         break;
     case PHYS_DATE:
@@ -374,8 +334,10 @@ static int close_book(struct sheet *s, struct err *e)
     FILE *rows = s->sheet->optimize_tmpfile;
     if (rows && (fflush(rows) != 0 || ferror(rows)))
         return err_set(e, ERR_IO, "58030", "the rows could not be written");
-    s->book->options.use_zip64 = segment_stream_len(s->job->segment) > BIG_RESULT;
+    struct stat st;
+    s->book->options.use_zip64 = rows && fstat(fileno(rows), &st) == 0 && st.st_size > BIG_SHEET;
     int rc = library_error(workbook_close(s->book), e);
+    int unwritten = xlsx_unwritten();
     if (unwritten == ERR_UNAVAILABLE)
         return err_set(e, ERR_UNAVAILABLE, "53100", "the disk is full");
     return unwritten ? err_set(e, unwritten, "54000", "too large") : rc;

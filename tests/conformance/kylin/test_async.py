@@ -249,6 +249,14 @@ def test_project_in_the_body(q):
     said(q.kylin("DELETE", f"async_query/{qid}", data=body), "000", True)
 
 
+def test_a_name_of_any_length_is_answered(q):
+    """What a message repeats of the request is cut, not the message."""
+    for answer in (q.kylin("POST", "async_query", json={"sql": "select 1", "project": "é" * 100000}),
+                   q.kylin("GET", "async_query/x/status", data=json.dumps({"project": "é" * 100000}))):
+        msg = "KE-010001201: Can't find project \"" + "é" * 2048 + "\". Please check and try again."
+        failed(answer, 500, msg, "KE-010001201", "")
+
+
 def test_project_of_a_submit(q):
     for body in ({"sql": "select 1"}, {"sql": "select 1", "project": ""}, {"sql": "select 1", "project": None}):
         failed(q.kylin("POST", "async_query", json=body), 500, EMPTY, "KE-010001002", None)
@@ -301,13 +309,58 @@ def test_separators(q, separator):
     for values in [(1, "plain", "x"), (2, "a,b", ""), (3, 'say "hi"', ""), (4, "two\nlines", " y "), (5, "a#b", "#"), (6, "a|b$c@d", "<>"),
                    (7, "=1+1", "中文")]:
         cells = [str(v) for v in values]
-        cells = ['"' + c.replace('"', '""') + '"' if any(s in c for s in (separator, '"', "\n", "\r")) else c for c in cells]
+        cells = ['"' + c.replace('"', '""') + '"' if any(s in c for s in ('"', "\n", "\r")) or (c + separator).find(separator) < len(c) else c for c in cells]
         lines.append(separator.join(cells))
-    header = separator.join('"' + n + '"' if separator in n else n for n in ("id", "text", "more"))
+    header = separator.join('"' + n + '"' if (n + separator).find(separator) < len(n) else n for n in ("id", "text", "more"))
     assert text == "\n".join([header] + lines) + "\n"
     if len(separator) == 1:
         rows = list(csv.reader(io.StringIO(text), delimiter=separator))
         assert [row[1] for row in rows[1:]] == ["plain", "a,b", 'say "hi"', "two\nlines", "a#b", "a|b$c@d", "=1+1"]
+
+
+def split_csv(text, separator):
+    """Rows as a reader sees them that takes the first separator it meets; quotes count at a field's beginning."""
+    rows, row, at = [], [], 0
+    while at < len(text):
+        cell = ""
+        if text[at] == '"':
+            at += 1
+            while text[at:at + 2] == '""' or text[at] != '"':
+                cell += text[at]
+                at += 2 if text[at] == '"' else 1
+            at += 1
+        else:
+            end = min(i for i in (text.find(separator, at), text.find("\n", at)) if i >= 0)
+            cell, at = text[at:end], end
+        row.append(cell)
+        if text.startswith(separator, at):
+            at += len(separator)
+            if text[at:at + 1] != "\n":
+                continue
+            row.append("")
+        assert text[at] == "\n", text[at - 20:at + 20]
+        at += 1
+        rows.append(row)
+        row = []
+    return rows
+
+
+@pytest.mark.parametrize("encode", ["utf-8", "gbk"])
+@pytest.mark.parametrize("separator", ["||", "--", "aba", "<>", "?", "€", "€|", "?€", "中-中", "😀"])
+def test_a_reader_splits_where_the_separator_was_written(q, separator, encode):
+    """Fields that end like a separator begins; separators that GBK lacks or that look like what it makes of other characters."""
+    values = ["a|", "|b", "-", "a-", "--", "a", "ab", "aba", "<", "?", "a€b", "€", "中", "中-", "文?", "é|", "", "say \"hi\"", "two\nlines", "€€", "😀"]
+
+    def seen(text):
+        return text.encode("gbk", "replace").decode("gbk") if encode == "gbk" else text
+
+    pairs = [(a, b) for a in values for b in values]
+    sql = "select a, b, a as c from (values " + ", ".join(f"({i}, $${a}$$, $${b}$$)" for i, (a, b) in enumerate(pairs)) + ") t(i, a, b) order by i"
+    qid = q.kylin_query(sql, separator=separator, encode=encode, include_header=True)
+    answer = q.kylin_get(qid, "result_download")
+    rows = split_csv(answer.content.decode(encode), seen(separator))
+    assert rows[0] == ["a", "b", "c"] and rows[1:] == [[seen(a), seen(b), seen(a)] for a, b in pairs]
+    said(q.kylin_get(qid, "file_status"), "000", len(answer.content))
 
 
 def test_separator_too_long_names_the_limit(q):
@@ -674,10 +727,8 @@ def test_a_restart_goes_on_with_what_was_accepted(make_daemon):
 
 def test_what_expires_is_missing_and_its_file_goes(make_daemon):
     d = make_daemon(env={"QUERN_RESULT_RETENTION": "1 s", "QUERN_RETENTION_QUIET": "0"})
-    d.admin("pause")  # it shall not expire before its path is known
     qid = d.kylin_submit("select 1")
     path = q_path(d, qid)[len("file://"):]
-    d.admin("resume")
     wait_until("the result to expire", lambda: d.kylin_get(qid, "status").json()["data"]["status"] == "MISSING")
     wait_until("the delivered file to go", lambda: not os.path.exists(path))
     assert os.path.isdir(os.path.dirname(os.path.dirname(os.path.dirname(path))))  # the bucket itself stays

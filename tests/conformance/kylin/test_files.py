@@ -54,6 +54,22 @@ def test_parquet(q):
     assert row["at"] == datetime.datetime(2021, 2, 3, 4, 5, 6)
 
 
+def test_names_of_parquet_columns(q):
+    """What old readers refuse in a name becomes "_" (reminder 4 of the source page); metadata has the names as they are."""
+    names = ["a b", "a,b;c{d}e(f)g=h", "a\\nb\\tc", "a\nb", "a_b", "A B", "中"]
+    qid = q.kylin_query("select " + ", ".join(f'{i} as "{name}"' for i, name in enumerate(names)), format="parquet")
+    content = q.kylin_get(qid, "result_download").content
+    assert pq.read_table(io.BytesIO(content)).column_names == ["a_b", "a_b_c_d_e_f_g_h", "a_b_c", "a_b_1", "a_b_2", "A_B_3", "中"]
+    assert q.kylin_get(qid, "metadata").json()["data"][0] == names
+    assert pq.read_table(io.BytesIO(q.download(qid, "parquet").content)).column_names == names[:5] + ["A B_1", "中"]
+
+
+def test_thousands_of_equal_names(q):
+    qid = q.kylin_query("select " + ", ".join(f"{i} as x" for i in range(3000)), format="parquet")
+    names = pq.read_schema(io.BytesIO(q.kylin_get(qid, "result_download").content)).names
+    assert names == ["x"] + [f"x_{i}" for i in range(1, 3000)]
+
+
 @pytest.mark.parametrize("fmt", ["xlsx", "parquet"])
 def test_empty_and_resumed(q, fmt):
     qid = q.kylin_query("select range as n, 'text ' || range as t from range(20000)", format=fmt)

@@ -86,7 +86,8 @@ PARAMS = [
     ("java.lang.Byte", "3", "TINYINT", "3"), ("java.lang.Double", "2.5", "DOUBLE", "2.5"), ("java.lang.Float", "2.5", "FLOAT", "2.5"),
     ("java.lang.Boolean", "true", "BOOLEAN", "true"), ("java.lang.String", "it's ? \"x\" 中", "VARCHAR", "it's ? \"x\" 中"),
     ("java.math.BigDecimal", "-12.50", "DECIMAL", "-12.50"), ("java.math.BigDecimal", "12345678901234567890.123", "DECIMAL", "12345678901234567890.123"),
-    ("java.math.BigInteger", "12345678901234567890", "DECIMAL", "12345678901234567890"), ("java.sql.Date", "2021-02-03", "DATE", "2021-02-03"),
+    ("java.math.BigDecimal", "1E+3", "DECIMAL", "1000"), ("java.math.BigDecimal", "0E-10", "DECIMAL", "0.0000000000"), ("java.math.BigDecimal", "-1.5E-7", "DECIMAL", "-0.00000015"),
+    ("java.math.BigDecimal", "1E+40", "DOUBLE", "1.0E40"), ("java.math.BigInteger", "12345678901234567890", "DECIMAL", "12345678901234567890"), ("java.sql.Date", "2021-02-03", "DATE", "2021-02-03"),
     ("java.sql.Timestamp", "2021-02-03 04:05:06.5", "TIMESTAMP", "2021-02-03 04:05:06.500"), ("java.sql.Time", "04:05:06", "VARCHAR", "04:05:06.000"),
     ("java.lang.Integer", None, "INTEGER", None),
 ]
@@ -186,6 +187,19 @@ def test_tables(tables, accept):
     table = [t for t in listed if (t["database"], t["name"]) == ("main", "kylin_t")][0]
     assert [(c["name"], c["datatype"]) for c in table["columns"]] == [("a", "DECIMAL(18,4)"), ("b", "VARCHAR"), ("c", "VARCHAR"), ("d", "VARCHAR"),
                                                                       ("e", "VARCHAR"), ("f", "SMALLINT")]
+
+
+def test_a_table_with_a_long_name_is_listed_once(tables):
+    names = ["l" * 1500, "l" * 1499 + "m"]
+    for name in names:
+        assert tables.kakao_query(f'create table if not exists data_catalog.kylin_s."{name}" as select 1 as x, 2 as y')["queryInfo"]["state"] == "FINISHED"
+    jdbc = tables.kylin("GET", "tables_and_columns?project=w1", accept=None).json()
+    own = tables.kylin("GET", "tables?project=w1", accept=None).json()
+    for name in names:
+        assert [len(t["columns"]) for t in jdbc if t["table_NAME"] == name] == [2]
+        assert [len(t["columns"]) for t in own if t["name"] == name] == [2]
+    for name in names:
+        assert tables.kakao_query(f'drop table data_catalog.kylin_s."{name}"')["queryInfo"]["state"] == "FINISHED"
 
 
 def test_tables_of_another_workspace(tables):

@@ -40,6 +40,23 @@ static void known(void **state)
           1);
 }
 
+static void question_marks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool want;
+    } cases[] = {{"", false},
+                 {"a|b", false},
+                 {"a?b", true},
+                 {"\xe4\xb8\xad", false},
+                 {"\xc2\xb7", false},
+                 {"\xe4\xb8\xad|\xe2\x82\xac", true},
+                 {"\xf0\x9f\x98\x80", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(gbk_has_question_mark(cases[i].text, strlen(cases[i].text)), cases[i].want);
+}
+
 /* Runs of every length up to three vectors, on both sides of a character that moves what follows. */
 static void runs(void **state)
 {
@@ -70,7 +87,7 @@ static void cut(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(known), cmocka_unit_test(runs),
-                                       cmocka_unit_test(cut)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(known), cmocka_unit_test(question_marks),
+                                       cmocka_unit_test(runs), cmocka_unit_test(cut)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

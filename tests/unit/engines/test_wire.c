@@ -134,6 +134,7 @@ static void render_round_trip(void **state)
     struct wire_render in = {.job = 7,
                              .format = WIRE_RENDER_PARQUET,
                              .plain = true,
+                             .underscores = true,
                              .version = 2,
                              .codec = "zstd",
                              .sheet = "s",
@@ -158,7 +159,8 @@ static void render_round_trip(void **state)
     assert_int_equal(wire_get_render(p, n, arena, &out), 0);
     assert_string_equal(out.codec, "zstd");
     assert_string_equal(out.zone, "Asia/Seoul");
-    assert_true(out.plain && !out.header && out.version == 2 && out.limit == UINT64_MAX && out.rows == 9);
+    assert_true(out.plain && out.underscores && !out.header && out.version == 2 && out.limit == UINT64_MAX &&
+                out.rows == 9);
     assert_memory_equal(&out.facts, &in.facts, sizeof in.facts);
     assert_memory_equal(out.body, "xyz", 3);
     for (uint32_t cut = 0; cut < n; cut++)
