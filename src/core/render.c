@@ -271,7 +271,7 @@ struct rendering *render_follow(struct service *s, struct query *q, const struct
     struct render *n = s->render;
     struct err e;
     err_clear(&e);
-    if (!spec->file || spec->from || spec->limit != UINT64_MAX)
+    if (!spec->file || spec->from || spec->limit != UINT64_MAX || disk_low(s->disk))
         return NULL;
     struct rendering *r = rendering_new(n, q, spec, &e), *old = NULL;
     if (!r)

@@ -81,6 +81,14 @@ static int tell_batch(struct rendering *r, struct engine *x, struct follow *f, s
     return engine_more(x, &m, 0, e);
 }
 
+/* The file takes the room that its query's rows need. Looked at for each telling, for a disk fills within a second. */
+static bool takes_room(struct rendering *r)
+{
+    struct disk *d = r->render->service->disk;
+    (void)disk_tick(d);
+    return disk_low(d);
+}
+
 /* Tells it what was written meanwhile. An error when there is nothing to hope for. */
 static int tell(struct rendering *r, struct engine *x, struct follow *f, struct err *e)
 {
@@ -89,7 +97,7 @@ static int tell(struct rendering *r, struct engine *x, struct follow *f, struct 
     bool lost = query_state_ended(q->rec.state) && q->rec.state != QUERY_FINISHED;
     bool whole = q->live_whole; /* before the batches are counted */
     pthread_mutex_unlock(&q->lock);
-    if (lost || atomic_load(&r->gave_way))
+    if (lost || atomic_load(&r->gave_way) || takes_room(r))
         return canceled(e);
     uint64_t n = segment_nbatches(r->view);
     int rc = 0;

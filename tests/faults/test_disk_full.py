@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 import zipfile
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 
-from quern_client import BLOCK, StartFailed, wait_until
+from quern_client import BLOCK, StartFailed, render_process, wait_until
 
 SIZE = 48  # MiB
 ENV = {"QUERN_ENGINE_SLOTS": "1", "QUERN_SPOOL_MIN_FREE": "4MiB", "QUERN_SPOOL_RESERVE": "2MiB", "QUERN_LOG_LEVEL": "info", "QUERN_SERVER_DRAIN": "2s"}
@@ -316,10 +317,14 @@ DENSE = "SELECT range AS n, sha256(range::VARCHAR) AS a, sha256((range + 1000000
 LEFT = 6 << 20  # more than spool.min_free, less than either file
 
 
-def nothing_half(d):
+def nothing_rendered(d):
     run = os.path.join(d.data, "run")
     wait_until("no rendered file", lambda: not any(os.path.exists(os.path.join(run, e, "out")) for e in os.listdir(run)))
-    assert not os.listdir(os.path.join(d.data, "spool", "tmp"))
+
+
+def nothing_half(d):
+    nothing_rendered(d)
+    wait_until("no unfinished result", lambda: not os.listdir(os.path.join(d.data, "spool", "tmp")))
 
 
 def whole(fmt, content):
@@ -366,6 +371,49 @@ def test_while_kylin_makes_its_file(small, fmt):
     qid = d.kylin_query(DENSE.format(DENSE_ROWS[fmt]), format=fmt)
     content = d.kylin_get(qid, "result_download").content
     assert content.count(b"\n") >= DENSE_ROWS[fmt] if fmt == "csv" else whole(fmt, content)
+
+
+def waiting(d, qid, fmt, **more):
+    """A download that was asked for before its query had ended."""
+    answer = []
+    thread = threading.Thread(target=lambda: answer.append(d.download(qid, fmt, wait=100, **more)))
+    thread.start()
+    return thread, answer
+
+
+def test_rows_that_are_followed_fill_the_disk(small):
+    """The query fails, and who waits for its file is told why."""
+    d = small.start()
+    qid = d.d360_status_of(d.d360_submit(BIG, mode="ASYNC"))["queryId"]
+    thread, answer = waiting(d, qid, "parquet")
+    thread.join()
+    assert answer[0].status_code == 409 and "disk is full" in answer[0].json()["error"]["message"], answer[0].text
+    nothing_half(d)
+    wait_until("ready", lambda: ready(d).status_code == 200)
+    d.works()
+
+
+def test_a_file_that_is_made_ahead_takes_no_room_from_its_query(small):
+    """On a low disk the attempt is given up, and none begun: the rows need what is left."""
+    d = small.start()
+    rows = 130000  # 4 MB; most come at once, the last one never
+    sql = f"SELECT range AS n, 'text ' || range AS t, CASE WHEN range = {rows - 1} THEN sleep_ms(1000000000) END AS z FROM range({rows})"
+    qid = d.d360_status_of(d.d360_submit(sql, mode="ASYNC"))["queryId"]
+    thread, answer = waiting(d, qid, "parquet")
+    wait_until("a render process beside the query", lambda: render_process(d), pause=0.001)
+    path = fill(d, leave=(4 << 20) - 1)  # below spool.min_free
+    wait_until("the end of the attempt", lambda: render_process(d) is None)
+    nothing_rendered(d)
+    assert d.download(qid, "xlsx", wait=1).json()["state"] == "running" and not render_process(d)
+    assert d.kakao_get(qid)["queryInfo"]["state"] == "RUNNING"
+    os.unlink(path)
+    wait_until("ready", lambda: ready(d).status_code == 200)
+    other, answer_xlsx = waiting(d, qid, "xlsx")
+    wait_until("a render process beside the query", lambda: render_process(d), pause=0.001)
+    assert d.kakao_abort(qid).status_code == 200
+    thread.join(), other.join()
+    assert answer[0].status_code == answer_xlsx[0].status_code == 409
+    nothing_half(d)
 
 
 def test_in_the_middle_of_a_script(small):
