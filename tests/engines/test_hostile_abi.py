@@ -90,7 +90,7 @@ def check(text, sql, daemon, template):
         hostile.check_text(text, sql, daemon, "answer")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("abi", [2, 99], ids=["abi2", "newest"])
 def test_no_escape(abi):
     kernel = newest()

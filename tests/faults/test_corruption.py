@@ -56,7 +56,7 @@ def check(how, outcome, right, where):
     assert right.startswith(got), f"{where}: wrong cells before the cut in {how}"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_flipped_bytes(make_daemon):
     seed = int(os.environ.get("QUERN_SEED") or random.randrange(10 ** 9))
     print(f"seed {seed}")

@@ -299,7 +299,7 @@ def test_every_failed_call_is_survived(template, counts, tmp_path, kind, error):
     assert not wrong, f"{len(wrong)} of {total}:\n" + "\n".join(wrong[:10])
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind, error", [("mkdir", "ENOSPC"), ("open", "EMFILE"), ("write", "ENOSPC"), ("sqlite", "EIO"), ("fsync", "EIO")])
 def test_a_first_start(tmp_path, kind, error):
     """On a folder that no daemon was started on."""
@@ -322,7 +322,7 @@ def test_every_interrupted_call_is_made_again(template, counts, tmp_path, kind):
     assert (happened, failures) == ("served", 0)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", ["open:9:EIO", "sqlite:20:EIO", "spawn:3:EAGAIN", "read:1:EIO", "write:2:ENOSPC", "unlink:1:EIO", f"all:1:EINTR:{ALWAYS}"])
 def test_a_start_with_work(template, tmp_path, fault):
     """The start takes up what an earlier one left, and a call fails in it."""
@@ -331,7 +331,7 @@ def test_a_start_with_work(template, tmp_path, fault):
     assert "EINTR" not in fault or (happened, failures) == ("served", 0)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("spell", ["write:{k}:ENOSPC:40", "memfd:{k}:EMFILE:6", "spawn:{k}:EAGAIN:6", "rename:{k}:ENOSPC:4", "mkdir:{k}:ENOSPC:4",
                                    "poll:{k}:ENOMEM:40", "accept:{k}:EMFILE:6"])
 def test_a_spell_that_ends(template, tmp_path, spell):

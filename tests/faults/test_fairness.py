@@ -62,7 +62,7 @@ def one_of(d, name, text="SELECT 'theirs'"):
     return d.kakao_run(text, key=d.keys[name], bucket="b1" if name == "w1" else f"bucket-{name}")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_next_of_another_workspace_starts_next(place):
     d = place
     flood(d, d.key, MANY)
@@ -81,7 +81,7 @@ def test_next_of_another_workspace_starts_next(place):
     assert left > 0, "nothing was queued any more: the test shows nothing"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_after_a_restart_too(place):
     """Killed with thousands queued, the other's query came last: the start does not let it wait until it has seen all that came before."""
     d = place

@@ -131,7 +131,7 @@ def check_round(daemon, accepted, bodies, totals):
             assert os.path.exists(base + ".csv") and os.path.exists(base + ".metadata"), f"{qid}: not delivered"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_kill9_loses_nothing():
     seed = int(os.environ.get("QUERN_SEED") or time.time_ns() % 1_000_000_000)
     build = RELEASE if os.path.exists(os.path.join(RELEASE, "quernd")) else BUILD

@@ -144,7 +144,7 @@ class Writers:
                 self.accepted[answer.json()["id"]] = (n, atomic)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_random_kills():
     seed = int(os.environ.get("QUERN_SEED") or time.time_ns() % 1_000_000_000)
     kills = int(os.environ.get("QUERN_KILLS", "10"))

@@ -118,7 +118,7 @@ READERS = 200
 SLOW_MEMORY = 32 * MB
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_two_hundred_slow_readers(release_daemon):
     """200 readers of a result of more than 2 GB, each takes a kilobyte now and then, in all formats: the daemon's anonymous memory hardly grows."""
     grown = slow_readers(release_daemon)
@@ -327,7 +327,7 @@ def phases(d, big, running):
     return found
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_clients_vanish_in_every_phase(make_daemon):
     """Gone politely and by reset, in every phase: nothing of them stays, and a submit is there whole or not at all."""
     print(f"seed {SEED}")
@@ -393,7 +393,7 @@ PARKED = 10000
 PARKED_MEMORY = 100 * MB
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_ten_thousand_parked_polls(release_daemon):
     """10,000 polls wait on one query; its end wakes each of them, once, and the daemon has hardly grown. Those on another query sleep on."""
     grown, parked = parked_polls(release_daemon)

@@ -3,7 +3,6 @@ counted, and the trail's chain is whole afterwards; with audit.required new quer
 import fcntl
 import os
 import re
-import socket
 import subprocess
 
 import pytest
@@ -39,10 +38,11 @@ def test_the_log_never_holds_up_the_service(make_daemon, kind):
     try:
         with open(d.log_path, "ab") as log:  # its standard error is needed for the port, so the first lines go to a file
             d.process = subprocess.Popen(["sh", "-c", 'exec "$0" "$@" 2>&3', os.path.join(d.build, "quernd"), "serve", "--data", d.data, "--listen",
-                                          f"127.0.0.1:{free_port(d)}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=d.env,
+                                          "127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=d.env,
                                          preexec_fn=lambda: os.dup2(to.fd, 3), close_fds=False)
         if kind == "pipe whose reader has left":
             to.close_reader()
+        d.port = wait_until("the daemon's port", lambda: listening(d.process))
         wait_until("the daemon", lambda: answers(d))
         for i in range(120):
             assert d.kakao_query(f"SELECT {i} AS a")["queryInfo"]["state"] == "FINISHED"
@@ -55,11 +55,21 @@ def test_the_log_never_holds_up_the_service(make_daemon, kind):
         to.close()
 
 
-def free_port(d):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        d.port = s.getsockname()[1]
-    return d.port
+def listening(process):
+    """The TCP port that a process listens on, as the kernel tells it; None while there is none."""
+    assert process.poll() is None
+    folder, own = f"/proc/{process.pid}/fd", set()
+    for n in os.listdir(folder):
+        try:
+            own.add(os.stat(f"{folder}/{n}").st_ino)
+        except FileNotFoundError:
+            pass
+    with open("/proc/net/tcp") as f:
+        for line in list(f)[1:]:
+            words = line.split()
+            if words[3] == "0A" and int(words[9]) in own:
+                return int(words[1].split(":")[1], 16)
+    return None
 
 
 def answers(d):

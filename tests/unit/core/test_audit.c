@@ -371,7 +371,7 @@ static void test_disk_refuses(void **state)
     good(p, "\"records\":3");
     good(p, "\"tornBytes\":0"); /* the half record was cut off again */
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    for (int i = 0; i < 100 && !audit_flush(); i++)
+    for (int i = 0; i < 600 && !audit_flush(); i++)
         sys_sleep_ms(100);
     assert_true(audit_flush());
     assert_int_equal(audit_admit(&e), 0);

@@ -172,7 +172,7 @@ static void test_savepoint(void **state)
 
 static void wait_for(atomic_int *done, int n)
 {
-    for (int i = 0; i < 5000 && atomic_load(done) < n; i++)
+    for (int i = 0; i < 60000 && atomic_load(done) < n; i++)
         sys_sleep_ms(1);
     assert_int_equal(atomic_load(done), n);
 }
@@ -194,7 +194,8 @@ static void test_held(void **state)
     struct step a = held(&applied, &done, 60);
     registry_queue(p->r, &a.w);
     sys_sleep_ms(20);
-    assert_int_equal(atomic_load(&done), 0);
+    int early = atomic_load(&done);
+    assert_true(early == 0 || sys_mono_ns() - start >= 60 * 1000000);
     wait_for(&done, 1);
     assert_true(sys_mono_ns() - start >= 60 * 1000000);
     /* Hurried. */

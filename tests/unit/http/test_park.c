@@ -104,7 +104,7 @@ static void wakes_at_deadline(void **state)
     int64_t begun = sys_mono_ns();
     struct park *b = park_new(watch, -1, q, QF_ENDED, 0, begun + 30000000, resume, &soon);
     assert_true(park_register(b) && park_commit(b));
-    assert_true(resumed_within(&soon, 5000));
+    assert_true(resumed_within(&soon, 60000));
     assert_true(sys_mono_ns() - begun >= 30000000);
     assert_int_equal(park_end(b), PARK_DEADLINE);
     assert_int_equal(late.resumed, 0);
@@ -127,7 +127,7 @@ static void notices_the_client_leave(void **state)
     sys_sleep_ms(20);
     assert_int_equal(o.resumed, 0);
     close(pair[1]);
-    assert_true(resumed_within(&o, 5000));
+    assert_true(resumed_within(&o, 60000));
     assert_int_equal(park_end(p), PARK_GONE);
     close(pair[0]);
     query_unref(q);

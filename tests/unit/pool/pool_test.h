@@ -130,7 +130,7 @@ static inline int pool_up(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     (void)snprintf(f->dir, sizeof f->dir, "/tmp/quern-pool-test-%d-%d", (int)getpid(), serial++);
     config_defaults();
-    config.engine_silence = 1500;
+    config.engine_silence = 5000; /* an honest one may be slow */
     config.engine_grace = 300;
     config.engine_idle_max = 4;
     config.result_max_batch = 64 << 20;
@@ -187,7 +187,7 @@ static inline void start(struct engine *x, const char *sql)
 /* Waits until fn(arg) is `want`, at most 5 s. */
 static inline bool comes_to(int (*fn)(struct fixture *), struct fixture *f, int want)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 6000; i++) {
         if (fn(f) == want)
             return true;
         sys_sleep_ms(10);

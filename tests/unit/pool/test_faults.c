@@ -20,7 +20,7 @@ static int one_job(struct fixture *f, int64_t workspace)
     struct engine_event *ev = calloc(1, sizeof *ev);
     rc = engine_start(x, &j, &e);
     while (rc == 0) {
-        rc = engine_next(x, in_ms(5000), ev, &e);
+        rc = engine_next(x, in_ms(60000), ev, &e);
         if (rc || (ev->type != ENGINE_BATCH && ev->type != ENGINE_PLANNED && ev->type != ENGINE_BEAT))
             break;
     }
@@ -55,7 +55,7 @@ static int scenario(void)
     if (failed > 1)
         return 12; /* one fault, one job */
     struct err e;
-    if (pool_retire(f->pool, 0, 9, in_ms(3000), &e))
+    if (pool_retire(f->pool, 0, 9, in_ms(60000), &e))
         return 13;
     pool_tick(f->pool);
     pool_close(f->pool);
