@@ -152,7 +152,7 @@ def test_a_write_between_reading_and_ending_ends_reuse(make_daemon, joins):
     """A result that was read before the write and is FINISHED after it (its delivery had to wait) is neither joined nor remembered."""
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "2", "QUERN_DELIVERY_THREADS": "1", "QUERN_ENGINE_SILENCE": "300s"})
     d.kakao_query("create table k as select range as a from range(3)")
-    d.kylin_submit("select range as n from range(10000)", format="parquet")  # its delivery is the one under way
+    d.kylin_submit("select range as n, 'some text ' || range as s from range(150000)", format="xlsx")  # its delivery is the one under way
     pid = wait_until("a render process", lambda: render_process(d), pause=0.001)
     os.kill(pid, signal.SIGSTOP)
     sql = "select count(*) from k"

@@ -18,7 +18,7 @@ import time
 import pytest
 import requests
 
-from quern_client import BLOCK, Daemon, StartFailed, unrecorded, wait_until
+from quern_client import BLOCK, PATIENCE, Daemon, StartFailed, unrecorded
 
 ERRORS = {"open": ("ENOSPC", "EMFILE", "EIO"), "read": ("EIO",), "write": ("ENOSPC", "EIO"), "fsync": ("EIO", "ENOSPC"), "rename": ("EIO", "ENOSPC"),
           "unlink": ("EIO", "ENOSPC"), "mkdir": ("ENOSPC", "EMFILE"), "spawn": ("EAGAIN", "EMFILE"), "sqlite": ("EIO", "ENOSPC"),
@@ -154,7 +154,7 @@ def invariants(d, h):
 
 def spool_is_clean(d):
     """After a start: what lies in the spool and belongs to nobody is gone in time."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while left := unrecorded(d):
         assert time.monotonic() < end, f"in the spool, and no record names them: {left}"
         time.sleep(0.05)
