@@ -62,14 +62,6 @@ static void put(struct line *l, const char *s, size_t n)
     l->len += n;
 }
 
-/* Characters that would break the line, hide in it or turn its direction around on a terminal. */
-static bool is_hidden(uint32_t cp)
-{
-    return cp < 0x20 || (cp >= 0x7F && cp <= 0x9F) || cp == 0x61C || (cp >= 0x200B && cp <= 0x200F) ||
-           (cp >= 0x2028 && cp <= 0x202E) || (cp >= 0x2060 && cp <= 0x206F) || cp == 0xFEFF ||
-           (cp >= 0xE0000 && cp <= 0xE007F);
-}
-
 static void put_escaped(struct line *l, const char *s, size_t n)
 {
     static const char hex[] = "0123456789abcdef";
@@ -86,7 +78,7 @@ static void put_escaped(struct line *l, const char *s, size_t n)
             put(l, two, 2);
         } else if (cp == '\n' || cp == '\t') {
             put(l, cp == '\n' ? "\\n" : "\\t", 2);
-        } else if (is_hidden(cp)) {
+        } else if (utf8_hidden(cp)) {
             uint32_t units[2] = {cp, 0};
             int count = 1;
             if (cp > 0xFFFF) { /* JSON knows only \uXXXX: a surrogate pair */

@@ -52,6 +52,14 @@ static inline int utf8_next(const void *p, size_t n, uint32_t *ret_cp)
     return need + 1;
 }
 
+/* Characters that would break a line of a log, hide in it or turn its direction around on a terminal. */
+static inline bool utf8_hidden(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7F && cp <= 0x9F) || cp == 0x61C || (cp >= 0x200B && cp <= 0x200F) ||
+           (cp >= 0x2028 && cp <= 0x202E) || (cp >= 0x2060 && cp <= 0x206F) || cp == 0xFEFF ||
+           (cp >= 0xE0000 && cp <= 0xE007F);
+}
+
 bool utf8_valid(const char *s, size_t n);
 /* Number of code points; an ill-formed prefix counts as one. */
 size_t utf8_length(const char *s, size_t n);

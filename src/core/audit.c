@@ -76,6 +76,28 @@ static void pair(struct json_write *j, const char *key, const char *value)
     json_strn(j, value, utf8_cut(value, strlen(value), VALUE_MAX));
 }
 
+/* What is left of text[at, n) as JSON of the same meaning in which nothing hides or turns around on a terminal: names
+ * may hold any character. */
+static void escape_hidden(struct buf *b, const char *text, size_t n)
+{
+    size_t begun = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t cp = 0;
+        int k = utf8_next(text + i, n - i, &cp);
+        if (k > 1 && utf8_hidden(cp)) {
+            (void)buf_add(b, text + begun, i - begun);
+            if (cp > 0xFFFF)
+                (void)buf_printf(b, "\\u%04x\\u%04x", (unsigned)(0xD800 + ((cp - 0x10000) >> 10)),
+                                 (unsigned)(0xDC00 + ((cp - 0x10000) & 0x3FF)));
+            else
+                (void)buf_printf(b, "\\u%04x", (unsigned)cp);
+            begun = i + (size_t)k;
+        }
+        i += k > 0 ? (size_t)k : (size_t)-k;
+    }
+    (void)buf_add(b, text + begun, n - begun);
+}
+
 /* {"time":..,...} without the braces. */
 static struct event *event_new(const char *word, va_list ap)
 {
@@ -87,12 +109,15 @@ static struct event *event_new(const char *word, va_list ap)
     json_kstr(&j, "event", word);
     for (const char *key; (key = va_arg(ap, const char *));)
         pair(&j, key, va_arg(ap, const char *));
-    struct event *v = buf_failed(&b) || b.len < 2 ? NULL : malloc(sizeof *v + b.len);
+    CLEANUP_BUF struct buf plain = BUF_INIT(AUDIT_LINE_MAX - 256);
+    if (!buf_failed(&b) && b.len >= 2)
+        escape_hidden(&plain, b.p + 1, b.len - 1);
+    struct event *v = buf_failed(&plain) || plain.len == 0 ? NULL : malloc(sizeof *v + plain.len);
     if (!v)
         return NULL;
     v->next = NULL;
-    v->len = b.len - 1;
-    memcpy(v->text, b.p + 1, v->len);
+    v->len = plain.len;
+    memcpy(v->text, plain.p, v->len);
     return v;
 }
 

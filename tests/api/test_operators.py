@@ -87,6 +87,22 @@ def test_audit_events(make_daemon):
     assert trail(d)[-1]["event"] == "sys_shutdown"
 
 
+def test_nothing_hides_in_log_and_trail(make_daemon):
+    """Names may hold any character but controls: neither the log nor the trail shows them as what turns a line around, breaks it or hides."""
+    d = make_daemon(env={"QUERN_LOG_SLOW_QUERY": "1ms", "QUERN_LOG_SQL": "yes"})
+    name = "eve\u202eadmin\u2028b\u200b\U000e0041"
+    key = d.new_key(user=name, role="member")
+    d.kakao_query("SELECT count(sleep_ms(5)) AS \"a\u202e\nlevel=error msg=forged\x1b[2J\u2028\"", key=key)
+    assert any(r["user"] == name for r in events(d, "query_submit"))  # it is the same name
+    for path in [d.log_path, *glob.glob(os.path.join(d.data, "audit", "*"))]:
+        with open(path, "rb") as f:
+            text = f.read()
+        assert not {c for c in text if c < 32 and c != 10}, path
+        for hidden in "\u202e\u2028\u200b\U000e0041":
+            assert hidden.encode() not in text, (path, ascii(hidden))
+    assert "slow query" in d.log() and not re.search(r"^level=error", d.log(), re.M)
+
+
 def test_audit_of_first_addresses_and_of_admins_who_look(make_daemon):
     """A key from a new address, an admin at somebody else's query: once each, not at every request; again after a restart."""
     d = make_daemon(env={"QUERN_HTTP_TRUSTED_PROXIES": "127.0.0.1", "QUERN_ACCESS_QUERIES": "owner"})
