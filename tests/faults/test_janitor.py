@@ -9,7 +9,7 @@ import time
 import pytest
 
 import moved_clock
-from quern_client import descendants, wait_until
+from quern_client import StartFailed, descendants, wait_until
 
 HOUR = 3600 * 1000
 DAY = 24 * HOUR
@@ -99,6 +99,27 @@ def test_results_expire(moved):
     d.clock.jump(26 * HOUR)
     wait_until("the other to expire", lambda: d.jackdb("GET", f"/query/{day['id']}").status_code == 404)
     assert len(files(d)) == 1
+
+
+def test_a_file_stays_while_its_record_cannot_say_gone(moved):
+    """The record first, then the file: else a restart would promise rows that are not there."""
+    d = moved({"QUERN_RESULT_RETENTION": "1h"})
+    qid = d360(d, LARGE)
+    body = d.download(qid).content
+    d.stop()
+    for k in range(1, 200):  # the first write of a start that may fail, with all that follow
+        try:
+            d.start(env={"QUERN_FAULT": f"write:{k}:EIO:1000000"})
+            break
+        except StartFailed:
+            pass
+    assert d.download(qid).content == body
+    d.clock.jump(2 * HOUR)
+    wait_until("the janitor's turn", lambda: d.download(qid).status_code == 410)
+    d.kill()
+    d.clock.jump(0)
+    d.start()
+    assert d.download(qid).content == body
 
 
 def test_nothing_goes_early(moved):
