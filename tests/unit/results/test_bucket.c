@@ -225,6 +225,31 @@ static void a_leftover_is_taken_away(void **state)
     expect_content("q/x.csv", "again");
 }
 
+/* An object is told to be delivered: its bytes and its name are on the disk first. */
+static void delivered_is_durable(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fault;
+        bool delivers;
+    } cases[] = {
+        {"fsync:1:EIO", false}, {"fsync:2:EIO", false}, {"rename:1:EIO", false}, {"fsync:3:EIO", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bucket_upload *u;
+        struct err e;
+        err_clear(&e);
+        assert_int_equal(bucket_begin(url, "a/b.csv", &u, &e), 0);
+        assert_int_equal(bucket_write(u, "text", 4, &e), 0);
+        setenv("QUERN_FAULT", cases[i].fault, 1);
+        sys_init(); /* counts from here */
+        int rc = bucket_commit(u, &e);
+        unsetenv("QUERN_FAULT");
+        sys_init();
+        if ((rc == 0) != cases[i].delivers)
+            fail_msg("%s: %d", cases[i].fault, rc);
+    }
+}
+
 static int with_fault(const char *fault)
 {
     struct err e;
@@ -284,7 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(objects_appear_whole),     TEST(bad_names_are_refused), TEST(links_lead_nowhere),
-        TEST(a_leftover_is_taken_away), TEST(every_call_may_fail),
+        TEST(a_leftover_is_taken_away), TEST(every_call_may_fail),   TEST(delivered_is_durable),
     };
     return cmocka_run_group_tests_name("bucket", tests, NULL, NULL);
 }

@@ -255,6 +255,48 @@ static void every_call_may_fail(void **state)
     }
 }
 
+/* A sealed result is told to clients: its bytes and its name are on the disk first. Runs in a child; seal's answer. */
+static int seal_with_fault(const char *fault)
+{
+    struct arena *a = arena_new(1 << 24);
+    struct schema *schema = rows_schema(a, "flat");
+    struct rows r;
+    struct spool *s = NULL;
+    struct segment_writer *w = NULL;
+    struct segment_facts facts;
+    struct err e;
+    struct qid id = id_new(1750000000000);
+    rows_make(schema, 50, 10, 0, &seed, &r);
+    err_clear(&e);
+    bool ready = spool_open(folder, &s, &e) == 0 && spool_create(s, &id, 0, schema, &w, &e) == 0 &&
+                 segment_append(w, &r.ix, (const uint8_t *)r.body.p, &e) == 0;
+    setenv("QUERN_FAULT", fault, 1);
+    sys_init(); /* counts from here */
+    return ready ? spool_seal(s, &id, 0, w, &facts, &e) : 1;
+}
+
+static void sealed_is_durable(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fault;
+        bool seals;
+    } cases[] = {
+        {"fsync:1:EIO", false}, {"fsync:2:EIO", false}, {"rename:1:EIO", false}, {"fsync:3:EIO", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            int rc = seal_with_fault(cases[i].fault);
+            _exit(rc < 0 ? 2 : rc);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != (cases[i].seals ? 0 : 2))
+            fail_msg("%s: status %x", cases[i].fault, (unsigned)status);
+    }
+}
+
 /* The index's side file and a full disk in the middle of a large result. */
 static void a_large_result_may_fail(void **state)
 {
@@ -311,6 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(results_live_and_go, make, unmake),
         cmocka_unit_test_setup_teardown(every_call_may_fail, make, unmake),
+        cmocka_unit_test_setup_teardown(sealed_is_durable, make, unmake),
         cmocka_unit_test_setup_teardown(a_large_result_may_fail, make, unmake),
         cmocka_unit_test_setup_teardown(a_bad_sector_costs_a_page, make, unmake),
     };
