@@ -156,12 +156,24 @@ static int read_format(struct arena *a, json_value root, struct kylin_submit *ou
                    " unsupported. Only [csv, json, xlsx, parquet] are supported");
 }
 
+/* Valid UTF-8 begins here with a character that is not seen but acts: U+0080 to U+009F, line and paragraph ends, what
+ * turns the direction of writing ("gpj.exe" shown as "exe.jpg"). */
+static bool acts(const unsigned char *s)
+{
+    if (s[0] == 0xc2)
+        return s[1] < 0xa0;
+    if (s[0] != 0xe2)
+        return false;
+    return (s[1] == 0x80 && ((s[2] >= 0xa8 && s[2] <= 0xae) || s[2] == 0x8e || s[2] == 0x8f)) ||
+           (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);
+}
+
 static bool name_allowed(const char *s, size_t n)
 {
     bool dots = false;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c < 0x20 || c == 0x7f || c == '/' || c == '\\')
+        if (c < 0x20 || c == 0x7f || c == '/' || c == '\\' || acts((const unsigned char *)s + i))
             return false;
         dots |= c == '.' && i + 1 < n && s[i + 1] == '.';
     }

@@ -3,6 +3,7 @@
  * Accept header, the envelope, the errors with Kylin's codes and texts, and the project of a request. Any
  * thread that owns the request.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -20,18 +21,32 @@ static const struct {
     enum kylin_shape shape;
 } medias[] = {{VND "v4+json", KYLIN_V4}, {VND "v4-public+json", KYLIN_V4_PUBLIC}, {VND "v2+json", KYLIN_V2}};
 
+/* Of the n bytes of one media range with its parameters. */
+static double quality(const char *p, size_t n)
+{
+    const char *q = memmem(p, n, "q=", 2);
+    return q ? strtod(q + 2, NULL) : 1;
+}
+
+/* The one of Kylin's own types that the header likes best, of equals the first. */
 enum kylin_shape kylin__shape(struct request *rq)
 {
-    const char *p = request_header(rq, "Accept");
-    while (p && *p) {
+    enum kylin_shape best = KYLIN_PLAIN;
+    double most = 0;
+    for (const char *p = request_header(rq, "Accept"); p && *p;) {
         p += strspn(p, " \t,");
-        size_t n = strcspn(p, ",; \t");
-        for (size_t i = 0; i < sizeof medias / sizeof *medias; i++)
-            if (strlen(medias[i].media) == n && strncasecmp(medias[i].media, p, n) == 0)
-                return medias[i].shape;
-        p += strcspn(p, ",");
+        size_t n = strcspn(p, ",; \t"), all = strcspn(p, ",");
+        for (size_t i = 0; i < sizeof medias / sizeof *medias; i++) {
+            bool named = strlen(medias[i].media) == n && strncasecmp(medias[i].media, p, n) == 0;
+            double liked = named ? quality(p + n, all - n) : 0;
+            if (liked > most) {
+                best = medias[i].shape;
+                most = liked;
+            }
+        }
+        p += all;
     }
-    return KYLIN_PLAIN;
+    return best;
 }
 
 static const char *content_type(enum kylin_shape s)

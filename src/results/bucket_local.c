@@ -32,6 +32,7 @@ struct local_upload {
     int dir, fd;
     char tmp[TMP_LEN];
     char name[256];
+    char *rest, *key; /* to take the folders away that were made for nothing */
 };
 
 /* The folder of the URL, or an error. out: PATH_MAX-like buffer. */
@@ -244,20 +245,48 @@ static int create_temp(int dir, const char *tmp)
     return -1;
 }
 
+/* Object stores know no empty folders; neither does this one. Goes up from the object's folder, stops at the
+ * first that is not empty. */
+static void remove_empty(const char *rest, const char *key)
+{
+    char path[1100];
+    (void)snprintf(path, sizeof path, "%s", key);
+    for (char *slash = strrchr(path, '/'); slash; slash = strrchr(path, '/')) {
+        *slash = 0;
+        int root = -1;
+        if (open_root(rest, &root, NULL) < 0)
+            return;
+        const char *name = NULL;
+        int dir = walk(root, path, false, &name);
+        if (dir < 0)
+            return;
+        int gone = sys_unlinkat(dir, name, AT_REMOVEDIR);
+        close(dir);
+        if (gone < 0)
+            return;
+    }
+}
+
 static void upload_free(struct local_upload *u)
 {
     if (u->fd >= 0)
         close(u->fd);
     if (u->dir >= 0)
         close(u->dir);
+    free(u->rest);
+    free(u->key);
     free(u);
 }
 
 static int begin(const char *rest, const char *key, struct bucket_upload **ret, struct err *e)
 {
     struct local_upload *u = calloc(1, sizeof *u);
-    if (!u)
+    if (!u || !(u->rest = strdup(rest)) || !(u->key = strdup(key))) {
+        if (u)
+            free(u->rest);
+        free(u);
         return err_set(e, ERR_NOMEM, "53200", "out of memory while writing to a bucket");
+    }
     int rc = 0;
     for (int attempt = 0; attempt < 3;
          attempt++) { /* bucket_remove may take an empty folder away while we walk */
@@ -288,6 +317,7 @@ static int begin(const char *rest, const char *key, struct bucket_upload **ret, 
             break;
     }
     upload_free(u);
+    remove_empty(rest, key);
     return rc;
 }
 
@@ -303,6 +333,7 @@ static void abort_upload(struct bucket_upload *base)
 {
     struct local_upload *u = (struct local_upload *)base;
     (void)sys_unlinkat(u->dir, u->tmp, 0);
+    remove_empty(u->rest, u->key);
     upload_free(u);
 }
 
@@ -320,28 +351,6 @@ static int commit(struct bucket_upload *base, struct err *e)
 }
 
 /* ---- remove ---- */
-
-/* Object stores know no empty folders; neither does this one. Goes up from the object's folder, stops at the
- * first that is not empty. */
-static void remove_empty(const char *rest, const char *key)
-{
-    char path[1100];
-    (void)snprintf(path, sizeof path, "%s", key);
-    for (char *slash = strrchr(path, '/'); slash; slash = strrchr(path, '/')) {
-        *slash = 0;
-        int root = -1;
-        if (open_root(rest, &root, NULL) < 0)
-            return;
-        const char *name = NULL;
-        int dir = walk(root, path, false, &name);
-        if (dir < 0)
-            return;
-        int gone = sys_unlinkat(dir, name, AT_REMOVEDIR);
-        close(dir);
-        if (gone < 0)
-            return;
-    }
-}
 
 static int remove_object(const char *rest, const char *key, struct err *e)
 {

@@ -104,6 +104,17 @@ def test_other_accept_headers_are_v4(q, accept):
     assert answer.status_code == 200 and "query_id" in answer.json()["data"]
 
 
+@pytest.mark.parametrize("accept, content_type", [
+    ("application/vnd.apache.kylin-v2+json;q=0.1, application/vnd.apache.kylin-v4+json", "application/vnd.apache.kylin-v4+json;charset=UTF-8"),
+    ("application/vnd.apache.kylin-v4-public+json;charset=utf-8;q=0.5,APPLICATION/VND.APACHE.KYLIN-V2+JSON ; q=0.6", "application/vnd.apache.kylin-v2+json;charset=UTF-8"),
+    ("application/vnd.apache.kylin-v4+json, application/vnd.apache.kylin-v2+json", "application/vnd.apache.kylin-v4+json;charset=UTF-8"),
+    ("application/vnd.apache.kylin-v2+json;q=0, */*", "application/json;charset=UTF-8"), ("application/vnd.apache.kylin-v3+json", "application/json;charset=UTF-8"),
+])
+def test_accept_by_weight(q, accept, content_type):
+    answer = q.kylin("GET", f"async_query/{UNKNOWN}/status?project=w1", headers={"Accept": accept})
+    assert answer.headers["Content-Type"] == content_type and ("queryID" in answer.json()["data"]) == ("-v2" in content_type)
+
+
 def test_unknown_fields_and_other_field_types(q):
     body = {"sql": "select 1 as a from range(5)", "project": "W1", "limit": "3", "offset": "1", "include_header": "True", "separator": None,
             "user_defined_tag": "t" * 256, "spark_queue": "q", "executeAs": "x", "forcedToPushDown": True, "acceptPartial": False,
@@ -126,6 +137,7 @@ def test_missing_content_type_is_json(q):
     ("encode", "utf8", "Encode utf8 unsupported. Only [utf-8, gbk] are supported"),
     ("file_name", "a/b", "file_name must be 1 to 200 bytes without \"/\", \"\\\", \"..\" and control characters"),
     ("file_name", "a\\b", None), ("file_name", "..", None), ("file_name", "a..b", None), ("file_name", "a\r\nb", None), ("file_name", "", None),
+    ("file_name", "a\x85b", None), ("file_name", "a\u2028b", None), ("file_name", "a\u202egpj", None), ("file_name", "a\u2066b", None), ("file_name", "\x7f", None),
     ("file_name", "x" * 201, None),
 ])
 def test_illegal_parameters_are_200_with_a_code(q, field, value, info):
@@ -288,6 +300,9 @@ def test_project_of_a_submit(q):
     ("values (1), (2), (3)", {"offset": 1}, [2, 3]), ("(select 1 union all select 2)", {"offset": 1}, [2]),
     ("select 1 union all select 2 union all select 3", {"offset": 1, "limit": 1}, [2]),
     ("select range as offset from range(4)", {"offset": 3}, [3]),
+    ("\ufeffselect range from range(4)", {"offset": 3}, [3]), ("select\u00a0range from\u3000range(4)", {"offset": 3}, [3]),
+    ("(select range from range(4)) limit\u00a03 offset 1", {"offset": 3}, [1, 2, 3]),
+    ("select range from range(9) fetch first 2 rows only", {"offset": 3}, [3, 4]),
 ])
 def test_limit_and_offset(q, sql, fields, want):
     qid = q.kylin_query(sql, **fields)

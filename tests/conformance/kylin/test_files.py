@@ -86,8 +86,11 @@ def test_empty_and_resumed(q, fmt):
 
 
 def test_too_many_rows_for_a_sheet(q):
-    done = q.kylin_wait(q.kylin_submit("select * from range(1048577)", format="xlsx"))
+    qid = q.kylin_submit("select * from range(1048577)", format="xlsx")
+    done = q.kylin_wait(qid)
     assert done["status"] == "FAILED" and "1,048,576 rows" in done["info"]
+    folder = q.kylin_get(qid, "result_path").json()["data"][len("file://"):]
+    assert folder.endswith(qid) and not os.path.exists(folder), "nothing was delivered: no empty folder either"
 
 
 def test_the_download_is_the_delivered_file_after_a_restart(make_daemon):

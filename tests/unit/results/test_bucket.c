@@ -124,6 +124,9 @@ static void objects_appear_whole(void **state)
     bucket_abort(u);
     bucket_abort(NULL);
     expect_content("a/b/c.csv", "hello");
+    assert_int_equal(bucket_begin(url, "made/for/nothing.csv", &u, &e), 0);
+    bucket_abort(u);
+    assert_int_equal(access(in_root("made"), F_OK), -1);
     assert_int_equal(bucket_remove(url, "a/b/c.csv", &e), 0);
     assert_int_equal(bucket_remove(url, "a/b/c.csv", &e), 0);
     count();
