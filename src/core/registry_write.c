@@ -20,9 +20,9 @@
  * earlier. */
 #define WAL_PAGES_BUSY 16000
 #define WAL_PAGES_IDLE 500
-/* While held writes come, the writer looks for them every so often instead of being woken by each. */
+/* While held writes come one after the other, the writer looks for them every so often instead of being woken by each. */
 #define TICK_NS     INT64_C(2000000)
-#define TICK_FOR_NS INT64_C(100000000)
+#define TICK_FOR_NS INT64_C(8000000)
 
 static int wal_pages; /* of whoever is busy; set by the hook below */
 

@@ -9,6 +9,7 @@
  *   duckdb_rows.c    vectors -> batch body (measure, then fill)
  *   duckdb_text.c    values that travel as text
  *   duckdb_run.c     one job from begin to end
+ *   duckdb_ready.c   statements that stay prepared
  *   duckdb_scan.c    rows and bytes that a run read
  *   duckdb_script.c  several statements in one text, and their session
  *   duckdb_error.c   the engine's errors as ours
@@ -26,6 +27,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "engines/duck.h"
+#include "engines/slots.h"
 
 /* Numbers that the pinned header does not know yet. */
 #define DUCK_STATEMENT_MERGE 30
@@ -50,6 +52,8 @@ struct session {
     uint64_t kept; /* when it was put aside; the oldest makes room */
     uint8_t use;   /* enum session_use */
     uint8_t profile;
+    bool quiet;              /* of SESSION_COUNTS: the library keeps no profile now */
+    struct ready_set *ready; /* statements that stay prepared; NULL none */
     char timezone[64];
     char catalog[256], schema[256];
 };
@@ -66,6 +70,7 @@ struct duck {
     bool broken;                   /* the instance may be invalid */
     bool heavy;                    /* job thread: the last job took long enough to be worth a malloc_trim */
     struct dataset_facts *facts;   /* one a data set, duckdb_scan.c; NULL none yet */
+    struct slot_views slots;       /* job thread */
     pthread_mutex_t mu;
     duckdb_connection current; /* of the running job, for interrupt and progress */
 };
@@ -83,6 +88,8 @@ int duck__session(struct duck *d, const struct wire_job *job, enum session_use u
 /* The session serves the next job as well: its last statement only read, to its end, and left no trace in it. False when
  * it is due to be made anew; then it is the caller's still. */
 bool duck__session_keep(struct duck *d, struct session *s) MUST_USE;
+/* Disconnects; idempotent. */
+void duck__session_end(struct session *s);
 /* Makes the next session ahead of time, with the settings of `like`. */
 void duck__session_ahead(struct duck *d, const struct session *like);
 /* A writer lets go of the catalog: checkpoint, detach. */
@@ -94,8 +101,26 @@ const char *duck__view_marker(void);
 /* ---- duckdb_scan.c ---- */
 /* What the session's statements scan is counted. */
 int duck__profile_on(duckdb_connection c, struct err *e) MUST_USE;
+/* Takes that back. */
+int duck__profile_off(duckdb_connection c, struct err *e) MUST_USE;
+struct file_stamp {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec mtime, ctime;
+};
+#define SCANNED_FILES 8
+struct scanned {
+    uint64_t rows, bytes;
+    bool whole; /* it read whole Parquet files of data sets, those below, and nothing else */
+    uint32_t nfiles;
+    struct {
+        uint32_t dataset; /* number in the setup */
+        struct file_stamp stamp;
+    } files[SCANNED_FILES];
+};
 /* After the last row was fetched: what it scanned; zeros when the library kept no profile. */
-void duck__scanned(struct duck *d, duckdb_connection c, uint64_t *rows, uint64_t *bytes);
+void duck__scanned(struct duck *d, duckdb_connection c, struct scanned *ret);
 void duck__facts_free(struct duck *d);
 
 /* ---- duckdb_error.c ---- */
@@ -205,6 +230,7 @@ struct plan {
     uint32_t nparams;
     const char *text_column; /* name of the only column of WIRE_KIND_TEXT; NULL: "Query Plan" */
     int8_t kind;             /* 1 + enum wire_kind instead of what the type says; 0: none */
+    bool wrapped;            /* ps is not the job's text alone */
 };
 int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                struct plan *ret, struct err *e, uint32_t *ret_kind) MUST_USE;
@@ -214,6 +240,23 @@ int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_jo
                        struct plan *p, struct err *e, uint32_t *ret_kind) MUST_USE;
 /* Columns of a prepared statement or, with result, of a result. */
 int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, struct err *e) MUST_USE;
+
+/* ---- duckdb_ready.c ---- */
+struct ready {
+    char *sql; /* NULL none */
+    uint32_t sql_len;
+    duckdb_prepared_statement ps;
+    struct statement st;
+    struct scanned scanned; /* by each of its runs */
+    uint64_t used;
+};
+bool duck__stamp(const char *path, struct file_stamp *ret);
+/* The session's prepared statement for the job; the set's, until the session ends. */
+struct ready *duck__ready_find(const struct duck *d, struct session *s, const struct wire_job *job);
+/* Takes p->ps over, when it is worth it. */
+void duck__ready_keep(struct session *s, const struct wire_job *job, struct plan *p,
+                      const struct scanned *scanned);
+void duck__ready_free(struct session *s);
 
 /* ---- duckdb_script.c ---- */
 #define DUCK_TOUCH_WRITER "DELETE FROM data_catalog.quern_internal.writer WHERE false"

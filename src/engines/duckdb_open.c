@@ -374,7 +374,7 @@ int duck__session(struct duck *d, const struct wire_job *job, enum session_use u
     int r = 0;
     if (made) {
         want = *made;
-        made->conn = NULL;
+        *made = (struct session){0};
     } else {
         r = make(d, &want, e);
     }
@@ -391,8 +391,7 @@ static void put_aside(struct duck *d, const struct session *s)
         if (!d->next[i].conn || d->next[i].kept < at->kept)
             at = &d->next[i];
     }
-    if (at->conn)
-        duckdb_disconnect(&at->conn);
+    duck__session_end(at);
     *at = *s;
     at->kept = ++d->kept;
 }
@@ -405,8 +404,15 @@ bool duck__session_keep(struct duck *d, struct session *s)
     if (d->broken || ++s->uses >= SESSION_USES)
         return false;
     put_aside(d, s);
-    s->conn = NULL;
+    *s = (struct session){0};
     return true;
+}
+
+void duck__session_end(struct session *s)
+{
+    duck__ready_free(s);
+    if (s->conn)
+        duckdb_disconnect(&s->conn);
 }
 
 void duck__session_ahead(struct duck *d, const struct session *like)
@@ -420,10 +426,8 @@ int duck__close_catalog(struct duck *d, struct err *e)
 {
     if (!d->attached)
         return 0;
-    for (int i = 0; i < SESSIONS; i++) {
-        if (d->next[i].conn)
-            duckdb_disconnect(&d->next[i].conn);
-    }
+    for (int i = 0; i < SESSIONS; i++)
+        duck__session_end(&d->next[i]);
     duckdb_connection c = NULL;
     if (duckdb_connect(d->db, &c) != DuckDBSuccess)
         return err_set(e, ERR_ENGINE, "XX000", "the engine refuses a connection");

@@ -407,6 +407,7 @@ static int wrap(struct duck *d, duckdb_connection c, const struct wire_job *job,
     }
     duckdb_destroy_prepare(&p->ps);
     p->ps = ps;
+    p->wrapped = true;
     struct schema *before = p->out.schema;
     int r = duck__plan_columns(a, p, NULL, e);
     if (r < 0)

@@ -115,11 +115,35 @@ static bool short_ascii(const duckdb_string_t *s)
     return !((a | b | (uint64_t)b << 32) & UINT64_C(0x8080808080808080));
 }
 
+/* Short texts without NULLs go without a branch a value: what they hold together is looked at, and one by one only when
+ * that is no ASCII. False: they must be looked at one by one. */
+static bool measure_short(const duckdb_string_t *s, idx_t count, uint64_t *bytes)
+{
+    uint64_t seen = 0, sum = 0;
+    uint32_t longest = 0;
+    for (idx_t i = 0; i < count; i++) {
+        uint64_t a;
+        uint32_t b, len = s[i].value.inlined.length;
+        memcpy(&a, s[i].value.inlined.inlined, sizeof a);
+        memcpy(&b, s[i].value.inlined.inlined + sizeof a, sizeof b);
+        seen |= a | b;
+        sum += len;
+        longest = len > longest ? len : longest;
+    }
+    *bytes += sum;
+    return longest <= 12 && !(seen & UINT64_C(0x8080808080808080));
+}
+
 static int measure_strings(struct node *n, duckdb_string_t *s, const uint64_t *mask, idx_t from, idx_t count,
                            struct err *e)
 {
     bool text = n->column->phys == PHYS_UTF8;
     uint64_t bytes = 0;
+    if (!mask && measure_short(s + from, count, &bytes)) {
+        n->bytes += bytes;
+        return 0;
+    }
+    bytes = 0;
     for (idx_t i = from; i < from + count; i++) {
         if (!valid(mask, i))
             continue;
@@ -402,13 +426,34 @@ static void fill_validity(struct node *n, const uint64_t *mask, idx_t from, idx_
     }
 }
 
+/* The first of them that are short and have room for all 12 bytes, which are copied whole: the next value begins inside.
+ * Returns how many they are. */
+static idx_t fill_short(const duckdb_string_t *s, idx_t count, uint8_t *to, uint64_t size, uint64_t *ret_at,
+                        int32_t *off)
+{
+    uint64_t at = *ret_at;
+    idx_t i = 0;
+    for (; i < count; i++) {
+        uint32_t len = s[i].value.inlined.length;
+        if (len > 12 || size - at < 12)
+            break;
+        memcpy(to + at, s[i].value.inlined.inlined, 12);
+        at += len;
+        off[i] = (int32_t)at;
+    }
+    *ret_at = at;
+    return i;
+}
+
 static void fill_strings(struct node *n, const duckdb_string_t *s, const uint64_t *mask, idx_t from,
                          idx_t count)
 {
     int32_t *off = n->offsets + n->row + 1;
     uint8_t *to = n->data;
     uint64_t at = n->byte, size = (uint64_t)(n->data_end - n->data);
-    for (idx_t i = from; i < from + count; i++) {
+    idx_t done = mask ? 0 : fill_short(s + from, count, to, size, &at, off);
+    off += done;
+    for (idx_t i = from + done; i < from + count; i++) {
         if (valid(mask, i)) {
             uint32_t len = s[i].value.inlined.length;
             if (len <= 12 && size - at >= 12) { /* as a whole; the next value begins inside of it */

@@ -14,8 +14,6 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,6 +42,8 @@ struct run {
     struct port *port;
     struct session session;
     struct plan plan;
+    struct ready *ready; /* the plan is the session's own; NULL: made for this job */
+    struct scanned scanned;
     struct rows rows;
     duckdb_pending_result pending;
     duckdb_result result;
@@ -92,20 +92,15 @@ static int send_memfd(struct run *x, const struct buf *index, uint64_t body)
     int fd;
     if (port_slot(x->port, &slot, &fd) < 0)
         return canceled(x);
-    uint64_t at = BODY_AT(index->len), need = at + body;
-    struct stat st;
-    uint8_t *map = MAP_FAILED;
-    if (fstat(fd, &st) == 0 && ((uint64_t)st.st_size >= need || sys_ftruncate(fd, (int64_t)need) == 0))
-        map = mmap(NULL, need, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-    if (map == MAP_FAILED) {
-        (void)close(fd);
+    uint64_t at = BODY_AT(index->len);
+    uint8_t *map;
+    int r = slots_map(&x->d->slots, slot, fd, at + body, &map);
+    (void)close(fd);
+    if (r < 0)
         return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the memory of a batch is too small");
-    }
     memcpy(map, index->p, index->len);
     memset(map + index->len, 0, at - index->len);
     duck__rows_fill(&x->rows, map + at);
-    (void)munmap(map, need);
-    (void)close(fd);
     struct wire_batch b = {x->job->job, slot, x->rows.nrows, (uint32_t)index->len, body};
     CLEANUP_BUF struct buf out = BUF_INIT(256);
     if (wire_put_batch(&out, &b) < 0)
@@ -439,12 +434,25 @@ static enum session_use use_of(const struct wire_job *job)
 
 static void count_scanned(struct run *x)
 {
-    uint64_t rows, bytes;
-    duck__scanned(x->d, x->session.conn, &rows, &bytes);
-    if (rows || bytes) {
-        x->done.rows_scanned = rows;
-        x->done.bytes_scanned = bytes;
+    if (x->ready)
+        x->scanned = x->ready->scanned;
+    else if (x->counts) /* before the COMMIT, which the library takes for the last statement */
+        duck__scanned(x->d, x->session.conn, &x->scanned);
+    if (x->scanned.rows || x->scanned.bytes) {
+        x->done.rows_scanned = x->scanned.rows;
+        x->done.bytes_scanned = x->scanned.bytes;
     }
+}
+
+/* A statement that stayed prepared was bound anew: its columns are those that were told, or nothing is sent. */
+static int check_columns(struct run *x)
+{
+    struct plan now = {.st = x->plan.st};
+    int r = duck__plan_columns(x->arena, &now, &x->result, &x->e);
+    if (r || schema_equal(now.out.schema, x->plan.out.schema))
+        return r;
+    return failed(x, WIRE_FAIL_SQL, ERR_CONFLICT, "40001",
+                  "a data set's file changed while the statement began: run it again");
 }
 
 static int run_statement(struct run *x)
@@ -456,6 +464,8 @@ static int run_statement(struct run *x)
     if (r < 0)
         return r;
     sample_progress(x);
+    if (x->ready && (r = check_columns(x)) < 0)
+        return r;
     if (x->plan.st.unreliable_schema) {
         r = duck__plan_columns(x->arena, &x->plan, &x->result, &x->e);
         if (!r && x->plan.out.needs_cast)
@@ -467,7 +477,7 @@ static int run_statement(struct run *x)
         r = duck__rows_init(&x->rows, x->arena, x->plan.out.schema, x->plan.out.nodes, &x->e);
     if (!r)
         r = rows ? stream(x) : read_count(x);
-    if (!r && x->counts) /* before the COMMIT, which the library takes for the last statement */
+    if (!r)
         count_scanned(x);
     if (!r && x->plan.st.writes)
         r = end_write(x);
@@ -522,6 +532,28 @@ static int end_script(struct run *x)
     return r;
 }
 
+/* The profile costs a moment: off for what is known. */
+static int keep_profile(struct session *s, bool on, struct err *e)
+{
+    if (s->use != SESSION_COUNTS || s->quiet == !on)
+        return 0;
+    int r = on ? duck__profile_on(s->conn, e) : duck__profile_off(s->conn, e);
+    s->quiet = !on;
+    return r;
+}
+
+static int plan(struct run *x)
+{
+    struct session *s = &x->session;
+    x->ready = x->kept || x->plan.kind || x->plan.text_column ? NULL : duck__ready_find(x->d, s, x->job);
+    int r = keep_profile(s, !x->ready, &x->e);
+    if (r < 0 || !x->ready)
+        return r < 0 ? r : duck__plan(x->d, s->conn, x->job, x->arena, &x->plan, &x->e, &x->fail);
+    x->plan.ps = x->ready->ps;
+    x->plan.st = x->ready->st;
+    return duck__plan_columns(x->arena, &x->plan, NULL, &x->e);
+}
+
 static int go(struct run *x)
 {
     x->fail = WIRE_FAIL_SQL;
@@ -539,7 +571,7 @@ static int go(struct run *x)
     x->rewritten = true;
     x->plan.text_column = x->compat.text_column;
     x->plan.kind = x->compat.has_kind ? (int8_t)(x->compat.kind + 1) : 0;
-    r = duck__plan(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail);
+    r = plan(x);
     if (r < 0)
         return r;
     bool reader =
@@ -552,8 +584,8 @@ static int go(struct run *x)
         r = send_planned(x, now_ns() - x->began);
     if (r < 0 || !run)
         return r;
-    x->done.scanned = reads_something(x);
-    x->counts = x->done.scanned && x->plan.st.kind != WIRE_KIND_TEXT &&
+    x->done.scanned = x->ready || reads_something(x);
+    x->counts = x->done.scanned && !x->ready && x->plan.st.kind != WIRE_KIND_TEXT &&
                 (x->session.use == SESSION_COUNTS || duck__profile_on(x->session.conn, NULL) == 0);
     return run_statement(x);
 }
@@ -580,13 +612,17 @@ static void tear_down(struct run *x, bool good)
         duckdb_destroy_result(&x->result);
     if (x->pending)
         duckdb_destroy_pending(&x->pending);
+    if (x->ready)
+        x->plan.ps = NULL; /* the session's */
+    else if (clean && x->counts && x->session.use == SESSION_COUNTS)
+        duck__ready_keep(&x->session, x->job, &x->plan, &x->scanned);
     duck__plan_free(&x->plan);
     if (x->in_transaction && x->session.conn && duck__exec(x->session.conn, "ROLLBACK", NULL) < 0)
         x->d->broken = true;
     if (clean && duck__session_keep(x->d, &x->session))
         return;
-    if (x->session.conn && !x->kept)
-        duckdb_disconnect(&x->session.conn);
+    if (!x->kept)
+        duck__session_end(&x->session);
 }
 
 static void send_script(struct run *x)
@@ -646,6 +682,7 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     x.done.update_count = -1;
     buf_init(&x.inline_index, FRAME_CEILING);
     err_clear(&x.e);
+    slots_begin(&d->slots);
     int r = go(&x);
     /* A good read is told before the library cleans up: nobody waits for that but the next job. */
     bool told = r == 0 && (!d->setup->catalog_write || x.kept) && !x.in_transaction && !x.split;

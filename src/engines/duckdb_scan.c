@@ -23,6 +23,7 @@
 struct scan {
     uint64_t looked, gave, columns;
     bool parquet, filters;
+    bool varies;       /* a filter that comes while it runs */
     char *projections; /* one name a line */
     char *place;       /* what the reader was given */
     uint64_t files;
@@ -51,6 +52,11 @@ int duck__profile_on(duckdb_connection c, struct err *e)
                       "'{\"OPERATOR_TYPE\":\"true\",\"OPERATOR_ROWS_SCANNED\":\"true\","
                       "\"OPERATOR_CARDINALITY\":\"true\",\"EXTRA_INFO\":\"true\"}'",
                       e);
+}
+
+int duck__profile_off(duckdb_connection c, struct err *e)
+{
+    return duck__exec(c, "PRAGMA disable_profiling", e);
 }
 
 /* ---- reading the profile ---- */
@@ -119,6 +125,8 @@ static void read_details(duckdb_profiling_info node, struct scan *s)
             s->place = strdup(value);
         } else if (strcmp(key, "Filters") == 0) {
             s->filters = true;
+        } else if (strstr(key, "Dynamic")) {
+            s->varies = true;
         } else if (strcmp(key, "Total Files Read") == 0) {
             s->files = strtoull(value, NULL, 10);
         }
@@ -222,7 +230,20 @@ static uint64_t column_bytes(const struct dataset_facts *f, const char *projecti
     return sum;
 }
 
-static void add(struct duck *d, const struct scan *s, uint64_t *rows, uint64_t *bytes)
+/* The statement reads the file as a whole at each run, as long as the file is the same. */
+static void note_whole(const struct duck *d, uint32_t at, struct scanned *ret)
+{
+    for (uint32_t i = 0; i < ret->nfiles; i++)
+        if (ret->files[i].dataset == at)
+            return;
+    if (ret->nfiles == SCANNED_FILES ||
+        !duck__stamp(d->setup->datasets[at].path, &ret->files[ret->nfiles].stamp))
+        ret->whole = false;
+    else
+        ret->files[ret->nfiles++].dataset = at;
+}
+
+static void add(struct duck *d, const struct scan *s, struct scanned *ret)
 {
     uint64_t n = s->looked > s->gave ? s->looked : s->gave, size = 0;
     uint32_t at = 0;
@@ -230,6 +251,7 @@ static void add(struct duck *d, const struct scan *s, uint64_t *rows, uint64_t *
     const struct dataset_facts *f =
         set && s->parquet && s->files <= FILES_MAX ? facts_of(d, at, s->place) : NULL;
     struct stat st;
+    bool whole = false;
     if (f && f->ncolumns) {
         uint64_t all = f->columns[0].rows;
         if (s->filters)
@@ -237,25 +259,31 @@ static void add(struct duck *d, const struct scan *s, uint64_t *rows, uint64_t *
         size = column_bytes(f, s->projections);
         if (n < all) /* it ended early */
             size = (uint64_t)((double)size * (double)n / (double)all);
+        whole = n == all && !s->varies && !set->folder;
     } else if (set && !s->parquet && !set->folder && stat(set->path, &st) == 0) {
         size = (uint64_t)st.st_size;
     }
+    if (whole)
+        note_whole(d, at, ret);
+    else
+        ret->whole = false;
     if (!size)
         size = n * 8 * (s->columns ? s->columns : 1);
-    *rows += n;
-    *bytes += size;
+    ret->rows += n;
+    ret->bytes += size;
 }
 
-void duck__scanned(struct duck *d, duckdb_connection c, uint64_t *rows, uint64_t *bytes)
+void duck__scanned(struct duck *d, duckdb_connection c, struct scanned *ret)
 {
     duckdb_profiling_info root = duckdb_get_profiling_info(c);
     struct scans *all = root ? calloc(1, sizeof *all) : NULL;
-    *rows = *bytes = 0;
+    *ret = (struct scanned){0};
     if (!all)
         return;
     walk(root, all, 0);
+    ret->whole = all->n > 0 && all->n < SCANS_MAX;
     for (uint32_t i = 0; i < all->n; i++)
-        add(d, &all->all[i], rows, bytes);
+        add(d, &all->all[i], ret);
     for (uint32_t i = 0; i < all->n; i++) {
         free(all->all[i].projections);
         free(all->all[i].place);

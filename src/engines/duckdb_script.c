@@ -202,5 +202,5 @@ void duck__script_end(struct duck *d)
     if (d->script_tx && duck__exec(d->script.conn, "ROLLBACK", NULL) < 0)
         d->broken = true;
     d->script_tx = false;
-    duckdb_disconnect(&d->script.conn);
+    duck__session_end(&d->script);
 }

@@ -1,7 +1,10 @@
 """An engine process keeps a session for the jobs to come where a statement left no trace in it. So: whatever ran before in the same process (one slot), a statement gives what it gives alone;
 and a statement that names no table, which runs without the library's optimizer, gives what it gives with it."""
+import os
 import random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from quern_client import BLOCK, Daemon
@@ -96,3 +99,85 @@ def test_a_canceled_statement_leaves_a_good_session(d):
         assert d.http("DELETE", f"/api/v3/query/{qid}", dialect="data360").status_code == 204
         assert answer(d, "SELECT 1 AS a")[1] == [[1]]
         assert answer(d, "SELECT count(*) FROM flights")[1] == [[3000000]]
+
+
+# ---- statements that stay prepared ----
+
+FLIGHTS_AGAIN = "SELECT origin, count(*) AS n FROM flights GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3"
+
+
+def replace_days(d, table):
+    """The data set `days` holds this table from now on."""
+    path = os.path.join(d.folder, "days", "days.parquet")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    pq.write_table(table, path + ".new")
+    os.replace(path + ".new", path)
+    return path
+
+
+def scanned(d, sql):
+    """Rows of the answer, rows and bytes that it scanned."""
+    got = d.kakao_query(sql)
+    assert got["queryInfo"]["state"] == "FINISHED", got
+    stats = got["queryInfo"]["queryStats"]
+    return got["queryData"], stats["inputRows"], stats["inputDataSize"]
+
+
+@pytest.fixture(scope="module")
+def days(d):
+    path = replace_days(d, pa.table({"day": pa.array([1, 2, 3], pa.int64()), "name": ["a", "b", "c"]}))
+    d.admin("dataset", "add", "days", "--url", "file://" + path, "--workspace", "w1")
+    return d
+
+
+def test_a_statement_asked_again_gives_and_scans_the_same(days):
+    d = days
+    wanted = {FLIGHTS_AGAIN: None, "SELECT sum(day) FROM days": [["6"]], "SELECT name FROM days WHERE day > 1 ORDER BY 1": [["b"], ["c"]], "SELECT count(*) FROM days": [["3"]],
+              "SELECT d.name, count(*) FROM flights f JOIN days d ON f.distance % 3 + 1 = d.day GROUP BY 1 ORDER BY 1": None, "SELECT * FROM days LIMIT 1": [["1", "a"]],
+              "SELECT distance FROM flights ORDER BY distance DESC, date LIMIT 2": None}
+    first = {}
+    for turn in range(4):
+        for sql, rows in wanted.items():
+            got = scanned(d, sql)
+            assert rows is None or got[0] == rows, sql
+            assert first.setdefault(sql, got) == got, f"{sql}, turn {turn}"
+    for sql in wanted:  # and each by itself, as many times as it takes
+        for turn in range(3):
+            assert scanned(d, sql) == first[sql], f"{sql}, turn {turn}"
+
+
+def test_the_time_goes_on_in_a_statement_asked_again(days):
+    seen = [answer(days, "SELECT localtimestamp, now(), sum(day) FROM days")[1][0] for _ in range(4)]
+    assert len({s[0] for s in seen}) == 4 and len({s[1] for s in seen}) == 4 and {str(s[2]) for s in seen} == {"6"}, seen
+
+
+def test_a_statement_asked_again_sees_a_changed_file(days):
+    d, sql = days, "SELECT sum(day) AS s, max(name) FROM days"
+    for turn in range(3):
+        assert answer(d, sql)[1] == [[6, "c"]]
+    for n in (10, 20):
+        replace_days(d, pa.table({"day": pa.array(range(n), pa.int64()), "name": ["x%02d" % i for i in range(n)]}))
+        for turn in range(3):
+            assert answer(d, sql)[1] == [[sum(range(n)), "x%02d" % (n - 1)]], f"{n} rows, turn {turn}"
+        for turn in range(3):
+            assert scanned(d, "SELECT max(name), min(day) FROM days WHERE day >= 0")[1] == n, f"turn {turn}"
+    replace_days(d, pa.table({"day": pa.array([1, 2, 3], pa.int64()), "name": ["a", "b", "c"]}))
+    assert answer(d, sql)[1] == [[6, "c"]]
+
+
+def test_a_statement_asked_again_fails_and_is_canceled_like_any(days):
+    d, sql = days, "SELECT day, CASE WHEN day > 2 THEN error('too late') ELSE name END FROM days"
+    for _ in range(3):
+        assert answer(d, sql) == "22023"
+    replace_days(d, pa.table({"day": pa.array([1, 2], pa.int64()), "name": ["a", "b"]}))
+    for _ in range(3):
+        assert answer(d, sql)[1] == [[1, "a"], [2, "b"]]
+    replace_days(d, pa.table({"day": pa.array([1, 2, 3], pa.int64()), "name": ["a", "b", "c"]}))
+    for _ in range(2):
+        assert answer(d, sql) == "22023"
+    slow = "SELECT sum(hash(a.day, b.distance, c.distance)) FROM days a, (SELECT distance FROM flights LIMIT 40000) b, (SELECT distance FROM flights LIMIT 40000) c"
+    for _ in range(2):
+        qid = d.d360_status_of(d.d360_submit(slow, mode="ASYNC"))["queryId"]
+        d.kakao_wait(qid, states=("RUNNING",))
+        assert d.http("DELETE", f"/api/v3/query/{qid}", dialect="data360").status_code == 204
+        assert answer(d, FLIGHTS_AGAIN) == answer(d, FLIGHTS_AGAIN)

@@ -177,7 +177,7 @@ static void take_batch(struct driver *d, const struct wire_batch *b)
 {
     int fd = claim(b->slot);
     ASSERT(fd >= 0);
-    ASSERT(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) == 0);
+    ASSERT(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
     uint64_t at = (b->index_len + 63u) & ~63ull, len = at + b->body_len;
     uint8_t *map = mmap(NULL, len, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
     ASSERT(map != MAP_FAILED);

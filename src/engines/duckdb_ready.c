@@ -1,0 +1,110 @@
+/*
+ * duckdb_ready: statements that a session keeps prepared for the next job with the same text.
+ *
+ * Dashboards ask the same again and again. The library binds a statement over files whenever it runs, so preparing it
+ * for each job binds it twice; and the profile that counts what a run read costs as much as binding. Kept are only
+ * statements of which one run has shown that both can go: every scan of it read a whole Parquet file of a data set. The
+ * library binds such a statement anew at each run (nothing of it gets stale, the files included), and what it reads is the
+ * same as long as the files are, which is looked at before each use. The caller keeps the schema's promise (PLANNED) by
+ * comparing it with the result's. Job thread.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "engines/duckdb_int.h"
+
+#define READY     8     /* statements of a session; the one unused for longest goes */
+#define READY_SQL 16384 /* bytes of a text; the library keeps several times that */
+
+struct ready_set {
+    struct ready all[READY];
+    uint64_t uses;
+};
+
+static void drop(struct ready *r)
+{
+    if (r->ps)
+        duckdb_destroy_prepare(&r->ps);
+    free(r->sql);
+    *r = (struct ready){0};
+}
+
+bool duck__stamp(const char *path, struct file_stamp *ret)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return false;
+    *ret = (struct file_stamp){st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim};
+    return true;
+}
+
+static bool same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static bool unchanged(const struct duck *d, const struct scanned *s)
+{
+    for (uint32_t i = 0; i < s->nfiles; i++) {
+        struct file_stamp now;
+        const struct file_stamp *then = &s->files[i].stamp;
+        if (!duck__stamp(d->setup->datasets[s->files[i].dataset].path, &now) || now.dev != then->dev ||
+            now.ino != then->ino || now.size != then->size || !same_time(now.mtime, then->mtime) ||
+            !same_time(now.ctime, then->ctime))
+            return false;
+    }
+    return true;
+}
+
+struct ready *duck__ready_find(const struct duck *d, struct session *s, const struct wire_job *job)
+{
+    if (!s->ready || job->nparams || job->plan_only || job->row_limit >= 0)
+        return NULL;
+    for (int i = 0; i < READY; i++) {
+        struct ready *r = &s->ready->all[i];
+        if (!r->sql || r->sql_len != job->sql_len || memcmp(r->sql, job->sql, job->sql_len) != 0)
+            continue;
+        if (unchanged(d, &r->scanned)) {
+            r->used = ++s->ready->uses;
+            return r;
+        }
+        drop(r);
+    }
+    return NULL;
+}
+
+void duck__ready_keep(struct session *s, const struct wire_job *job, struct plan *p,
+                      const struct scanned *scanned)
+{
+    if (!scanned->whole || job->nparams || p->wrapped || p->kind || p->text_column ||
+        job->sql_len > READY_SQL)
+        return;
+    if (!s->ready && !(s->ready = calloc(1, sizeof *s->ready)))
+        return;
+    struct ready *at = &s->ready->all[0];
+    for (int i = 1; i < READY && at->sql; i++) {
+        if (!s->ready->all[i].sql || s->ready->all[i].used < at->used)
+            at = &s->ready->all[i];
+    }
+    char *sql = malloc(job->sql_len + 1);
+    if (!sql)
+        return;
+    drop(at);
+    memcpy(sql, job->sql, job->sql_len);
+    *at = (struct ready){.sql = sql,
+                         .sql_len = job->sql_len,
+                         .ps = p->ps,
+                         .st = p->st,
+                         .scanned = *scanned,
+                         .used = ++s->ready->uses};
+    p->ps = NULL;
+}
+
+void duck__ready_free(struct session *s)
+{
+    for (int i = 0; s->ready && i < READY; i++)
+        drop(&s->ready->all[i]);
+    free(s->ready);
+    s->ready = NULL;
+}
