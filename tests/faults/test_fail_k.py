@@ -92,7 +92,7 @@ def submit_and_read(d, h, sql, rows):
 
 def ended(d, h, qid):
     """Waits for the end as far as the daemon tells it."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while alive(d):
         assert time.monotonic() < end, f"{qid} does not end"
         answer = attempt(d, h, lambda: d.http("GET", f"/v1/data-query/query/{qid}"), 200, bad=(500, 503))
