@@ -213,8 +213,11 @@ static void one(struct delivery *d, struct query *q)
 {
     struct err e;
     err_clear(&e);
-    if (canceled(q))
+    if (canceled(q)) {
+        if (q->redelivers)
+            delivery__unmake(d->service, q);
         return;
+    }
     if (q->source_set && !reuse_take(d->service, q)) {
         scheduler_push(d->service->scheduler, q, false); /* the source is gone: it runs like any other */
         return;

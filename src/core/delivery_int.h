@@ -27,5 +27,7 @@ struct delivery {
 /* Which files the dialect wants of q; no key: none. */
 int delivery__plan(struct service *s, struct query *q, struct arena *a, struct delivery_plan *ret,
                    struct err *e) MUST_USE;
+/* Canceled before it was delivered anew: what the process that died made of its files, whole or not, goes. */
+void delivery__unmake(struct service *s, struct query *q);
 
 #endif

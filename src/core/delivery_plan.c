@@ -34,6 +34,27 @@ void delivery_foresee(struct service *s, struct query *q)
     arena_free(a);
 }
 
+void delivery__unmake(struct service *s, struct query *q)
+{
+    struct arena *a = q->rec.bucket ? arena_new(1u << 20) : NULL;
+    struct delivery_plan plan;
+    struct err e;
+    const char *url;
+    if (!a)
+        return;
+    err_clear(&e);
+    int rc = delivery__plan(s, q, a, &plan, &e);
+    if (!rc && plan.key)
+        rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, &e);
+    if (!rc && plan.metadata_key)
+        rc = bucket_remove(url, plan.metadata_key, &e);
+    if (!rc && plan.key)
+        rc = bucket_remove(url, plan.key, &e);
+    if (rc)
+        log_event(LOG_WARN, "core", "what is left of a delivery could not be removed", "error", e.text, NULL);
+    arena_free(a);
+}
+
 void delivery_remove(struct service *s, struct query *q)
 {
     struct arena *a = q->rec.bucket && q->rec.stored ? arena_new(1u << 20) : NULL;

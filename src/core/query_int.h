@@ -58,6 +58,7 @@ struct query {
     bool live_segment;       /* (L) segment is a view of the writer */
     bool live_whole;         /* (L) its last row is in it */
     bool followed;           /* (L) renderings follow it, or did */
+    bool redelivers;         /* (C) an earlier process may have begun its delivery */
     struct rendering *ahead; /* (L) one for its delivery, begun while it runs */
     /* Scripts (runner_script.c): */
     bool

@@ -57,6 +57,7 @@ static void recover_one(struct service *s, struct query *q)
         q->started_ns = sys_mono_ns();
         q->schema_known = true;
         q->flags |= QF_PLANNED;
+        q->redelivers = true;
         delivery_push(s->delivery, q);
         break;
     case RECOVERY_FAIL:

@@ -29,7 +29,8 @@ int bucket_write(struct bucket_upload *u, const void *p, size_t n, struct err *e
 int bucket_commit(struct bucket_upload *u, struct err *e) MUST_USE;
 /* Removes what was written. Frees u. NULL allowed. */
 void bucket_abort(struct bucket_upload *u);
-/* Removes the object and the folders of its key that are empty then; absent is fine. */
+/* Removes the object, what a process that died left of an upload of it, and the folders of its key that are empty
+ * then; absent is fine. */
 int bucket_remove(const char *url, const char *key, struct err *e) MUST_USE;
 
 #endif

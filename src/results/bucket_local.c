@@ -362,7 +362,10 @@ static int remove_object(const char *rest, const char *key, struct err *e)
     int dir = walk(root, key, false, &name);
     if (dir < 0)
         return errno == ENOENT ? 0 : bucket_error(e, errno, "removing from the bucket");
-    if (sys_unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+    char tmp[TMP_LEN];
+    temp_name(name, tmp);
+    bool left = take_leftover(dir, tmp) < 0 && errno != EBUSY; /* who writes it now keeps it */
+    if (left || (sys_unlinkat(dir, name, 0) < 0 && errno != ENOENT))
         rc = bucket_error(e, errno, "removing from the bucket");
     if (rc == 0 && sys_fsync(dir) < 0)
         rc = bucket_error(e, errno, "removing from the bucket");

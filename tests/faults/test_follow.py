@@ -97,7 +97,8 @@ def whole(fmt, content):
 
 
 def in_bucket(d):
-    return [f for _, _, files in os.walk(d.bucket_dir) for f in files]
+    """What was delivered: Kylin's files, which go to the workspace's own bucket."""
+    return [f for _, _, files in os.walk(os.path.join(d.data, "buckets")) for f in files]
 
 
 def kill_query_of(d, renders):
@@ -166,7 +167,7 @@ def test_the_query_s_process_is_killed(d):
     kill_query_of(d, beside(d, qid))
     done = d.kylin_wait(qid)
     assert done["status"] == "FAILED" and "SIGKILL" in done["info"], done
-    assert not in_bucket(d)
+    assert not [f for f in in_bucket(d) if qid in f]
     nothing_left(d)
 
 
@@ -203,7 +204,7 @@ def test_the_query_is_canceled(d, how):
     answer = waiting.end()
     assert answer.status_code in (404, 409, 410) and answer.json()["error"]["message"], answer.text
     nothing_left(d)
-    assert not in_bucket(d)
+    assert not [f for f in in_bucket(d) if qid in f]
     assert d.download(qid, "parquet").status_code in (404, 409, 410)
 
 
@@ -229,3 +230,27 @@ def test_the_client_goes(d):
     no_file_left(d)
     assert state(d, qid) == "RUNNING"
     delete(d, qid)
+
+
+def test_a_delivery_that_died_and_is_not_wanted_any_more(make_daemon):
+    """kill -9 while two files are being delivered; the second query is deleted before the next start gets to it: what its upload left behind goes."""
+    d = make_daemon(env={"QUERN_DELIVERY_THREADS": "2", "QUERN_ENGINE_SILENCE": "300s", "QUERN_SERVER_DRAIN": "0"})
+    sheet = "SELECT range AS n, 'some text ' || range AS s FROM range(100000)"
+    first, second = d.kylin_submit(sheet, format="xlsx"), d.kylin_submit(sheet, format="xlsx")
+
+    def stopped(but=None):
+        pid = wait_until("a render process", lambda: render_process(d, but), pause=0.001)
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    stopped(but=stopped())
+    wait_until("both uploads", lambda: len([f for f in in_bucket(d) if f.startswith(".quern-")]) == 2)
+    d.kill()
+    d.start({"QUERN_DELIVERY_THREADS": "1"})
+    pid = stopped()
+    answer = d.kylin("DELETE", f"async_query/{second}?project=w1")
+    assert answer.status_code == 200 and answer.json()["data"] is True, answer.text
+    os.kill(pid, signal.SIGCONT)
+    assert d.kylin_wait(first)["status"] == "SUCCESSFUL"
+    wait_until("nothing but the first one's file in the bucket", lambda: in_bucket(d) == [f"{first}.xlsx"])
+    wait_until("an empty spool but for results", lambda: not unrecorded(d))

@@ -202,24 +202,38 @@ static void links_lead_nowhere(void **state)
     assert_int_equal(deliver("f.csv", "new", &e), ERR_CONFLICT);
 }
 
+/* A process begins an object and dies in the middle. */
+static void leave_half(void)
+{
+    struct err e;
+    struct bucket_upload *u;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (bucket_begin(url, "q/x.csv", &u, &e) < 0 || bucket_write(u, "half", 4, &e) < 0)
+            _exit(1);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    count();
+    assert_int_equal(files, 1);
+}
+
 static void a_leftover_is_taken_away(void **state)
 {
     (void)state;
     struct err e;
     struct bucket_upload *u, *v;
-    pid_t pid = fork();
-    if (pid == 0) { /* dies in the middle */
-        if (bucket_begin(url, "q/x.csv", &u, &e) < 0 || bucket_write(u, "half", 4, &e) < 0)
-            _exit(1);
-        _exit(0);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    leave_half();
+    assert_int_equal(bucket_remove(url, "q/x.csv", &e), 0);
     count();
-    assert_int_equal(files, 1);
+    assert_int_equal(files, 0);
+    assert_int_equal(folders, 0);
+    leave_half();
     assert_int_equal(bucket_begin(url, "q/x.csv", &u, &e), 0);
     assert_int_equal(bucket_begin(url, "q/x.csv", &v, &e), ERR_BUSY);
+    assert_int_equal(bucket_remove(url, "q/x.csv", &e), 0); /* not what is being written */
     assert_int_equal(bucket_write(u, "whole", 5, &e), 0);
     assert_int_equal(bucket_commit(u, &e), 0);
     count();
