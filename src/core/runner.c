@@ -191,11 +191,13 @@ static int apply_delivering(struct registry *r, struct registry_write *w, struct
 static void delivering_done(struct registry_write *w, int rc, const struct err *e)
 {
     struct query_write *qw = (struct query_write *)(void *)w;
+    struct delivery *d = qw->q->service->delivery;
     if (rc) {
         service__end(qw->q, END_DISK_FULL, e, NULL, 0); /* and drops the file */
         render_drop_ahead(qw->q);
+        delivery_call_off(d);
     } else {
-        delivery_push(qw->q->service->delivery, qw->q);
+        delivery_push_announced(d, qw->q);
     }
     query_unref(qw->q);
     free(qw);
@@ -217,10 +219,12 @@ static bool deliver(struct run *r)
     }
     pthread_mutex_unlock(&q->lock);
     r->delivers = go;
-    if (go)
+    if (go) {
+        delivery_announce(r->s->delivery);
         service__write(q, apply_delivering, delivering_done, 0, 0, 0);
-    else
+    } else {
         runner__drop_rows(r);
+    }
     return true;
 }
 

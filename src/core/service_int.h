@@ -192,12 +192,16 @@ int delivery_start(struct service *s, struct delivery **ret, struct err *e) MUST
 void delivery_stop(struct delivery *d);
 /* Removes the file that q delivered, where it goes with the result. (worker) */
 void delivery_remove(struct service *s, struct query *q);
-int delivery_backlog(struct delivery *d); /* waiting and under way */
+int delivery_backlog(struct delivery *d); /* announced, waiting and under way */
 /* The first rows of the query are written. Where its delivery will be a file that a process makes, that begins now
  * (q->ahead). Its run worker. */
 void delivery_foresee(struct service *s, struct query *q);
 /* Takes a reference; the query is RUNNING, phase DELIVERING, its results are sealed and committed. */
 void delivery_push(struct delivery *d, struct query *q);
+/* The same in two steps, around the commit: one more will be pushed; it is, or it is called off. */
+void delivery_announce(struct delivery *d);
+void delivery_push_announced(struct delivery *d, struct query *q);
+void delivery_call_off(struct delivery *d);
 
 /* ---- reuse.c ---- */
 int reuse_open(struct service *s, struct reuse **ret, struct err *e) MUST_USE;

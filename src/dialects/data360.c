@@ -5,9 +5,10 @@
  * A submit answers 200 with the status object in the headers x-hyperdb-status and status (two revisions of
  * the documentation name it differently). The statement is compiled before the answer, so its errors are the
  * submit's own, in both modes. ASYNC then answers without rows; ADAPTIVE waits, parked, for the end of the
- * query up to data360.adaptive_timeout. What a pending answer said about chunk 0 is recorded before it
- * leaves, because the client goes on by chunk numbers (design.md section 7, Data 360). Handlers never block
- * on an HTTP thread.
+ * query up to data360.adaptive_timeout, and then answers with the first rows when there are any ("exceeds the
+ * adaptive timeout without producing rows": source page). What such an answer said about chunk 0 is recorded
+ * before it leaves, because the client goes on by chunk numbers (design.md section 7, Data 360). Handlers
+ * never block on an HTTP thread.
  */
 #include "dialects/data360_int.h"
 
@@ -43,6 +44,16 @@ static bool status_headers(struct request *rq, const struct query_view *v, uint6
 
 /* ---- answers ---- */
 
+/* resultRange, of `have` rows. */
+static struct d360_range asked_range(const struct submit_state *st, uint64_t have, const struct zone *zone)
+{
+    uint64_t most = (uint64_t)st->in.range_rows;
+    return (struct d360_range){.n = most && most < have ? most : have,
+                               .byte_limit =
+                                   st->in.range_bytes ? (uint64_t)st->in.range_bytes : D360_BYTES_MAX,
+                               .zone = zone};
+}
+
 static enum handled answer_pending(struct request *rq, const struct query_view *v)
 {
     struct submit_state *st = rq->state;
@@ -59,6 +70,27 @@ static enum handled answer_pending(struct request *rq, const struct query_view *
     return data360__send_empty(rq, st->format, v->schema, false, true);
 }
 
+/* Worker: the first rows are there, more will come: chunk 0, or the range that was asked for. No more than
+ * the status says. */
+static enum handled first_rows(struct request *rq, const struct query_view *v)
+{
+    struct submit_state *st = rq->state;
+    struct err e;
+    err_clear(&e);
+    struct rows *rows;
+    int r = rows_open(rq->service, st->query, UINT32_MAX, &rows, &e);
+    if (r)
+        return reply_error(rq, r == ERR_GONE ? 404 : reply_status_of(r), &e);
+    if (!status_headers(rq, v, data360__chunk_count(D360_ROWS, v->batches, 0, false))) {
+        rows_close(rows);
+        return reply_no_memory(rq);
+    }
+    struct d360_range range = {.zone = zone_find(v->timezone), .raw = true, .nbatches = 1};
+    if (st->in.has_range)
+        range = asked_range(st, v->rows, range.zone);
+    return data360__send(rq, st->format, v->schema, false, rows, &range);
+}
+
 /* Worker: records what this answer makes of chunk 0, then answers. The view is taken before, so that status
  * and body agree. */
 static enum handled pending(struct request *rq)
@@ -71,14 +103,14 @@ static enum handled pending(struct request *rq)
     if (query_state_ended(v.state))
         return submitted(rq);
     if (!v.note) {
-        bool schema_body = st->format == D360_ARROW_STREAM && !st->empty_pending;
+        bool schema_body = st->format == D360_ARROW_STREAM && !st->empty_pending && !v.batches;
         uint32_t note = schema_body ? D360_EMPTY : D360_ROWS;
         int r = service_note(rq->service, st->query, note, &e);
         if (r)
             return reply_error(rq, reply_status_of(r), &e);
         v.note = note;
     }
-    return answer_pending(rq, &v);
+    return v.note == D360_ROWS && v.batches ? first_rows(rq, &v) : answer_pending(rq, &v);
 }
 
 /* Worker, or HTTP thread when nothing must be read from disk: the query is complete; the answer holds chunk
@@ -111,10 +143,7 @@ static enum handled complete(struct request *rq)
     }
     struct d360_range range = {.zone = zone_find(v.timezone)};
     if (st->in.has_range) {
-        range.n = segment_rows(seg);
-        if (st->in.range_rows && (uint64_t)st->in.range_rows < range.n)
-            range.n = (uint64_t)st->in.range_rows;
-        range.byte_limit = st->in.range_bytes ? (uint64_t)st->in.range_bytes : D360_BYTES_MAX;
+        range = asked_range(st, segment_rows(seg), range.zone);
     } else {
         data360__chunk(layout, 0, inline_batches, &range.batch, &range.nbatches);
         range.raw = true;

@@ -260,9 +260,24 @@ def place():
                     "QUERN_CANNER_HOLD": "0"})
     try:
         d.prepare(flights=False)
-        yield Place(d)
+        made = Place(d)
+        yield made
+        nothing_denied_had_an_effect(made)
     finally:
         d.finish()
+
+
+def nothing_denied_had_an_effect(place):
+    """When all is over, wherever these tests ran: what was shared by all denied requests is as it was."""
+    d = place.d
+    for whose, key in OWNERS.items():
+        assert d.kakao_get(place.queued[whose], key=place.keys[key])["queryInfo"]["state"] == "QUEUED", f"{whose}: somebody who may not ended it"
+        assert d.kakao_get(place.done[whose], key=place.keys[key])["queryData"] == [[place.marker(key), whose]], f"{whose}: somebody who may not deleted it"
+    listed = d.admin("key", "list")
+    assert json.dumps(listed).count("keyId") >= 6
+    assert d.kakao_abort(place.blocker).status_code == 200
+    wait_until("the queue to empty", lambda: d.metrics()["quern_queries_queued"] == 0)
+    assert d.kakao_wait(place.queued["own"])["queryData"] == [["secret-of-w1"]]
 
 
 @pytest.fixture(scope="module")
@@ -477,16 +492,3 @@ def test_lists_hold_the_workspace_only(place):
         hidden, shown = (own, foreign) if identity == STRANGER else (foreign, own)
         assert not ids & hidden, f"{identity} sees another workspace's queries in its list"
         assert shown <= ids, f"{identity} misses its workspace's queries"
-
-
-def test_z_nothing_denied_had_an_effect(place):
-    """Last in the file: what was shared by all denied requests is as it was."""
-    d = place.d
-    for whose, key in OWNERS.items():
-        assert d.kakao_get(place.queued[whose], key=place.keys[key])["queryInfo"]["state"] == "QUEUED", f"{whose}: somebody who may not ended it"
-        assert d.kakao_get(place.done[whose], key=place.keys[key])["queryData"] == [[place.marker(key), whose]], f"{whose}: somebody who may not deleted it"
-    listed = d.admin("key", "list")
-    assert json.dumps(listed).count("keyId") >= 6
-    assert d.kakao_abort(place.blocker).status_code == 200
-    wait_until("the queue to empty", lambda: d.metrics()["quern_queries_queued"] == 0)
-    assert d.kakao_wait(place.queued["own"])["queryData"] == [["secret-of-w1"]]

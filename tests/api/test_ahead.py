@@ -13,11 +13,19 @@ from quern_client import render_process, sanitized, wait_until
 
 ROWS = 200000
 LONG = 8000 if sanitized() else 2500  # ms: long enough to be seen running
-# All rows but the last come at once; the last one takes its time.
+# All rows but the last come at once; the last one takes its time. Who is too slow to see it run asks again for one that takes longer.
 ROW = "range AS n, 'text ' || range AS t, DATE '2024-01-01' + (range % 100)::INTEGER AS d"
 SQL = f"SELECT {ROW}, CASE WHEN range = {ROWS - 1} THEN {{}} END AS z FROM range({ROWS})"
-SLOW, ENDLESS = SQL.format(f"sleep_ms({LONG})"), SQL.format("sleep_ms(1000000000)")
-BROKEN = SQL.format("coalesce(sleep_ms(%d), error('boom'))" % LONG)
+ENDLESS = SQL.format("sleep_ms(1000000000)")
+TRIES = 5
+
+
+def slow(attempt):
+    return SQL.format(f"sleep_ms({LONG << attempt})")
+
+
+def broken(attempt):
+    return SQL.format(f"coalesce(sleep_ms({LONG << attempt}), error('boom'))")
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +67,35 @@ def done(d):
     return int(d.metrics().get('quern_renderings_total{outcome="done"}', 0))
 
 
-def seen_while_running(d, qid):
-    return wait_until("a render process beside the query", lambda: state(d, qid) == "RUNNING" and render_process(d), pause=0.005)
+def seen_while_running(d, qid, run_on=lambda: True):
+    """The render process beside the query that runs; None when the query has ended before it was seen, and before `run_on` was done."""
+    pid = wait_until("a render process beside the query", lambda: going(d, qid) and render_process(d) or not going(d, qid) and -1, pause=0.005)
+    run_on()
+    return pid if pid > 0 and going(d, qid) else None
+
+
+def going(d, qid):
+    answer = d.d360_get(f"{qid}?waitTimeMs=0")
+    return answer.status_code == 200 and answer.json()["completionStatus"] == "RUNNING"
+
+
+def begun(d, sql, fmt, run_on=lambda qid: True):
+    """(done before, query, its download, the render process) with both under way."""
+    for attempt in range(TRIES):
+        before, qid = done(d), submit(d, sql(attempt))
+        waiting = Waiting(d, qid, fmt)
+        pid = seen_while_running(d, qid, lambda: run_on(qid))
+        if pid:
+            return before, qid, waiting, pid
+        waiting.end()
+    raise AssertionError("never seen beside its query")
 
 
 @pytest.mark.parametrize("fmt", ["parquet", "xlsx"])
 def test_the_file_is_the_one_of_the_stored_result(d, fmt):
-    before, qid = done(d), submit(d, SLOW)
-    waiting = Waiting(d, qid, fmt)
-    seen_while_running(d, qid)
-    assert d.download(qid, fmt, wait=0).json() == {"state": "running", "permille": 0}, "nothing is told before the result"
+    told = []
+    before, qid, waiting, _ = begun(d, slow, fmt, lambda qid: told.append(d.download(qid, fmt, wait=0)))
+    assert told[-1].json() == {"state": "running", "permille": 0}, "nothing is told before the result"
     answer = waiting.end()
     assert answer.status_code == 200, answer.text
     assert done(d) == before + 1, "made once"
@@ -109,9 +136,7 @@ def test_a_cancel_ends_both(d):
 
 
 def test_a_query_that_fails_leaves_no_file(d):
-    before, qid = done(d), submit(d, BROKEN)
-    waiting = Waiting(d, qid, "parquet")
-    seen_while_running(d, qid)
+    before, qid, waiting, _ = begun(d, broken, "parquet")
     answer = waiting.end()
     assert answer.status_code == 409 and answer.json()["error"]["message"], answer.text
     wait_until("the render process's end", lambda: render_process(d) is None)
@@ -133,9 +158,8 @@ def test_it_gives_way_to_a_result_that_is_complete(d):
 
 
 def test_one_that_is_killed_is_made_again(d):
-    qid = submit(d, SLOW)
-    waiting = Waiting(d, qid, "parquet")
-    os.kill(seen_while_running(d, qid), signal.SIGKILL)
+    _, qid, waiting, pid = begun(d, slow, "parquet")
+    os.kill(pid, signal.SIGKILL)
     answer = waiting.end()
     assert answer.status_code == 200 and pq.read_table(io.BytesIO(answer.content)).num_rows == ROWS
 
@@ -148,10 +172,14 @@ def test_more_rows_than_a_sheet_holds(d):
 
 @pytest.mark.parametrize("kill", [False, True])
 def test_kylin_makes_its_file_beside_the_query(d, kill):
-    before = done(d)
-    qid = d.kylin_submit(SLOW, format="parquet")
-    pid = wait_until("a render process beside the query", lambda: render_process(d))
-    assert d.kylin_get(qid, "status").json()["data"]["status"] == "RUNNING"
+    for attempt in range(TRIES):
+        before = done(d)
+        qid = d.kylin_submit(slow(attempt), format="parquet")
+        pid = seen_while_running(d, qid)
+        if pid:
+            break
+        d.kylin_wait(qid)
+    assert pid, "never seen beside its query"
     if kill:
         os.kill(pid, signal.SIGKILL)
     assert d.kylin_wait(qid)["status"] == "SUCCESSFUL"

@@ -33,6 +33,11 @@ def events(d, word, **fields):
     return [r for r in trail(d) if r["event"] == word and all(r.get(k) == v for k, v in fields.items())]
 
 
+def seen(d, word, **fields):
+    """The same where the record follows its answer: the end of a download is known to the client first."""
+    return wait_until(f"a record {word} {fields}", lambda: events(d, word, **fields))
+
+
 def d360_id(d, sql, key=None, mode="ASYNC"):
     return d.d360_status_of(d.d360_submit(sql, mode=mode, key=key))["queryId"]
 
@@ -60,6 +65,7 @@ def test_audit_events(make_daemon):
     d.http("DELETE", f"/api/v3/query/{running}", key=member, dialect="data360")
     d.admin("key", "revoke", reader["keyId"])
     failed = d.d360_submit("SELECT no_such_column", check=False).json()["details"]["queryId"]
+    seen(d, "result_download", query=qid)
 
     found = {word: events(d, word) for word in ("query_submit", "query_end", "query_cancel", "query_delete", "result_download", "authz_fail", "authn_login_fail",
                                                 "authn_token_created", "authn_token_revoked", "user_created", "workspace_created", "sys_startup", "bucket_created")}
@@ -134,13 +140,13 @@ def test_audit_all_reads(make_daemon):
     qid = d360_id(d, "SELECT range FROM range(10)")
     d.d360_wait(qid)
     d.d360_rows(qid, 0, 3)
-    read = [r for r in events(d, "result_read") if r["query"] == qid]
-    assert read and read[-1]["dialect"] == "data360" and int(read[-1]["bytes"]) > 0
+    read = seen(d, "result_read", query=qid)
+    assert read[-1]["dialect"] == "data360" and int(read[-1]["bytes"]) > 0
     large = d360_id(d, "SELECT range FROM range(2000000)")
     d.d360_wait(large)
     with d.download(large, "csv", stream=True, headers={"Connection": "close"}) as answer: # a client that leaves
         answer.raw.read(1000)
-    cut = wait_until("the read's record", lambda: events(d, "result_download", query=large))
+    cut = seen(d, "result_download", query=large)
     assert cut[0]["complete"] == "no"
 
 
@@ -148,7 +154,7 @@ def test_audit_of_a_dialects_own_download(make_daemon):
     d = make_daemon()
     qid = d.kylin_query("select 1 as a", include_header=True)
     assert d.kylin_get(qid, "result_download").text == "a\n1\n"
-    read = events(d, "result_download")
+    read = seen(d, "result_download")
     assert [(r["query"], r["dialect"], r["format"], r["bytes"], r["complete"]) for r in read] == [(qid, "kylin", "csv", "4", "yes")]
 
 
@@ -334,8 +340,9 @@ def test_key_expiry_and_rotation(make_daemon):
     def answers(key):
         return d.http("GET", "/v1/data-query/query", key=key).status_code
 
+    begun = time.monotonic()
     short = d.admin("key", "create", "--workspace", "w1", "--user", "bob", "--role", "member", "--expires", "3s")
-    assert answers(short) == 200
+    assert answers(short) == 200 or time.monotonic() - begun >= 3
     wait_until("the key's end", lambda: answers(short) == 401, pause=0.2)
     assert [k["state"] for k in d.admin("key", "list") if k["keyId"] == short["keyId"]] == ["expired"]
     first, second = d.new_key(user="bob", role="member"), d.new_key(user="bob", role="member") # an expired one does not count
@@ -347,8 +354,10 @@ def test_key_expiry_and_rotation(make_daemon):
     new = d.admin("key", "rotate", first["keyId"])
     assert (answers(first), answers(second), answers(new)) == (401, 200, 200) and new["role"] == "member" and new["user"] == "bob"
     d.admin("key", "revoke", second["keyId"])
+    begun = time.monotonic()
     newer = d.admin("key", "rotate", new["keyId"], "--grace", "3s", "--expires", "30d")
-    assert (answers(new), answers(newer)) == (200, 200), "both work during the grace"
+    assert answers(newer) == 200
+    assert answers(new) == 200 or time.monotonic() - begun >= 3, "both work during the grace"
     wait_until("the end of the grace", lambda: answers(new) == 401, pause=0.2)
     assert answers(newer) == 200
     assert d.admin("key", "rotate", new["keyId"], check=False).returncode == 1
@@ -396,7 +405,7 @@ def test_drain_and_pause(make_daemon):
     time.sleep(0.3)
     assert drain.is_alive(), "it waits for what runs, and others are served meanwhile"
     d.admin("query", "cancel", running)
-    drain.join(60)
+    drain.join()
     assert state["running"] == 0 and state["draining"] is True
     assert d.admin("drain", "--wait", "x", check=False).returncode == 2
     words = [r["event"] for r in trail(d) if r["event"].startswith("sys_")]
@@ -448,7 +457,7 @@ def check_backup(make_daemon, place):
     made = d.admin("backup", "--to", folder)
     stop.set()
     for t in threads:
-        t.join(120)
+        t.join()
     assert not wrong, wrong[:1]
     assert made["results"] >= 1 and made["queries"] >= len(before), made
     assert os.stat(folder).st_mode & 0o77 == 0 and os.path.exists(os.path.join(folder, "backup.json"))

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from quern_client import render_process, wait_until
+from quern_client import BLOCK, render_process, wait_until
 
 RUN = "/v1/data-query/query"
 
@@ -105,7 +105,7 @@ def test_submits_at_the_same_time_run_once(make_daemon):
 
 def test_cancel_by_one_does_not_end_the_others(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1"}, flights=True)
-    blocker = d.kakao_run("select count(*) from range(100000000000) t(a)")
+    blocker = d.kakao_run(BLOCK)
     sql = f"select '{unique()}' as t"
     ids = [ask(d, sql).json()["queryInfo"]["queryId"] for _ in range(4)]
     assert d.kakao_abort(ids[0]).status_code == 200  # the one that leads

@@ -6,12 +6,11 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 
 import pytest
 import requests
 
-from quern_client import BLOCK, Daemon, StartFailed, wait_until
+from quern_client import BLOCK, PATIENCE, Daemon, StartFailed, wait_until
 
 
 def certificate(folder, name, days=30, begin=None):
@@ -82,14 +81,14 @@ def test_a_parked_poll_ends_by_its_query_and_by_its_client(tls):
     slow = tls.kakao_run(BLOCK)
     tls.kakao_wait(slow, states=("RUNNING",))
     context = ssl.create_default_context(cafile=tls.both)
-    bearer = tls.key["headers"]["data360"]["Authorization"]
+    credential = tls.key["headers"]["jackdb"]["Authorization"]
     for left in range(1, 11):  # who sees the end first, the watch or the library, differs from one to the next
         connection = context.wrap_socket(socket.create_connection(("127.0.0.1", tls.port)), server_hostname="127.0.0.1")
-        connection.sendall(f"GET /api/v3/query/{slow}?waitTimeMs=60000 HTTP/1.1\r\nHost: q\r\nAuthorization: {bearer}\r\n\r\n".encode())
+        connection.sendall(f"GET /api/v2/query/{slow}?wait=60 HTTP/1.1\r\nHost: q\r\nAuthorization: {credential}\r\n\r\n".encode())
         wait_until("the poll to be parked", lambda: tls.metrics()["quern_http_parked"] == 1)
         connection.close()
         wait_until("the poll to be over", lambda: tls.metrics()["quern_http_parked"] == 0)
-        assert tls.metrics()["quern_http_client_gone_total"] == left
+        wait_until("it to be counted", lambda: tls.metrics()["quern_http_client_gone_total"] == left)
     tls.kakao_abort(slow)
 
 
@@ -205,15 +204,13 @@ def test_old_protocols_plain_http_and_junk_are_refused(tls):
 
 def test_a_slow_handshake_is_ended(make_daemon, tmp_path):
     pair = certificate(str(tmp_path), "one")
-    daemon = make_daemon(env={"QUERN_HTTP_TLS_CERTIFICATE": pair[0], "QUERN_HTTP_TLS_KEY": pair[1], "QUERN_HTTP_HEADER_TIMEOUT": "1s"})
-    with socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as connection:
+    daemon = make_daemon(env={"QUERN_HTTP_TLS_CERTIFICATE": pair[0], "QUERN_HTTP_TLS_KEY": pair[1], "QUERN_HTTP_HEADER_TIMEOUT": "1s", "QUERN_HTTP_IDLE": "3600s"})
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE) as connection:  # nothing else would end it
         connection.sendall(b"\x16\x03\x01")
-        begun = time.monotonic()
         try:
             assert connection.recv(100) == b""
         except ConnectionResetError:
             pass
-        assert time.monotonic() - begun < 30
 
 
 def refused(folder, *words, **env):
@@ -248,7 +245,7 @@ def test_plain_http_beyond_loopback_needs_a_key(make_daemon, tmp_path):
     daemon = make_daemon(start=False, bucket=False)
     process = listen_on(daemon, "0.0.0.0:0")
     assert "http.plain_non_loopback" in first_of(process, "http.listen")
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=PATIENCE) == 1
     pair = certificate(str(tmp_path), "one")
     for env, scheme in (({"QUERN_HTTP_PLAIN_NON_LOOPBACK": "yes"}, "http://"), ({"QUERN_HTTP_TLS_CERTIFICATE": pair[0], "QUERN_HTTP_TLS_KEY": pair[1]}, "https://")):
         daemon.env = dict(os.environ, **env)
@@ -256,4 +253,4 @@ def test_plain_http_beyond_loopback_needs_a_key(make_daemon, tmp_path):
         assert "listening on " + scheme in first_of(process, "listening on")
         process.send_signal(signal.SIGTERM)
         process.stderr.read()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE) == 0

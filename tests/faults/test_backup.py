@@ -157,6 +157,7 @@ def test_no_room_for_the_copy(make_daemon, elsewhere):
         assert not os.path.exists(small + "/copy/backup.json") and not os.path.exists(d.data + "/backup.tmp")
     finally:
         subprocess.run(["umount", "-l", small], check=True)
+    d.admin("audit", "verify")  # writes what waits
     words = [line for line in open(d.data + "/audit/audit.log") if '"backup_failed"' in line]
     assert len(words) == 1
     d.works()

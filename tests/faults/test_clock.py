@@ -168,7 +168,7 @@ def test_a_long_poll_over_a_jump(moved):
     running = d.kakao_run(BLOCK)
     d.kakao_wait(running, states=("RUNNING",))
     got = []
-    t = threading.Thread(target=lambda: got.append(d.d360_get(f"{running}?waitTimeMs=60000")))
+    t = threading.Thread(target=lambda: got.append(d.jackdb("GET", f"/query/{running}?wait=60")))
     t.start()
     wait_until("the poll to be parked", lambda: d.metrics()["quern_http_parked"] == 1)
     for jump in (10 * YEAR, -10 * YEAR, 0):
@@ -176,8 +176,8 @@ def test_a_long_poll_over_a_jump(moved):
         ticks(d, 1)
         assert not got and d.metrics()["quern_http_parked"] == 1, "the jump ended the poll"
     assert d.kakao_abort(running).status_code == 200
-    t.join(60)
-    assert got and got[0].status_code == 408, got
+    t.join()
+    assert got[0].status_code == 200 and got[0].json()["success"] is False, got
 
 
 @pytest.mark.parametrize("name", JUMPS)

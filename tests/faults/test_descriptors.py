@@ -4,7 +4,7 @@ import resource
 import socket
 import time
 
-from quern_client import wait_until
+from quern_client import PATIENCE, wait_until
 
 LIMIT = 256
 
@@ -49,7 +49,7 @@ def test_a_flood_of_connections(make_daemon):
     finally:
         for c in connections:
             c.close()
-    with socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as c:
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE) as c:
         c.sendall(b"GET /healthz HTTP/1.1\r\nHost: q\r\n\r\n")
         assert c.recv(12) == b"HTTP/1.1 200"
 

@@ -152,7 +152,7 @@ def test_a_canceled_query_gives_its_place_back(make_daemon):
         assert d.kakao_run("SELECT 6", check=False).status_code == 429
         for qid in queued:
             assert d.kakao_abort(qid).status_code == 200
-    wait_until("the queue to be empty", lambda: d.metrics()["quern_queries_queued"] == 0, limit=30)
+    wait_until("the queue to be empty", lambda: d.metrics()["quern_queries_queued"] == 0)
 
 
 def test_submit_storm_beyond_the_bound(make_daemon):

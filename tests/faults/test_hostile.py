@@ -9,6 +9,7 @@ import pytest
 from quern_client import FLIGHTS, Daemon, descendants
 
 SECRET = "canary-6f1d0c5e"
+TRAP = "127.77.0.1"
 # {file} a CSV with the secret, {dir} its folder, {data} the daemon's data folder, {port} a listening TCP port, {flights} the data set's own file
 STATEMENTS = [
     "SELECT * FROM read_csv('{file}')",
@@ -32,10 +33,10 @@ STATEMENTS = [
     "SELECT * FROM read_text('{data}/../data/registry.db')",
     "SELECT * FROM glob('{data}/**')",
     "SELECT * FROM read_text('file://{file}')",
-    "SELECT * FROM read_csv('http://127.0.0.1:{port}/x.csv')",
-    "SELECT * FROM read_parquet('https://127.0.0.1:{port}/x.parquet')",
+    "SELECT * FROM read_csv('http://127.77.0.1:{port}/x.csv')",
+    "SELECT * FROM read_parquet('https://127.77.0.1:{port}/x.parquet')",
     "SELECT * FROM read_parquet('s3://bucket/x.parquet')",
-    "SELECT * FROM 'http://127.0.0.1:{port}/x.csv'",
+    "SELECT * FROM 'http://127.77.0.1:{port}/x.csv'",
     "COPY (SELECT 1) TO '{dir}/written.csv'",
     "COPY flights TO '{dir}/written.parquet' (FORMAT parquet)",
     "COPY (SELECT 1) TO '/dev/stderr'",
@@ -50,7 +51,7 @@ STATEMENTS = [
     "INSTALL httpfs",
     "LOAD httpfs",
     "LOAD '{dir}/canary.duckdb_extension'",
-    "FORCE INSTALL json FROM 'http://127.0.0.1:{port}'",
+    "FORCE INSTALL json FROM 'http://127.77.0.1:{port}'",
     "SET enable_external_access = true",
     "SET lock_configuration = false",
     "SET allowed_directories = ['/']",
@@ -70,7 +71,7 @@ STATEMENTS = [
     "CREATE SECRET s (TYPE http, BEARER_TOKEN 'x')",
     "CREATE PERSISTENT SECRET s IN local_file (TYPE http, BEARER_TOKEN 'x')",
     "SELECT * FROM duckdb_secrets()",
-    "SELECT * FROM which_secret('http://127.0.0.1:{port}', 'http')",
+    "SELECT * FROM which_secret('http://127.77.0.1:{port}', 'http')",
     "CREATE MACRO flights() AS TABLE SELECT * FROM read_text('{file}')",
     "CREATE TEMP TABLE kept AS SELECT 1",
     "CREATE TABLE memory.main.kept AS SELECT 1",
@@ -104,7 +105,7 @@ STATEMENTS = [
     "SELECT file_name FROM parquet_metadata('{flights}')",
     "SELECT filename FROM read_parquet('{flights}', filename = true) LIMIT 1",
     "SELECT * FROM sqlite_scan('{data}/registry.db', 'keys')",
-    "SELECT * FROM postgres_scan('host=127.0.0.1 port={port}', 'public', 't')",
+    "SELECT * FROM postgres_scan('host=127.77.0.1 port={port}', 'public', 't')",
     "SELECT * FROM mysql_query('x', 'SELECT 1')",
     "SELECT * FROM arrow_scan(1, 2, 3)",
     "SELECT * FROM pragma_storage_info('flights')",
@@ -113,11 +114,11 @@ STATEMENTS = [
 
 
 class Trap:
-    """A TCP port that counts who knocks."""
+    """A TCP port that counts who knocks: at an address of its own, so that nobody comes who looks for another test's daemon."""
 
     def __init__(self):
         self.hits = 0
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = socket.create_server((TRAP, 0))
         self.port = self.socket.getsockname()[1]
         threading.Thread(target=self.run, daemon=True).start()
 

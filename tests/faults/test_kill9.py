@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import requests
 
-from quern_client import BUILD, FLIGHTS, RELEASE, Daemon, wait_until
+from quern_client import BUILD, FLIGHTS, PATIENCE, RELEASE, Daemon, wait_until
 
 KILLS = int(os.environ.get("QUERN_KILLS", "60"))
 WRITERS = 8
@@ -53,7 +53,7 @@ class Load:
     def end(self):
         self.stop.set()
         for t in self.threads:
-            t.join(60)
+            t.join(PATIENCE)
             assert not t.is_alive(), "a writer hangs"
 
     def accept(self, qid, statement, dialect, exposed):
@@ -110,7 +110,7 @@ def check_round(daemon, accepted, bodies, totals):
             body = body.json()
             return body if body["queryInfo"]["state"] not in ("QUEUED", "RUNNING") else None
 
-        body = wait_until(f"STUCK: {qid} ({statement}, {dialect})", probe, limit=60)
+        body = wait_until(f"STUCK: {qid} ({statement}, {dialect})", probe)
         state = body["queryInfo"]["state"]
         totals[state] = totals.get(state, 0) + 1
         if state == "FAILED":
@@ -210,7 +210,7 @@ def test_kill9_loses_no_deletion():
         wait_until("the first deletions", lambda: len(answered) >= 3 + 5 * number, pause=0)
         daemon.kill()
         for t in threads:
-            t.join(60)
+            t.join(PATIENCE)
         daemon.no_children()
         daemon.start()
         for qid in answered:

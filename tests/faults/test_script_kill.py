@@ -9,7 +9,7 @@ import time
 import pytest
 import requests
 
-from quern_client import BUILD, RELEASE, Daemon, descendants, wait_until
+from quern_client import BUILD, PATIENCE, RELEASE, Daemon, descendants, wait_until
 
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 SOME_TIME = "SELECT count(*) AS n FROM range(6000) a, range(6000) b WHERE a.range * b.range % 7 = 3"
@@ -39,7 +39,7 @@ def test_a_script_that_gave_nothing_away_runs_again(make_daemon):
     assert query["success"] is True and query["numResults"] == 5
     assert d.jackdb_get(f"{qid}/result/0/rows?seek=59999") == [["59999"]]
     assert d.jackdb_get(f"{qid}/result/4/rows") == [["5"]]
-    assert len(files(d)) == 1, files(d)  # the first run's file is not left beside it
+    wait_until("the first run's file to go", lambda: len(files(d)) == 1)
 
 
 def test_a_script_whose_rows_were_read_keeps_them(make_daemon):
@@ -115,7 +115,7 @@ def test_a_stop_in_the_middle_and_a_start(make_daemon):
     query = d.jackdb_wait(qid)
     assert query["success"] is True and query["numResults"] == 5
     assert d.jackdb_get(f"{qid}/result/0/rows?seek=59999") == [["59999"]]
-    assert len(files(d)) == 1, files(d)
+    wait_until("the first run's file to go", lambda: len(files(d)) == 1)
 
 
 class Writers:
@@ -165,7 +165,7 @@ def test_random_kills():
             d.kill()
             w.stop.set()
             for t in threads:
-                t.join(60)
+                t.join(PATIENCE)
                 assert not t.is_alive(), "a writer hangs"
             d.no_children()
             d.start()

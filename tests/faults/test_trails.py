@@ -46,10 +46,7 @@ def test_the_log_never_holds_up_the_service(make_daemon, kind):
         wait_until("the daemon", lambda: answers(d))
         for i in range(120):
             assert d.kakao_query(f"SELECT {i} AS a")["queryInfo"]["state"] == "FINISHED"
-        if to.read_end is None:
-            wait_until("lost lines to be counted", lambda: d.metrics()["quern_log_dropped_total"] > 0)
-        else:
-            assert d.metrics()["quern_log_dropped_total"] > 0
+        wait_until("lost lines to be counted", lambda: d.metrics()["quern_log_dropped_total"] > 0)
         d.stop()
     finally:
         to.close()
@@ -106,10 +103,11 @@ def test_the_trail_on_a_full_disk(make_daemon):
         for i in range(40):
             d.works()
         wait_until("the failures to be counted", lambda: d.metrics()["quern_audit_failures_total"] > 0)
-        assert re.search("audit log cannot be written.*ENOSPC", d.log())
+        wait_until("a line in the log", lambda: re.search("audit log cannot be written.*ENOSPC", d.log()))
         os.unlink(fill)
         wait_until("what waited to be written", lambda: d.admin("audit", "verify")["records"] >= 80)
-        assert "can be written again" in d.log() and d.metrics()["quern_audit_dropped_total"] == 0
+        wait_until("a line in the log", lambda: "can be written again" in d.log())
+        assert d.metrics()["quern_audit_dropped_total"] == 0
         d.restart(env={"QUERN_AUDIT_REQUIRED": "yes"})
         full()
 

@@ -3,6 +3,8 @@ import time
 
 import pytest
 
+from quern_client import PATIENCE
+
 
 class Canner:
     def __init__(self, daemon, key=None, base="/api/v1"):
@@ -35,7 +37,7 @@ class Canner:
         return self.ok("GET", f"/query/{qid}")
 
     def wait(self, qid, status=("FINISHED", "FAILED")):
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while True:
             seen = self.get(qid)
             if seen["status"] in status:
@@ -66,6 +68,12 @@ class Canner:
         answer = self.d.http("POST", root + "/graphql", key=self.key, dialect="canner", json=body)
         assert answer.status_code == 200, f"{operation}: {answer.status_code} {answer.text}"
         return answer.json()
+
+
+@pytest.fixture(scope="session")
+def canner_of():
+    """canner_of(daemon): the same for a daemon of the test's own."""
+    return Canner
 
 
 @pytest.fixture(scope="session")

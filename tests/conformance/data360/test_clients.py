@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
+from quern_client import PATIENCE
+
 BASE, ARROW = "/api/v3/query", "application/vnd.apache.arrow.stream"
 ROWS = 500000
 FAST = f"SELECT range AS n, 'text ' || range AS t FROM range({ROWS}) ORDER BY 1"
@@ -68,7 +70,7 @@ def test_browser_client(q, make_patient, sql, rows):
     answer = d.d360_submit(sql, headers={"Accept": ARROW})
     status = json.loads(answer.headers["x-hyperdb-status"])
     qid, bodies, n = status["queryId"], [answer.content], 1 if answer.content else 0
-    end = time.monotonic() + 100
+    end = time.monotonic() + PATIENCE
     with ThreadPoolExecutor(4) as pool:
         while time.monotonic() < end:
             some = range(n, min(n + 4, status["chunkCount"]))
@@ -94,7 +96,7 @@ def test_database_client(q, sql, rows):
     assert answer.json()["data"] is None and answer.json()["returnedRows"] == 0
     status = json.loads(answer.headers.get("x-hyperdb-status") or answer.headers["status"])
     assert all(isinstance(status[k], int) for k in ("chunkCount", "rowCount"))
-    qid, end = status["queryId"], time.monotonic() + 100
+    qid, end = status["queryId"], time.monotonic() + PATIENCE
     assert 1 <= len(qid) <= 128 and all(c.isalnum() or c in "_-" for c in qid)
     while status["completionStatus"] != "FINISHED":
         poll = q.d360_get(qid)

@@ -2,6 +2,7 @@
 import io
 import json
 import threading
+import time
 
 import pyarrow as pa
 import pytest
@@ -103,7 +104,7 @@ def test_408(q):
 
 def test_413_and_429_name_their_limits(make_daemon):
     d = make_daemon(env={"QUERN_HTTP_MAX_BODY": "64KiB", "QUERN_AUTH_MAX_FAILURES": "3", "QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_PLAN_SLOTS": "0",
-                         "QUERN_QUEUE_PER_WORKSPACE": "1", "QUERN_DATA360_PLAN_WAIT": "100ms", "QUERN_SERVER_DRAIN": "0"})
+                         "QUERN_QUEUE_PER_WORKSPACE": "1", "QUERN_DATA360_PLAN_WAIT": "100ms", "QUERN_DATA360_ADAPTIVE_TIMEOUT": "100ms", "QUERN_SERVER_DRAIN": "0"})
     body = envelope(d.http("POST", BASE, dialect="data360", data=b'{"sql":"select \'' + b"x" * 100000 + b"'\"}"), 413, "54000", "PAYLOAD_TOO_LARGE")
     assert "http.max_body" in body["message"]
     blocker = d.d360_status_of(d.d360_submit(BLOCK, mode="ASYNC"))["queryId"]
@@ -190,14 +191,17 @@ def make_daemon_once():
 def test_chunks_and_rows_while_it_runs_and_in_parallel(q):
     """Four readers take chunks of a query that still produces; together they have each row once, and the same rows by offset."""
     sql = ("SELECT a.range AS n, repeat('x', 100) AS t FROM range(400000) a UNION ALL "
-           "SELECT 400000 + b, 'last' FROM (SELECT count(sleep_ms(3000)) AS b)")
-    qid = q.d360_status_of(q.d360_submit(sql, mode="ASYNC"))["queryId"]
+           "SELECT 400000 + b, 'last' FROM (SELECT count(sleep_ms({})) AS b)")
 
     def seen():
         status = q.d360_get(f"{qid}?waitTimeMs=250").json()
         return status if status["chunkCount"] > 2 else None
 
-    early = wait_until("chunks", seen)
+    for ms in (3000, 12000, 48000):  # who is too slow to see it run takes one that lasts longer
+        qid = q.d360_status_of(q.d360_submit(sql.format(ms), mode="ASYNC"))["queryId"]
+        early = wait_until("chunks", seen)
+        if early["completionStatus"] == "RUNNING":
+            break
     assert early["completionStatus"] == "RUNNING" and 0 < early["rowCount"] < 400001
     page = q.d360_get(f"{qid}/rows?offset=5&limit=3").json()
     assert len(page["data"]) == 3 and page["returnedRows"] == 3
@@ -235,10 +239,13 @@ def test_chunks_and_rows_while_it_runs_and_in_parallel(q):
 def test_frontier_of_a_running_query(q):
     """Where no row is yet: /rows waits, then says so with none; /chunks waits, then 400 (specs 1.5, 1.6)."""
     qid = q.d360_status_of(q.d360_submit("SELECT count(sleep_ms(1500)) AS slept", mode="ASYNC"))["queryId"]
-    body = q.d360_get(f"{qid}/rows").json()  # the row comes within the wait
-    assert body["returnedRows"] == 1 and body["data"] == [[0]]
+    begun = time.monotonic()
+    body = q.d360_get(f"{qid}/rows").json()  # the row comes within the wait, or all of the wait (10 s) is over
+    assert (body["returnedRows"], body["data"]) == (1, [[0]]) or (body["returnedRows"] == 0 and time.monotonic() - begun >= 9.5), body
     qid = q.d360_status_of(q.d360_submit("SELECT count(sleep_ms(1500)) AS slept", mode="ASYNC"))["queryId"]
-    assert q.d360_get(f"{qid}/chunks/0").json()["data"] == [[0]]
+    begun = time.monotonic()
+    answer = q.d360_get(f"{qid}/chunks/0")
+    assert answer.json().get("data") == [[0]] or (answer.status_code == 400 and time.monotonic() - begun >= 9.5), answer.text
     assert q.d360_get(f"{qid}/metadata").json()["metadata"]["columns"][0]["name"] == "slept"
 
 

@@ -189,6 +189,49 @@ def test_pending_bodies(q):
     q.http("DELETE", "/api/v3/query/" + q.d360_status_of(answer)["queryId"], dialect="data360")
 
 
+SLOW_END = "SELECT range AS n, repeat('x', 100) AS t FROM range(200000) WHERE CASE WHEN range = 150000 THEN coalesce(sleep_ms({}), 0) >= 0 ELSE true END"
+
+
+@pytest.mark.parametrize("accept", ["application/json", ARROW])
+@pytest.mark.parametrize("fields", [{}, {"resultRange": {"rowLimit": 7}}, {"resultRange": {"byteLimit": 1000}}])
+def test_first_rows_of_a_query_that_goes_on(q, accept, fields):
+    """ADAPTIVE: only a query that has produced nothing mimics ASYNC. The body is chunk 0, or the range that was asked for; the client goes on behind it."""
+    for wait in (250, 1000, 4000, 16000):  # as long as the machine needs for the first rows
+        answer = q.d360_submit(SLOW_END.format(1000000000), headers={"Accept": accept, "X-hyperdb-adaptive-timeout": f"{wait}ms"}, **fields)
+        status = q.d360_status_of(answer)
+        if status["rowCount"]:
+            break
+        q.http("DELETE", "/api/v3/query/" + status["queryId"], dialect="data360")
+    qid = status["queryId"]
+    assert status["completionStatus"] == "RUNNING" and status["progress"] < 1 and 0 < status["chunkCount"] and 0 < status["rowCount"] <= 200000
+    if accept == ARROW:
+        got = pa.ipc.open_stream(io.BytesIO(answer.content)).read_all().column("n").to_pylist()
+    else:
+        assert answer.json()["returnedRows"] == len(answer.json()["data"])
+        got = [row[0] for row in answer.json()["data"]]
+    assert 0 < len(got) <= status["rowCount"] and len(got) == len(set(got))
+    chunk = [row[0] for row in q.d360_get(f"{qid}/chunks/0").json()["data"]]
+    if fields:
+        assert len(got) == 7 if "rowLimit" in fields["resultRange"] else len(got) < 1000
+        assert got == chunk[:len(got)] and q.d360_rows(qid, offset=len(got), limit=1)[0][0] == chunk[len(got)]
+    else:
+        assert got == chunk  # so that a client goes on with chunk 1
+        assert q.d360_rows(qid, offset=len(got), limit=1) or status["chunkCount"] == 1
+    assert q.http("DELETE", "/api/v3/query/" + qid, dialect="data360").status_code == 204
+
+
+def test_rows_by_chunks_after_first_rows(q):
+    """All rows once: the body of the submit, then chunk 1 and so on, glued together as one Arrow stream."""
+    answer = q.d360_submit(SLOW_END.format(2500), headers={"Accept": ARROW, "X-hyperdb-adaptive-timeout": "1000ms"})
+    qid = q.d360_status_of(answer)["queryId"]
+    status = q.d360_wait(qid).json()
+    first = 1 if answer.content else 0  # nothing was there yet: an empty body, and chunk 0 holds rows
+    head = answer.content or q.d360_get(f"{qid}/metadata", headers={"Accept": ARROW}).content
+    bodies = [q.d360_get(f"{qid}/chunks/{n}?omitSchema=true", headers={"Accept": ARROW}).content for n in range(first, status["chunkCount"])]
+    table = pa.ipc.open_stream(io.BytesIO(head + b"".join(bodies))).read_all()
+    assert sorted(table.column("n").to_pylist()) == list(range(200000)) and status["rowCount"] == 200000
+
+
 def test_chunk_0_is_the_empty_range_of_a_pending_arrow_body(make_daemon):
     q = make_daemon(env={"QUERN_DATA360_ADAPTIVE_TIMEOUT": "100"})
     sql = "select a.range as n, (select count(*) from range(30000000) x where x.range % 7 = 3) as c from range(100000) a"

@@ -742,8 +742,10 @@ def test_a_restart_goes_on_with_what_was_accepted(make_daemon):
 
 def test_what_expires_is_missing_and_its_file_goes(make_daemon):
     d = make_daemon(env={"QUERN_RESULT_RETENTION": "1 s", "QUERN_RETENTION_QUIET": "0"})
+    d.admin("pause")  # it shall not expire before its path is known
     qid = d.kylin_submit("select 1")
     path = q_path(d, qid)[len("file://"):]
+    d.admin("resume")
     wait_until("the result to expire", lambda: d.kylin_get(qid, "status").json()["data"]["status"] == "MISSING")
     wait_until("the delivered file to go", lambda: not os.path.exists(path))
     assert os.path.isdir(os.path.dirname(os.path.dirname(os.path.dirname(path))))  # the bucket itself stays
