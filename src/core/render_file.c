@@ -47,6 +47,8 @@ static int bad_end(const struct rendering *r, const struct engine_event *ev, boo
                            "rendering needs more memory than render.memory allows (%lld bytes)",
                            (long long)config.render_memory);
         *e = ev->failed.error;
+        if (e->code == ERR_CORRUPT)
+            segment_count_corrupt();
         return e->code;
     case ENGINE_HUNG:
         return err_set(e, ERR_ENGINE, "XX000", "the render process stopped answering");

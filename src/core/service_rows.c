@@ -78,9 +78,10 @@ int service__open_result(struct service *s, const struct query *q, const struct 
                               res->body_len, ret, e);
     int rc = spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->origin, &res->facts, ret, e);
     /* The manifest says that the file is there: its absence is damage, not expiry. */
-    return rc == ERR_GONE
-               ? err_set(e, ERR_CORRUPT, "XX001", "the stored result is corrupt: its file is missing")
-               : rc;
+    if (rc != ERR_GONE)
+        return rc;
+    segment_count_corrupt();
+    return err_set(e, ERR_CORRUPT, "XX001", "the stored result is corrupt: its file is missing");
 }
 
 static const struct result *choose(struct query *q, uint32_t ordinal)

@@ -92,6 +92,8 @@ void segment_unref(struct segment *s);
 const struct schema *segment_schema(const struct segment *s);
 uint64_t segment_rows(const struct segment *s);
 uint64_t segment_nbatches(const struct segment *s);
+/* Counts damage that was found elsewhere: by a render process, whose counters nobody reads, or a missing file. */
+void segment_count_corrupt(void);
 bool segment_inline_held(const struct segment *s); /* an inline one: reading it never blocks */
 uint64_t segment_memory(const struct segment *s);  /* anonymous bytes held */
 /* Row range of batch i. */

@@ -15,11 +15,16 @@
 #include "base/sys.h"
 #include "results/segment_int.h"
 
-int segment__corrupt(struct err *e, const char *detail)
+void segment_count_corrupt(void)
 {
     metric_add(metrics_get(METRIC_COUNTER, "quern_result_corrupt_total", "",
                            "Reads of stored results that found damage"),
                1);
+}
+
+int segment__corrupt(struct err *e, const char *detail)
+{
+    segment_count_corrupt();
     return err_set(e, ERR_CORRUPT, "XX001", "the stored result is corrupt (%s)", detail);
 }
 

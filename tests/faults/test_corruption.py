@@ -111,3 +111,35 @@ def test_cut_lost_and_exchanged_files(make_daemon):
             assert not complete and status == 500 and "the stored result is corrupt" in text, f"{status} {text[:300]}"
     assert read(d, other, "csv")[2] == right
     assert d.metrics().get("quern_result_corrupt_total", 0) > before
+
+
+FACES = {"jackdb rows": ("jackdb", "/api/v2/query/{q}/result/0/rows?seek=4500"), "canner result": ("canner", "/api/v1/query/{q}/result?workspaceId={w}"),
+         "kakao page": ("kakao", "/v1/data-query/query/{q}?page=4&size=1000"), "kylin file": ("kylin", "/kylin/api/async_query/{q}/result_download?project=w1"),
+         "data360 chunk": ("data360", "/api/v3/query/{q}/chunks/0"), "parquet": ("canner", "/quern/v1/query/{q}/download?format=parquet"),
+         "xlsx": ("jackdb", "/quern/v1/query/{q}/download?format=xlsx"), "signed link": ("canner", "/api/v1/query/{q}/result/signedUrls?workspaceId={w}"),
+         "lost": ("jackdb", "/api/v2/query/{q}/result/0/rows")}
+
+
+def test_every_dialect_and_format_says_so_and_counts(make_daemon):
+    """Damage in the middle of the file, also when a render process finds it: 500 with the same words, and one more in the metric."""
+    d = make_daemon(bucket=False)
+    for what, (dialect, path) in FACES.items():
+        qid = make(d)
+        place = {"q": qid, "w": d.key["workspaceId"]}
+        path = path.format(**place)
+        if what == "signed link":
+            path = "/" + d.http("GET", path, dialect="canner").json()["signedUrls"][0].split("/", 3)[3]
+        if what == "lost":
+            os.unlink(segment_of(d, qid))
+        else:
+            with open(segment_of(d, qid), "r+b") as f:
+                f.seek(os.path.getsize(segment_of(d, qid)) // 2)
+                byte = f.read(1)
+                f.seek(-1, os.SEEK_CUR)
+                f.write(bytes([byte[0] ^ 0x55]))
+        before = d.metrics().get("quern_result_corrupt_total", 0)
+        answer = d.http("GET", path, dialect=dialect)
+        assert answer.status_code == 500 and "the stored result is corrupt" in answer.text, f"{what}: {answer.status_code} {answer.text[:300]}"
+        assert d.metrics()["quern_result_corrupt_total"] > before, f"{what}: not counted"
+    d.works_d360 = d.d360_submit("SELECT 1").json()
+    assert d.works_d360["data"] == [[1]]
