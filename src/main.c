@@ -23,6 +23,7 @@
 #include "base/zone.h"
 #include "core/admin.h"
 #include "core/audit.h"
+#include "core/observe.h"
 #include "core/registry.h"
 #include "core/service.h"
 #include "core/source.h"
@@ -190,8 +191,12 @@ static int open_all(struct daemon *d, const char *data, const char *engine, stru
                                  .sources = d->sources,
                                  .pool = d->pool,
                                  .data_dir = data};
-    for (int i = 0; dialects[i]; i++)
-        so.plan[dialects[i]->id] = dialects[i]->plan, so.metadata[dialects[i]->id] = dialects[i]->metadata;
+    for (int i = 0; dialects[i]; i++) {
+        const struct dialect *x = dialects[i];
+        so.plan[x->id] = x->plan;
+        so.metadata[x->id] = x->metadata;
+        observe_name_dialect(x->id, x->name);
+    }
     if (!rc)
         rc = service_open(&so, &d->service, e);
     if (rc)

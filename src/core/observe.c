@@ -84,11 +84,17 @@ void observe_spool(int64_t workspace, const char *name, uint64_t bytes)
 
 /* ---- audit ---- */
 
+static const char *dialect_names[DIALECTS];
+
+void observe_name_dialect(enum dialect_id id, const char *name)
+{
+    dialect_names[id] = name;
+}
+
 static const char *dialect_word(const struct query_record *r)
 {
-    static const char *const names[DIALECTS] = {"none",    "kakao", "jackdb", "canner",
-                                                "data360", "kylin", "neutral"};
-    return r->dialect < DIALECTS ? names[r->dialect] : "none";
+    const char *name = r->dialect < DIALECTS ? dialect_names[r->dialect] : NULL;
+    return name ? name : "none";
 }
 
 void observe_submit(const struct query_record *r)

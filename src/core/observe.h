@@ -15,6 +15,9 @@
 
 struct query_record;
 
+/* How the audit trail calls a dialect. Before any thread is started. */
+void observe_name_dialect(enum dialect_id id, const char *name);
+
 /* A query came into the table of those that are alive (state as it is), or moved. Query lock held or not yet
  * shared. */
 void observe_alive(const struct query_record *r);

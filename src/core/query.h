@@ -40,7 +40,8 @@ enum dialect_id {
     DIALECT_DATA360,
     DIALECT_KYLIN,
     DIALECT_NEUTRAL,
-    DIALECTS
+    DIALECTS =
+        16 /* room: a dialect's file may take a number that is free. It is stored, so it never changes */
 };
 
 /* ---- endings: one row for each way a query can end (also docs/life.md and tests/faults) ---- */

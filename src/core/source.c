@@ -334,7 +334,8 @@ static int check_text(const char *field, const char *text, struct err *e)
 static int check_name(const char *name, struct err *e)
 {
     /* what the engine or the service has for itself */
-    static const char *const taken[] = {SOURCE_CATALOG_NAME, "memory", "system", "temp", "main"};
+    static const char *const taken[] = {SOURCE_CATALOG_NAME,  "memory",    "system", "temp", "main",
+                                        "information_schema", "pg_catalog"};
     size_t n = strlen(name);
     bool ok = n > 0 && n <= SOURCE_NAME_MAX;
     for (size_t i = 0; i < n && ok; i++)

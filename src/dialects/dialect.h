@@ -10,7 +10,7 @@
  *   REPLY_PARK    the connection is parked without a thread; rq->next is called again (on an HTTP thread) when the waiter in rq->wait wakes,
  *                 or at rq->wait.deadline_ns, or not at all when the client is gone (then only rq's arena is freed)
  *
- * Adding a dialect is one new file with a `const struct dialect` and one line in dialects.c.
+ * Adding a dialect is one new file with a `const struct dialect` and one line in table.c: tests/sixth is one.
  */
 #ifndef QUERN_DIALECTS_DIALECT_H
 #define QUERN_DIALECTS_DIALECT_H
@@ -229,7 +229,8 @@ int reply_rendering(struct request *rq, struct query *q, struct err *e);
 
 extern const struct dialect dialect_kakao, dialect_canner, dialect_data360, dialect_jackdb, dialect_kylin,
     dialect_neutral;
-/* All dialects, NULL-terminated; order does not matter. In table.c, alone, so that a test can bring its own. */
+/* All dialects, NULL-terminated; order does not matter. In table.c, alone, so that a test can bring its own
+ * (tests/sixth). */
 extern const struct dialect *const dialects[];
 
 #endif

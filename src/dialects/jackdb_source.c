@@ -14,7 +14,8 @@
 
 #include "base/clock.h"
 
-#define MASK "***"
+#define MASK     "***"
+#define HOST_MAX 255
 
 static enum handled failed(struct request *rq, int r, const struct err *e)
 {
@@ -114,6 +115,20 @@ static int read_options(struct arena *a, const char *query, struct uri *u, struc
     return u->options ? 0 : bad_uri(e, "is too long");
 }
 
+/* A name, an IPv4 address or [an IPv6 address], and perhaps a port. */
+static bool host_ok(const char *p, size_t n)
+{
+    static const char name[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_";
+    size_t len = n && p[0] == '[' ? strspn(p + 1, "0123456789abcdefABCDEF:.") + 2 : strspn(p, name);
+    if (n && p[0] == '[' && (len > n || len == 2 || p[len - 1] != ']'))
+        return false;
+    if (len == 0 || len > HOST_MAX || len > n || (len < n && p[len] != ':'))
+        return false;
+    size_t digits = len < n ? strspn(p + len + 1, "0123456789") : 0;
+    long port = digits && digits <= 5 ? strtol(p + len + 1, NULL, 10) : 0;
+    return len == n || (len + 1 + digits == n && port >= 1 && port <= 65535);
+}
+
 /* scheme://[user[:password]@]host[:port][/database][?options] */
 static int read_uri(struct arena *a, const char *text, struct uri *ret, struct err *e)
 {
@@ -140,6 +155,12 @@ static int read_uri(struct arena *a, const char *text, struct uri *ret, struct e
     }
     if (host == end)
         return bad_uri(e, "names no host");
+    /* "/" or "?" inside of a password: it would be shown as what follows the host */
+    if (memchr(end, '@', (size_t)(query - end)) || (!at && strchr(query, '@')))
+        return bad_uri(e, "has an @ behind its host: \"/\", \"?\", \"#\" and \"@\" in a user or password "
+                          "must be percent-encoded");
+    if (!host_ok(host, (size_t)(end - host)))
+        return bad_uri(e, "must name a host, and may name a port from 1 to 65535 behind it");
     u.host = arena_strndup(a, host, (size_t)(end - host));
     if (*end == '/' && query > end + 1) {
         u.database = jackdb__decode(a, end + 1, (size_t)(query - end - 1), &skip);
@@ -245,14 +266,42 @@ enum handled jackdb__get_source(struct request *rq)
 
 /* ---- made and deleted ---- */
 
+static bool alnum(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* The name in SQL of a source that was given none. */
-static const char *alias_of(struct arena *a, const char *name)
+static int alias_of(struct arena *a, const char *name, const char **ret, struct err *e)
 {
     char *s = arena_strndup(a, name, strnlen(name, SOURCE_NAME_MAX));
-    for (char *p = s; p && *p; p++)
-        if (!((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')))
-            *p = '_';
-    return s;
+    bool any = false;
+    if (!s)
+        return err_no_memory(e);
+    for (char *p = s; *p; p++) {
+        any |= alnum(*p);
+        *p = alnum(*p) ? *p : '_';
+    }
+    *ret = s;
+    return any ? 0
+               : err_set(e, ERR_INVALID, "22023",
+                         "alias is required where the name has no letter or digit (A to Z, 0 to 9) to make "
+                         "one of");
+}
+
+/* The arguments by their own names: core knows them as name and label. */
+static int check_names(const struct source_new *in, struct err *e)
+{
+    size_t n = strlen(in->name);
+    bool ok = n <= SOURCE_NAME_MAX;
+    for (size_t i = 0; i < n && ok; i++)
+        ok = alnum(in->name[i]) || in->name[i] == '_' || in->name[i] == '-';
+    if (!ok)
+        return err_set(e, ERR_INVALID, "42602", "alias must be 1 to %d letters, digits, \"_\" and \"-\"",
+                       SOURCE_NAME_MAX);
+    if (strlen(in->label) > SOURCE_TEXT_MAX)
+        return err_set(e, ERR_INVALID, "54000", "name is longer than %d bytes", SOURCE_TEXT_MAX);
+    return 0;
 }
 
 static int read_source(struct request *rq, struct source_new *ret, struct uri *u, struct err *e)
@@ -281,9 +330,13 @@ static int read_source(struct request *rq, struct source_new *ret, struct uri *u
     if (!source_kind_parse(u->scheme, &in.kind) || in.kind == SOURCE_CATALOG)
         return bad_uri(e, "must begin with mysql://, postgresql:// or trino://");
     if (!in.name)
-        in.name = alias_of(rq->arena, in.label);
+        r = alias_of(rq->arena, in.label, &in.name, e);
+    if (!r)
+        r = check_names(&in, e);
+    if (r)
+        return r;
     in.address = arena_printf(rq->arena, "%s?%s", u->host, u->options);
-    if (!in.name || !in.address)
+    if (!in.address)
         return err_no_memory(e);
     in.username = u->user;
     in.database = u->database;

@@ -77,7 +77,7 @@ def test_json_body(q, made):
 
 def test_alias_is_taken(q, made):
     body = made()
-    for alias in (body["alias"], body["alias"].upper(), "data_catalog", "memory"):
+    for alias in (body["alias"], body["alias"].upper(), "data_catalog", "memory", "information_schema"):
         answer = made(check=False, alias=alias)
         assert answer.status_code == 409, answer.text
 
@@ -86,11 +86,29 @@ def test_alias_is_taken(q, made):
     ({"name": None}, "name"), ({"configUri": None}, "configUri"), ({"configUri": "x"}, "configUri"), ({"configUri": "://h"}, "configUri"),
     ({"configUri": "oracle://h/d"}, "configUri"), ({"configUri": "catalog://h"}, "configUri"), ({"configUri": "mysql:///d"}, "host"),
     ({"configUri": "mysql://h/d#f"}, "fragment"), ({"configUri": "mysql://u:%zz@h/d"}, "percent"), ({"configUri": "mysql://h /d"}, "blanks"),
-    ({"configUri": "mysql://h/d?sslPassword=geheim"}, "secret"), ({"alias": "no spaces"}, "name"), ({"alias": "x" * 73}, "name")])
+    ({"configUri": "mysql://h/d?sslPassword=geheim"}, "secret"), ({"alias": "no spaces"}, "alias"), ({"alias": "x" * 73}, "alias"),
+    ({"name": "n" * 5000}, "name is longer"), ({"name": "한글 이름", "alias": None}, "alias is required"), ({"name": "  ", "alias": None}, "alias is required"),
+    ({"configUri": "mysql://:3306/d"}, "host"), ({"configUri": "mysql://h:99999/d"}, "port"), ({"configUri": "mysql://h:0/d"}, "port"),
+    ({"configUri": "mysql://h:x/d"}, "port"), ({"configUri": "mysql://h:/d"}, "port"), ({"configUri": "mysql://h1,h2/d"}, "host"),
+    ({"configUri": "mysql://[::1/d"}, "host"), ({"configUri": "mysql://" + "h" * 256 + "/d"}, "host")])
 def test_bad_sources(q, made, form, word):
     answer = made(check=False, **form)
     assert answer.status_code == 400 and word in answer.json()["error"]["message"], answer.text
     assert "geheim" not in answer.text
+
+
+@pytest.mark.parametrize("uri", ["postgresql://bob:geheim/42@h/d", "postgresql://bob:42/geheim@h/d", "postgresql://bob:42?geheim@h/d", "postgresql://bob:geheim#1@h/d",
+                                 "postgresql://bob:x@y/geheim@h/d"])
+def test_a_password_that_is_not_encoded_is_refused_and_never_shown(q, made, uri):
+    """Its "/" would end the host, and the rest would be kept and shown as the database."""
+    answer = made(check=False, configUri=uri)
+    assert answer.status_code == 400 and "configUri" in answer.json()["error"]["message"] and "geheim" not in answer.text, answer.text
+
+
+@pytest.mark.parametrize("uri,shown", [("mysql://[::1]:3306/d", "mysql://[::1]:3306/d"), ("mysql://db_1.example-2.com:65535", "mysql://db_1.example-2.com:65535"),
+                                       ("mysql://u:a%2Fb%40c@10.0.0.1/d?x=a@b", "mysql://u:***@10.0.0.1/d")])
+def test_hosts(q, made, uri, shown):
+    assert q.jackdb("GET", f"/data-source/{made(configUri=uri)['id']}").json()["configUri"].startswith(shown + "?")
 
 
 def test_delete(q, made):
