@@ -419,6 +419,10 @@ int main(int argc, char **argv)
     log_init((enum log_level)config.log_level, config.log_format != 0);
     if (zones_load() == 0)
         log_line(LOG_WARN, "main", "no time zone data (package tzdata): queries can ask for UTC only");
+    else if (zones_unread() > 0)
+        log_line(LOG_WARN, "main",
+                 "%d files of time zones could not be read: their zones are unknown until the next start",
+                 zones_unread());
     rc = serve(&o);
     zones_free();
     return rc;

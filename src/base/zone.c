@@ -9,6 +9,7 @@
 #include "base/zone.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -328,6 +329,8 @@ void zone_free_one(struct zone *z)
 
 /* ---- the folder ---- */
 
+static int unread; /* see zones_unread */
+
 struct walk {
     size_t cap;
     char name[NAME_BYTES];
@@ -346,6 +349,7 @@ static struct zone_data *read_file(int fd, const struct stat *st)
 {
     static uint8_t bytes[FILE_MAX];
     ssize_t n = sys_pread(fd, bytes, sizeof bytes, 0);
+    unread += n < 0;
     struct zone_data *d = n > 4 && n < (ssize_t)sizeof bytes ? calloc(1, sizeof *d) : NULL;
     if (!d)
         return NULL;
@@ -382,6 +386,7 @@ static void walk_folder(struct walk *w, int dir, size_t len, int depth)
 {
     DIR *d = fdopendir(dir);
     if (!d) {
+        unread++;
         close(dir);
         return;
     }
@@ -392,8 +397,10 @@ static void walk_folder(struct walk *w, int dir, size_t len, int depth)
         if (x->d_name[0] == '.' || other || len + n + 2 > sizeof w->name)
             continue;
         int fd = sys_openat(dirfd(d), x->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-        if (fd < 0)
+        if (fd < 0) {
+            unread += errno != ENOENT; /* a link that leads nowhere */
             continue;
+        }
         memcpy(w->name + len, x->d_name, n + 1);
         bool folder = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
         if (folder && depth < DEPTH_MAX) {
@@ -413,8 +420,14 @@ static int by_name(const void *a, const void *b)
     return strcasecmp(((const struct zone *)a)->name, ((const struct zone *)b)->name);
 }
 
+int zones_unread(void)
+{
+    return unread;
+}
+
 int zones_load(void)
 {
+    unread = 0;
     const char *dir = getenv("TZDIR");
     struct walk w = {0};
     int fd = sys_open(dir && *dir ? dir : "/usr/share/zoneinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);

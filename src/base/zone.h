@@ -18,6 +18,8 @@ struct zone;
 
 /* Reads all zones; how many there are. What cannot be read is not there. */
 int zones_load(void);
+/* Files and folders that an error kept zones_load from reading (EIO, EMFILE, ...). */
+int zones_unread(void);
 void zones_free(void);
 /* By its name ("Asia/Seoul"), without regard to case; NULL: there is none (or name is NULL). */
 const struct zone *zone_find(const char *name);

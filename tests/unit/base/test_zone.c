@@ -139,13 +139,32 @@ static void damaged(void **state)
     }
 }
 
+/* A file that could not be read now is no zone, but not forgotten. */
+static void unread(void **state)
+{
+    (void)state;
+    zones_free();
+    int all = zones_load();
+    assert_int_equal(zones_unread(), 0);
+    static const char *const faults[] = {"open:9:EMFILE", "read:9:EIO"};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        zones_free();
+        setenv("QUERN_FAULT", faults[i], 1);
+        sys_init();
+        assert_true(zones_load() < all);
+        assert_int_equal(zones_unread(), 1);
+        unsetenv("QUERN_FAULT");
+        sys_init();
+    }
+    zones_free();
+    assert_int_equal(zones_load(), all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),
-        cmocka_unit_test(as_libc),
-        cmocka_unit_test(spans),
-        cmocka_unit_test(damaged),
+        cmocka_unit_test(names),   cmocka_unit_test(as_libc), cmocka_unit_test(spans),
+        cmocka_unit_test(damaged), cmocka_unit_test(unread),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
