@@ -22,6 +22,9 @@ struct csv {
     struct text_rule rule;
     const char *sep;
     size_t sep_len;
+    uint32_t *
+        begins; /* of a longer one; [n]: how much of its beginning its first n bytes end with, themselves aside */
+    bool *again; /* [n]: its last n bytes are its first n */
     bool quote_all, kylin;
     bool replaced;     /* the separator holds "?" in its charset: so may whatever is not ASCII in a field */
     bool special[256]; /* bytes that may ask for quotes */
@@ -30,7 +33,28 @@ struct csv {
     char lf, cr;
 };
 
-static void csv_open(struct csv *k, const struct encode_options *o)
+/* What makes looking at a field's end cost no more than its length, whatever the separator. */
+static int learn_separator(struct csv *k, struct arena *a)
+{
+    size_t m = k->sep_len;
+    if (m < 2)
+        return 0;
+    k->begins = arena_alloc(a, (m + 1) * sizeof *k->begins);
+    k->again = arena_alloc(a, (m + 1) * sizeof *k->again);
+    if (!k->begins || !k->again)
+        return ERR_NOMEM;
+    for (uint32_t i = 1, n = 0; i < m; i++) {
+        while (n && k->sep[i] != k->sep[n])
+            n = k->begins[n];
+        n += k->sep[i] == k->sep[n];
+        k->begins[i + 1] = n;
+    }
+    for (uint32_t n = k->begins[m]; n; n = k->begins[n])
+        k->again[n] = true;
+    return 0;
+}
+
+static int csv_open(struct csv *k, const struct encode_options *o, struct arena *a)
 {
     memset(k, 0, sizeof *k);
     k->rule = value__text_rules[o->profile];
@@ -42,7 +66,7 @@ static void csv_open(struct csv *k, const struct encode_options *o)
     k->special['"'] = true;
     k->first = k->comment = k->lf = k->cr = '"';
     if (k->quote_all)
-        return;
+        return 0;
     k->special['\n'] = k->special['\r'] = true;
     k->lf = '\n';
     k->cr = '\r';
@@ -57,6 +81,7 @@ static void csv_open(struct csv *k, const struct encode_options *o)
         k->special[c] = true;
     if (k->replaced)
         k->special['?'] = true;
+    return learn_separator(k, a);
 }
 
 /* The field ends with the beginning of a long separator: with the real one behind it, a reader that takes the
@@ -64,10 +89,17 @@ static void csv_open(struct csv *k, const struct encode_options *o)
  * the cut would really be another one. */
 static bool ends_badly(const struct csv *k, const char *s, size_t n)
 {
-    for (size_t i = 1; i < k->sep_len && i <= n; i++)
-        if (!memcmp(s + n - i, k->sep, i) && (!k->kylin || !memcmp(k->sep + i, k->sep, k->sep_len - i)))
-            return true;
-    return false;
+    uint32_t m = (uint32_t)k->sep_len, met = 0; /* so much of the separator's beginning ends where we are */
+    if (m < 2)
+        return false;
+    for (size_t i = n < m ? 0 : n - m + 1; i < n; i++) {
+        while (met && s[i] != k->sep[met])
+            met = k->begins[met];
+        met += s[i] == k->sep[met];
+    }
+    while (k->kylin && met && !k->again[m - met])
+        met = k->begins[met];
+    return met > 0;
 }
 
 /* In GBK it may be a part of the separator. */
@@ -81,12 +113,13 @@ static bool needs_quotes(const struct csv *k, const char *s, size_t n)
 {
     if (k->quote_all || (!n && !k->kylin))
         return true;
+    if (k->sep_len > 1 && memmem(s, n, k->sep, k->sep_len))
+        return true;
     for (size_t i = 0; i < n; i++) {
         if (!k->special[(uint8_t)s[i]])
             continue;
-        bool is_sep = s[i] == k->sep[0] && n - i >= k->sep_len && !memcmp(s + i, k->sep, k->sep_len);
-        if (is_sep || s[i] == '"' || s[i] == '\n' || s[i] == '\r' || (s[i] == '#' && !k->kylin) ||
-            becomes_separator(k, s[i]))
+        if ((s[i] == k->sep[0] && k->sep_len == 1) || s[i] == '"' || s[i] == '\n' || s[i] == '\r' ||
+            (s[i] == '#' && !k->kylin) || becomes_separator(k, s[i]))
             return true;
     }
     return ends_badly(k, s, n);
@@ -247,10 +280,11 @@ static int csv_rows(const struct encode_options *o, struct encode_state *st, con
                     struct err *e)
 {
     struct csv k;
-    csv_open(&k, o);
     struct arena *a = arena_new((size_t)1 << 30);
     struct cell *cs = NULL;
-    int rc = a ? prepare(&k, w, a, &cs) : ERR_NOMEM;
+    int rc = a ? csv_open(&k, o, a) : ERR_NOMEM;
+    if (!rc)
+        rc = prepare(&k, w, a, &cs);
     struct sink s = {.rc = rc};
     char *p = rc ? NULL : (sink_open(&s, out), sink_room(&s, NULL, 64));
     uint64_t row = from;
@@ -277,8 +311,8 @@ static int csv_head(const struct encode_options *o, const struct schema *s, stru
     if (!o->header)
         return 0;
     struct csv k;
-    csv_open(&k, o);
-    int rc = 0;
+    struct arena *a = arena_new((size_t)1 << 30);
+    int rc = a ? csv_open(&k, o, a) : ERR_NOMEM;
     for (uint32_t i = 0; !rc && i < s->ncolumns; i++) {
         if (i)
             rc = buf_add(out, k.sep, k.sep_len);
@@ -290,6 +324,7 @@ static int csv_head(const struct encode_options *o, const struct schema *s, stru
     }
     if (!rc)
         rc = buf_char(out, '\n');
+    arena_free(a);
     return rc ? encode__full(rc, e) : 0;
 }
 
