@@ -80,7 +80,8 @@ static bool within_quota(struct run *r, uint64_t bytes)
             "the workspace's stored results would take more than %lld bytes (%s): delete results or wait "
             "until some expire",
             (long long)most, key);
-    engine_cancel(r->engine, false);
+    if (r->engine)
+        engine_cancel(r->engine, false);
     return false;
 }
 
@@ -415,8 +416,13 @@ bool runner__seal(struct run *r)
         return false;
     }
     r->result->sealed = true;
-    usage_add(r->s->usage, r->q->rec.workspace, (int64_t)r->result->facts.file_size - (int64_t)r->counted);
+    /* What stands behind the batches counts too: the last byte may be the one too many. */
+    uint64_t size = r->result->facts.file_size;
+    bool fits = size <= r->counted || within_quota(r, size - r->counted);
+    usage_add(r->s->usage, r->q->rec.workspace, (int64_t)size - (int64_t)r->counted);
     r->counted = 0;
+    if (!fits)
+        return false; /* counted in full until the file is dropped */
     observe_spool(r->q->rec.workspace, r->q->rec.workspace_name, usage_of(r->s->usage, r->q->rec.workspace));
     return true;
 }

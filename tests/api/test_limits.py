@@ -151,6 +151,30 @@ def test_stored_bytes_at_exactly_the_limit(make_daemon):
     d.works()
 
 
+def test_a_result_that_fills_the_quota(make_daemon):
+    """The last byte of the quota may be used, the one behind it not."""
+    d = make_daemon()
+    one_row = "SELECT range AS n, rpad('', 100000, 'x') AS t FROM range(1)"  # one batch, so that its file always has the same size
+
+    def run():
+        qid = d.d360_status_of(d.d360_submit(one_row, mode="ASYNC"))["queryId"]
+        answer = d.d360_wait(qid)
+        return qid, answer
+
+    assert run()[1].status_code == 200
+    size = int(wait_until("the total", lambda: d.metrics()["quern_spool_bytes"]))
+    d.admin("workspace", "set", "w1", f"spool_bytes={2 * size - 1}")
+    answer = run()[1]
+    assert answer.status_code == 400 and "quota spool_bytes" in answer.text, answer.text
+    d.admin("workspace", "set", "w1", f"spool_bytes={2 * size}")
+    qid, answer = run()
+    assert answer.status_code == 200, answer.text
+    wait_until("the total", lambda: d.metrics()["quern_spool_bytes"] == 2 * size)
+    refused(d.kakao_run("SELECT 1", check=False), 429, "quota spool_bytes")
+    assert d.http("DELETE", f"/api/v3/query/{qid}", dialect="data360").status_code == 204
+    wait_until("room", lambda: d.kakao_run("SELECT 1", check=False).status_code == 202)
+
+
 # --- memory
 
 

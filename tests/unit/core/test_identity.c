@@ -1,7 +1,9 @@
 /* test_identity: keys in all five credential shapes, wrong ones, the limit, revoking and expiry, the keyring. */
 #include "base/json_read.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "core/identity.h"
+#include "core/keyring.h"
 #include "core/limiter.h"
 #include "core_test.h"
 
@@ -393,6 +395,28 @@ static void test_threads(void **state)
         pthread_join(t[i], NULL);
 }
 
+/* A keyring that a power cut can take back is the end of every key: its bytes and its name come before the answer. */
+static void test_keyring_is_durable(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const faults[] = {"fsync:1:EIO", "fsync:2:EIO", "rename:1:EIO", "fsync:3:EIO"};
+    char path[600];
+    uint8_t key[CRYPTO_KEY_LEN];
+    snprintf(path, sizeof path, "%s/keyring", f->p.dir);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        struct err e;
+        err_clear(&e);
+        (void)unlink(path);
+        setenv("QUERN_FAULT", faults[i], 1);
+        sys_init(); /* counts from here */
+        int rc = keyring_open(f->p.dir, true, key, &e);
+        unsetenv("QUERN_FAULT");
+        sys_init();
+        if ((rc == 0) != (i == 3))
+            fail_msg("%s: %d", faults[i], rc);
+    }
+}
+
 int main(void)
 {
     log_init(LOG_WARN, false);
@@ -400,7 +424,7 @@ int main(void)
     const struct CMUnitTest tests[] = {T(test_shapes),  T(test_wrong),
                                        T(test_limit),   cmocka_unit_test(test_limiter),
                                        T(test_revoke),  T(test_expiry_takes_the_key),
-                                       T(test_keyring), T(test_names),
-                                       T(test_threads)};
+                                       T(test_keyring), T(test_keyring_is_durable),
+                                       T(test_names),   T(test_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
