@@ -2,7 +2,7 @@
  * compat: one job's text through the room: SHOW and EXPLAIN forms first, the other rules after that; and the
  * way back for places of errors.
  *
- * Invariant: only jobs of profile TRINO are rewritten, and those of PG with avg; what comes out is judged by
+ * Invariant: only jobs of profile TRINO are rewritten, and those of PG with avg, sum or "~"; what comes out is judged by
  * duckdb_policy.c like any text. When a text is unclear (see compat_lex) it goes to the engine as it came. Job thread.
  */
 #include <string.h>
@@ -80,10 +80,13 @@ static int explain(struct duck *d, duckdb_connection c, const struct clex *l, st
     return r;
 }
 
-static bool mentions_avg(const char *p, size_t n)
+/* What profile PG has other words for: avg, sum, "~". */
+static bool mentions(const char *p, size_t n)
 {
-    for (size_t i = 0; i + 3 < n; i++) {
-        if ((p[i] | 0x20) == 'a' && strncasecmp(p + i, "avg", 3) == 0)
+    for (size_t i = 0; i < n; i++) {
+        char c = (char)(p[i] | 0x20);
+        bool word = (c == 'a' || c == 's') && i + 3 < n;
+        if (p[i] == '~' || (word && (strncasecmp(p + i, "avg", 3) == 0 || strncasecmp(p + i, "sum", 3) == 0)))
             return true;
     }
     return false;
@@ -96,7 +99,7 @@ int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     bool pg = job->profile == WIRE_PROFILE_PG;
     compat_arith_forget();
     compat_operators_profile(job->profile);
-    if (job->profile != WIRE_PROFILE_TRINO && !(pg && mentions_avg(job->sql, job->sql_len)))
+    if (job->profile != WIRE_PROFILE_TRINO && !(pg && mentions(job->sql, job->sql_len)))
         return 0;
     struct arena *scratch = arena_new(SCRATCH);
     struct clex l;

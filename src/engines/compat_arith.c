@@ -223,7 +223,10 @@ static const char *decimals(const struct arith *x, const struct operands *o)
 {
     for (idx_t i = 0; i < o->n; i++) {
         __int128 a, b, r = 0;
-        if (operands_valid(o, i)) {
+        if (x->op == OP_SUM) {
+            if (operands_valid(o, i) && !number_load(&x->a, o->a, i, &r))
+                return OVERFLOWS;
+        } else if (operands_valid(o, i)) {
             if (!number_load(&x->a, o->a, i, &a) || !number_load(&x->b, o->b, i, &b))
                 return OVERFLOWS;
             if (b == 0)
@@ -386,6 +389,18 @@ static duckdb_logical_type result_type(struct arith *x, duckdb_logical_type *fir
     return type;
 }
 
+/* In PG a sum of bigint is a numeric, so that what divides it leaves its fraction. */
+static void decide_sum(struct arith *x)
+{
+    bool real = x->a.id == DUCKDB_TYPE_DOUBLE && summed.id == DUCKDB_TYPE_FLOAT,
+         whole = x->a.id == DUCKDB_TYPE_HUGEINT;
+    bool wide = x->pg && summed.id != DUCKDB_TYPE_INTEGER && summed.id != DUCKDB_TYPE_SMALLINT &&
+                summed.id != DUCKDB_TYPE_TINYINT;
+    x->how = real ? HOW_SINGLE : !whole ? HOW_COPY : wide ? HOW_DECIMAL : HOW_NARROW;
+    x->out.id = real ? DUCKDB_TYPE_FLOAT : wide ? DUCKDB_TYPE_DECIMAL : DUCKDB_TYPE_BIGINT;
+    x->out.width = DECIMAL_DIGITS;
+}
+
 static void bind(duckdb_bind_info info)
 {
     const struct flavour *f = duckdb_scalar_function_bind_get_extra_info(info);
@@ -406,9 +421,7 @@ static void bind(duckdb_bind_info info)
             second = other;
         }
     } else if (one) {
-        bool real = x.a.id == DUCKDB_TYPE_DOUBLE && summed.id == DUCKDB_TYPE_FLOAT;
-        x.how = x.a.id == DUCKDB_TYPE_HUGEINT ? HOW_NARROW : real ? HOW_SINGLE : HOW_COPY;
-        x.out.id = real ? DUCKDB_TYPE_FLOAT : DUCKDB_TYPE_BIGINT;
+        decide_sum(&x);
     } else {
         known = decide(&x);
     }
@@ -438,7 +451,7 @@ bool compat_arith_install(duckdb_connection c)
         {"quern_divide", OP_DIVIDE, false}, {"quern_divide_pg", OP_DIVIDE, true},
         {"quern_modulo", OP_MODULO, false}, {"quern_modulo_pg", OP_MODULO, true},
         {"quern_mean", OP_MEAN, false},     {"quern_mean_pg", OP_MEAN, true},
-        {"quern_sum", OP_SUM, false},
+        {"quern_sum", OP_SUM, false},       {"quern_sum_pg", OP_SUM, true},
     };
     duckdb_logical_type any = duckdb_create_logical_type(DUCKDB_TYPE_ANY);
     bool ok = true;

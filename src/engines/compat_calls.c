@@ -162,7 +162,7 @@ static const struct aggregate {
 } aggregates[] = {
     {"avg", "system.main.avg", "quern_mean(count", "quern_mean_pg(count", true},
     {"count_if", "system.main.count_if", "quern_sum(system.main.count_if", NULL, false},
-    {"sum", "system.main.sum", "quern_sum(system.main.sum", NULL, false},
+    {"sum", "system.main.sum", "quern_sum(system.main.sum", "quern_sum_pg(system.main.sum", false},
 };
 
 static uint32_t aggregate(struct crewrite *w, uint32_t i)

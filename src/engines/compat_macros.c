@@ -27,11 +27,9 @@ static const char *const trino[][2] = {
 };
 
 static const char *const pg[][2] = {
-    {"\"/\"(a, b)", "quern_divide_pg(a, b)"},
-    {"\"//\"(a, b)", "quern_divide_pg(a, b)"},
-    {"\"%\"(a, b)", "quern_modulo_pg(a, b)"},
-    {"mod(a, b)", "quern_modulo_pg(a, b)"},
-    {"avg(x)", "quern_mean_pg(count(x), system.main.sum(x))"},
+#define M(head, body) {head, body},
+#include "engines/compat_macros_pg.def"
+#undef M
 };
 
 static void script(struct buf *b, const char *schema, const char *const (*macros)[2], size_t n)

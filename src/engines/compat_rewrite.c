@@ -361,12 +361,38 @@ static uint32_t rule_properties(struct crewrite *w, uint32_t i)
     return l->t[i + 1].match + 1 - i;
 }
 
+/* a ~ b, a !~ b (PG): some part of a matches; the engine means all of it. ~a alone is another operator, as are ~*, ~~ and
+ * what else an operator has beside it. */
+static uint32_t rule_matches(struct crewrite *w, uint32_t i)
+{
+    static const char *const words[] = {"select", "where",  "and",   "or",      "not", "in",   "when",
+                                        "then",   "else",   "case",  "on",      "by",  "like", "from",
+                                        "limit",  "having", "ilike", "between", "is",  "as",   NULL};
+    const struct clex *l = w->l;
+    uint32_t at = l->t[i].at, left = i;
+    if (i == 0)
+        return 0;
+    if (compat_op(l, i - 1, '!') && compat_after(l, i - 1) == at) /* "!" has been copied already */
+        left = i - 1;
+    if (left == 0 ||
+        (l->t[i + 1].kind == CT_OP && l->t[i + 1].at == at + 1 && !strchr("([-+?$", l->t[i + 1].op)))
+        return 0;
+    const struct ctoken *before = &l->t[left - 1];
+    bool bracket = before->kind == CT_OP && (before->op == ')' || before->op == ']');
+    if (before->kind == CT_OP ? !bracket : compat_is_any(l, left - 1, words))
+        return 0;
+    compat_put(w, "~@ ", at);
+    return 1;
+}
+
 /* ---- all ---- */
 
 uint32_t compat_rule(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     const struct ctoken *t = &l->t[i];
+    if (t->kind == CT_OP)
+        return w->pg ? rule_matches(w, i) : 0;
     if (w->pg)
         return t->kind == CT_WORD && compat_op(l, i + 1, '(') ? compat_call(w, i) : 0;
     if (t->kind == CT_STRING)

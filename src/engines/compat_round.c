@@ -6,7 +6,7 @@
  *   integers  themselves; round(x, -n) to tens, hundreds, ...
  *   decimals  (p, s): round, floor, ceil have p - s + min(s, 1) digits and scale 0, truncate max(1, p - s);
  *             with a number of digits round has (min(38, p + 1), s), truncate (p, s); sign is decimal(1, 0)
- *   doubles   half away from zero
+ *   doubles   half away from zero; quern_round_pg, PostgreSQL's, half to the even one
  *
  * Thread and NULLs as compat_arith.c.
  */
@@ -26,11 +26,12 @@ struct flavour {
     const char *name;
     enum op op;
     bool digits; /* a second argument */
+    bool pg;
 };
 
 struct rounding {
     enum op op;
-    bool digits;
+    bool digits, pg;
     struct number in, out;
 };
 
@@ -119,7 +120,8 @@ static const char *one(const struct rounding *x, const struct operands *o, idx_t
     bool valid = operands_valid(o, i);
     int64_t n = valid && x->digits ? ((const int64_t *)o->b)[i] : 0;
     if (number_is_real(&x->in)) {
-        double r = valid ? round_double(x->op, number_as_double(&x->in, o->a, i), x->digits, n) : 0;
+        double in = valid ? number_as_double(&x->in, o->a, i) : 0;
+        double r = x->pg ? rint(in) : round_double(x->op, in, x->digits, n);
         if (x->out.id == DUCKDB_TYPE_FLOAT)
             ((float *)o->out)[i] = (float)r;
         else
@@ -162,7 +164,7 @@ static void bind(duckdb_bind_info info)
 {
     const struct flavour *f = duckdb_scalar_function_bind_get_extra_info(info);
     duckdb_logical_type type = compat_argument_type(info, 0), result = NULL;
-    struct rounding x = {.op = f->op, .digits = f->digits, .in = number_of(type)};
+    struct rounding x = {.op = f->op, .digits = f->digits, .pg = f->pg, .in = number_of(type)};
     struct rounding *data = NULL;
     if (type &&
         x.in.id == DUCKDB_TYPE_INVALID) { /* its type comes with its value, and so does the result's */
@@ -186,10 +188,10 @@ static void bind(duckdb_bind_info info)
 bool compat_round_install(duckdb_connection c)
 {
     static const struct flavour flavours[] = {
-        {"quern_round", OP_ROUND, false},    {"quern_round_to", OP_ROUND, true},
-        {"quern_floor", OP_FLOOR, false},    {"quern_ceil", OP_CEIL, false},
-        {"quern_trunc", OP_TRUNCATE, false}, {"quern_trunc_to", OP_TRUNCATE, true},
-        {"quern_sign", OP_SIGN, false},
+        {"quern_round", OP_ROUND, false, false},    {"quern_round_to", OP_ROUND, true, false},
+        {"quern_floor", OP_FLOOR, false, false},    {"quern_ceil", OP_CEIL, false, false},
+        {"quern_trunc", OP_TRUNCATE, false, false}, {"quern_trunc_to", OP_TRUNCATE, true, false},
+        {"quern_sign", OP_SIGN, false, false},      {"quern_round_pg", OP_ROUND, false, true},
     };
     duckdb_logical_type any = duckdb_create_logical_type(DUCKDB_TYPE_ANY),
                         bigint = duckdb_create_logical_type(DUCKDB_TYPE_BIGINT);

@@ -87,7 +87,7 @@ void compat_range(struct crewrite *w, uint32_t from, uint32_t to)
     w->depth++;
     uint32_t copied = l->t[from].at;
     for (uint32_t i = from; i < to && !w->failed;) {
-        if (l->t[i].kind != CT_WORD && l->t[i].kind != CT_STRING && l->t[i].kind != CT_NUMBER) {
+        if (l->t[i].kind == CT_QUOTED || (l->t[i].kind == CT_OP && l->t[i].op != '~')) {
             i++;
             continue;
         }

@@ -200,16 +200,17 @@ static int lock_down(struct duck *d, duckdb_connection c, struct err *e)
     allow_paths(&b, d->setup, false);
     allow_paths(&b, d->setup, true);
     (void)buf_str_add(
-        &b, "SET GLOBAL parquet_metadata_cache=true;" /* void once the file's time changes */
-            "SET enable_external_access=false;"
-            "SET allow_community_extensions=false;"
-            "SET autoinstall_known_extensions=false;"
-            "SET autoload_known_extensions=false;"
-            "SET allow_persistent_secrets=false;"
-            "SET "
-            "allowed_configs=['TimeZone','integer_division','enable_progress_bar','enable_"
-            "progress_bar_print','progress_bar_time','enable_profiling','custom_profiling_settings'];"
-            "SET lock_configuration=true;");
+        &b,
+        "SET GLOBAL parquet_metadata_cache=true;" /* void once the file's time changes */
+        "SET enable_external_access=false;"
+        "SET allow_community_extensions=false;"
+        "SET autoinstall_known_extensions=false;"
+        "SET autoload_known_extensions=false;"
+        "SET allow_persistent_secrets=false;"
+        "SET "
+        "allowed_configs=['TimeZone','integer_division','default_null_order','enable_progress_bar','enable_"
+        "progress_bar_print','progress_bar_time','enable_profiling','custom_profiling_settings'];"
+        "SET lock_configuration=true;");
     return duck__exec(c, buf_str(&b), e);
 }
 
@@ -326,6 +327,8 @@ static int apply(struct session *s, struct err *e)
     (void)buf_str_add(&b, "SET search_path=");
     duck__quote(&b, '\'', p ? p : "");
     (void)buf_str_add(&b, ";SET enable_progress_bar=true;SET enable_progress_bar_print=false");
+    if (s->profile == WIRE_PROFILE_PG)
+        (void)buf_str_add(&b, ";SET SESSION default_null_order='nulls_last_on_asc_first_on_desc'");
     if (s->use == SESSION_BARE)
         (void)buf_str_add(&b, ";PRAGMA disable_optimizer");
     if (duck__exec(s->conn, buf_str(&b), NULL) < 0)
