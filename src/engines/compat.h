@@ -6,10 +6,12 @@
  *   compat_walk.c     the pass over the tokens, and where each byte came from
  *   compat_rewrite.c  forms of expressions and statements
  *   compat_calls.c    table of calls that need other words (what a macro cannot do)
+ *   compat_lambda.c   calls with a lambda of two parameters
  *   compat_names.c    names of unnamed output columns (_col0, ...)
  *   compat_show.c     SHOW, DESCRIBE, EXPLAIN
  *   compat_macros.c   functions: macros of memory.quern_trino and memory.quern_pg
  *   compat_arith.c    what is behind "/", "%", sum and avg; compat_decimal.c, compat_returns.c
+ *   compat_operators.c  operators that types decide: compat_exact.c, compat_dates.c
  *   compat.c          the whole: one job's text, and the way back for positions of errors
  *
  * The first five are pure (no engine, no state, any thread, hostile bytes allowed, never fail but for memory:
@@ -29,6 +31,8 @@
 
 #define COMPAT_TOKENS_MAX (1u << 20) /* longer texts are left alone */
 #define COMPAT_DEPTH      64         /* rewritten calls inside rewritten calls */
+
+#define COMPAT_PARTS 32 /* parameters of rewritten lambdas inside of each other */
 
 enum compat_kind { CT_END, CT_WORD, CT_QUOTED, CT_STRING, CT_NUMBER, CT_OP };
 
@@ -62,6 +66,12 @@ struct cspan {
     bool same;
 };
 
+/* The parameter whose name is token `word`, and what stands for it. */
+struct cpart {
+    uint32_t word;
+    char text[40];
+};
+
 struct crewrite {
     const struct clex *l;
     /* Other words for the tokens at i: how many it took, 0 for none. */
@@ -70,6 +80,8 @@ struct crewrite {
     struct cspan *spans;
     uint32_t nspans, cap;
     unsigned depth;
+    struct cpart parts[COMPAT_PARTS]; /* of lambdas around, compat_lambda.c */
+    uint32_t nparts;
     bool pg; /* profile PG: aggregates only */
     bool failed;
 };
@@ -96,6 +108,9 @@ struct cname {
     uint32_t first, after, number;
 };
 uint32_t compat_unnamed(struct arena *a, const struct clex *l, struct cname **ret);
+/* A call whose lambda has two parameters; a word that is one of them. */
+uint32_t compat_lambda(struct crewrite *w, uint32_t i);
+uint32_t compat_part(struct crewrite *w, uint32_t i);
 /* All rules, for `rule`. */
 uint32_t compat_rule(struct crewrite *w, uint32_t i);
 /* Whole text, without SHOW and EXPLAIN. Pure. False: leave it alone. With pg only what profile PG needs. */

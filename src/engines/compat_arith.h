@@ -16,6 +16,8 @@ bool compat_round_install(duckdb_connection c) MUST_USE;
 bool compat_scalar_install(duckdb_connection c) MUST_USE;
 /* compat_dates.c: quern_date_plus, quern_plus_date, quern_date_minus, quern_date_apart. */
 bool compat_dates_install(duckdb_connection c) MUST_USE;
+/* compat_text.c: quern_crc32, quern_sha512, quern_hmac_sha256, ..._sha512, quern_from_base, quern_double_text, ..._real_text, ..._json_text. */
+bool compat_text_install(duckdb_connection c) MUST_USE;
 /* compat_patterns.c: quern_joda(pattern): the engine's pattern for one of Joda-Time's (format_datetime, parse_datetime). */
 bool compat_patterns_install(duckdb_connection c) MUST_USE;
 

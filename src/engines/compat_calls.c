@@ -217,10 +217,14 @@ static uint32_t nulls_of_window(struct crewrite *w, uint32_t i)
     return close + 3 - i;
 }
 
-/* CAST(x AS type), TRY_CAST(x AS type): JSON, varchar(n) and decimal mean something else here. */
+/* CAST(x AS type), TRY_CAST(x AS type): JSON, varchar(n) and decimal mean something else here; quern_text and
+ * quern_whole are what compat_operators.c makes of them by the type of x, often nothing. */
 static uint32_t cast(struct crewrite *w, uint32_t i)
 {
+    static const char *const whole[] = {"integer", "int", "bigint", "smallint", "tinyint", NULL};
     const struct clex *l = w->l;
+    /* other profiles read a view too, in processes that know no function of ours */
+    bool view = compat_is(l, 0, "create") && (compat_is(l, 1, "view") || compat_is(l, 3, "view"));
     uint32_t close = l->t[i + 1].match, as = 0;
     for (uint32_t k = i + 2; k < close; k++) {
         if (compat_is(l, k, "as"))
@@ -239,9 +243,9 @@ static uint32_t cast(struct crewrite *w, uint32_t i)
                l->t[type + 1].match + 1 == close && l->t[type + 1].match == type + 3) {
         compat_put(w, "left(", at);
         compat_copy(w, at, l->t[i].at + l->t[i].n);
-        compat_put(w, "(", l->t[i + 1].at);
+        compat_put(w, view ? "((" : "(quern_text(", l->t[i + 1].at);
         compat_range(w, i + 2, as);
-        compat_put(w, " AS VARCHAR),", l->t[type].at);
+        compat_put(w, ") AS VARCHAR),", l->t[type].at);
         compat_range(w, type + 2, type + 3);
         compat_put(w, ")", l->t[close].at);
     } else if ((compat_is(l, type, "decimal") || compat_is(l, type, "dec") ||
@@ -251,6 +255,15 @@ static uint32_t cast(struct crewrite *w, uint32_t i)
         compat_put(w, "(", l->t[i + 1].at);
         compat_range(w, i + 2, as);
         compat_put(w, " AS DECIMAL(38,0))", l->t[type].at);
+    } else if ((compat_is(l, type, "varchar") || compat_is_any(l, type, whole)) && type + 1 == close &&
+               !view) {
+        compat_copy(w, at, compat_after(l, i + 1));
+        compat_put(w, compat_is(l, type, "varchar") ? "quern_text(" : "quern_whole(", at);
+        compat_range(w, i + 2, as);
+        compat_put(w, ")", l->t[as].at);
+        compat_put(w, " ", l->t[as].at);
+        compat_range(w, as, close);
+        compat_put(w, ")", l->t[close].at);
     } else {
         return 0;
     }
@@ -278,6 +291,52 @@ static uint32_t extract(struct crewrite *w, uint32_t i)
     return 0;
 }
 
+/* json_object('a' : 1), json_object(KEY 'a' VALUE 1): a comma there; the result is a text. */
+static uint32_t json_object(struct crewrite *w, uint32_t i)
+{
+    const struct clex *l = w->l;
+    uint32_t args[64][2], n = compat_args(l, i + 1, args, 64), at = l->t[i].at, middle[64];
+    for (uint32_t k = 0; k < n && n != UINT32_MAX; k++) {
+        middle[k] = 0;
+        for (uint32_t t = args[k][0]; t<args[k][1]; t = l->t[t].match> t ? l->t[t].match + 1 : t + 1) {
+            bool colon = compat_op(l, t, ':') && !compat_op(l, t + 1, ':') && !compat_op(l, t - 1, ':');
+            if (!middle[k] && t > args[k][0] && (colon || compat_is(l, t, "value")))
+                middle[k] = t;
+        }
+        if (!middle[k] || middle[k] + 1 >= args[k][1])
+            return 0;
+    }
+    if (!n || n == UINT32_MAX)
+        return 0;
+    compat_put(w, "CAST(json_object(", at);
+    for (uint32_t k = 0; k < n; k++) {
+        compat_put(w, k ? "," : "", at);
+        compat_range(w, args[k][0] + compat_is(l, args[k][0], "key"), middle[k]);
+        compat_put(w, ",", at);
+        compat_range(w, middle[k] + 1, args[k][1]);
+    }
+    compat_put(w, ") AS VARCHAR)", at);
+    return l->t[i + 1].match + 1 - i;
+}
+
+/* json_value(x, path RETURNING type) */
+static uint32_t json_value(struct crewrite *w, uint32_t i)
+{
+    const struct clex *l = w->l;
+    uint32_t args[2][2], n = compat_args(l, i + 1, args, 2), k = n == 2 ? args[1][0] : 0;
+    while (k && k < args[1][1] && !compat_is(l, k, "returning"))
+        k++;
+    if (!k || k == args[1][0] || k + 1 >= args[1][1])
+        return 0;
+    compat_put(w, "CAST(", l->t[i].at);
+    compat_copy(w, l->t[i].at, l->t[i + 1].at + 1);
+    compat_range(w, i + 2, k);
+    compat_put(w, ") AS ", l->t[k].at);
+    compat_range(w, k + 1, args[1][1]);
+    compat_put(w, ")", l->t[k].at);
+    return l->t[i + 1].match + 1 - i;
+}
+
 uint32_t compat_call(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
@@ -290,7 +349,13 @@ uint32_t compat_call(struct crewrite *w, uint32_t i)
         return extract(w, i);
     if (compat_is(l, i, "listagg"))
         return listagg(w, i);
-    used = nulls_of_window(w, i);
+    if (compat_is(l, i, "json_object"))
+        return json_object(w, i);
+    if (compat_is(l, i, "json_value"))
+        return json_value(w, i);
+    used = compat_lambda(w, i);
+    if (!used)
+        used = nulls_of_window(w, i);
     if (used)
         return used;
     if (!known_name(l, i) || compat_is(l, i + 2, "where"))

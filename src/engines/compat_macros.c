@@ -43,8 +43,8 @@ static void script(struct buf *b, const char *schema, const char *const (*macros
 static int install_functions(duckdb_connection c, struct err *e)
 {
     return compat_arith_install(c) && compat_round_install(c) && compat_patterns_install(c) &&
-                   compat_scalar_install(c) && compat_exact_install(c) && compat_dates_install(c) &&
-                   compat_operators_work(c)
+                   compat_scalar_install(c) && compat_text_install(c) && compat_exact_install(c) &&
+                   compat_dates_install(c) && compat_operators_work(c)
                ? 0
                : err_set(e, ERR_ENGINE, "XX000", "the engine refuses a function");
 }

@@ -130,6 +130,33 @@ static const char *arithmetic(char op, const struct number *a, const struct numb
     return date && other && op == '-' ? "quern_date_apart" : NULL;
 }
 
+static bool is(const struct library_function *f, const char *name)
+{
+    return f->name.n == strlen(name) && memcmp(f->name.p, name, f->name.n) == 0;
+}
+
+/* quern_text, quern_whole and quern_entries (CAST to varchar, to integers; UNNEST) do what their argument's type asks for.
+ * NULL: nothing, so that they stand for the argument itself. */
+static const char *by_type(const struct library_function *f, void **slot)
+{
+    duckdb_logical_type type = type_of(slot);
+    duckdb_type id = type ? duckdb_get_type_id(type) : DUCKDB_TYPE_INVALID;
+    char *alias = type ? duckdb_logical_type_get_alias(type) : NULL;
+    bool real = id == DUCKDB_TYPE_DOUBLE || id == DUCKDB_TYPE_FLOAT,
+         json = alias && strcmp(alias, "JSON") == 0;
+    duckdb_free(alias);
+    if (type)
+        duckdb_destroy_logical_type(&type);
+    if (is(f, "quern_entries"))
+        return id == DUCKDB_TYPE_MAP ? "map_entries" : NULL;
+    if (is(f, "quern_whole"))
+        return real ? "quern_round" : NULL;
+    return json                       ? "quern_json_text"
+           : id == DUCKDB_TYPE_DOUBLE ? "quern_double_text"
+           : real                     ? "quern_real_text"
+                                      : NULL;
+}
+
 /* The function of ours that stands for the operator; NULL: it is the engine's. *ret_alone: an array's side that is to be
  * made an array of one by it, NULL: it takes both. */
 static const char *ours(const struct library_function *f, const struct library_list *children,
@@ -186,6 +213,17 @@ void *compat_operators_bind(void **ret, void *binder, struct library_function *f
     void **alone;
     if (!here.bind)
         resolve();
+    if (f->name.n > 6 && memcmp(f->name.p, "quern_", 6) == 0 && children->end - children->begin == 1 &&
+        (is(f, "quern_text") || is(f, "quern_whole") || is(f, "quern_entries"))) {
+        const char *means = by_type(f, children->begin);
+        if (means) {
+            bind_named(ret, binder, means, children, scope);
+        } else {
+            *ret = *children->begin;
+            *children->begin = NULL;
+        }
+        return ret;
+    }
     const char *name = ours(f, children, &alone);
     if (name && !alone) {
         bind_named(ret, binder, name, children, scope);

@@ -7,6 +7,7 @@
  * map, numbers that begin with a zero, properties of CREATE, calls (compat_calls.c).
  */
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,11 +216,27 @@ static uint32_t rule_interval(struct crewrite *w, uint32_t i)
     return s + 4 - i;
 }
 
-/* 0.5: zeros before the point are no digits of its type. */
+/* 0.5: zeros before the point are no digits of its type. 0xFF, 0o17, 0b11. */
 static uint32_t rule_number(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     uint32_t at = l->t[i].at, end = compat_after(l, i), from = at;
+    char made[24];
+    char base = end - at > 2 && *(l->p + at) == '0' ? (char)tolower((unsigned char)l->p[at + 1]) : 0;
+    if (base == 'x' || base == 'o' || base == 'b') {
+        char digits[72], *stop;
+        if (end - at - 2 >= sizeof digits || !isxdigit((unsigned char)l->p[at + 2]))
+            return 0;
+        memcpy(digits, l->p + at + 2, end - at - 2);
+        digits[end - at - 2] = 0;
+        errno = 0;
+        long long v = strtoll(digits, &stop, base == 'x' ? 16 : base == 'o' ? 8 : 2);
+        if (*stop || errno)
+            return 0;
+        snprintf(made, sizeof made, "%lld", v);
+        compat_put(w, made, at);
+        return 1;
+    }
     while (from + 1 < end && l->p[from] == '0' &&
            (isdigit((unsigned char)l->p[from + 1]) || l->p[from + 1] == '.'))
         from++;
@@ -299,7 +316,7 @@ static uint32_t rule_sample(struct crewrite *w, uint32_t i)
 }
 
 /* FROM ... UNNEST(a, b) AS t(x, y): a subquery that the engine joins laterally. One array that yields one
- * column is the engine's own. */
+ * column is the engine's own; one that yields more is of rows, or a map (quern_entries: compat_operators.c). */
 static uint32_t rule_unnest(struct crewrite *w, uint32_t i)
 {
     static const char *const before[] = {"from", "join", "lateral", NULL};
@@ -318,19 +335,14 @@ static uint32_t rule_unnest(struct crewrite *w, uint32_t i)
         for (uint32_t c = name + 2; c < l->t[name + 1].match; c++)
             columns += !compat_op(l, c, ',');
     }
-    bool map = n == 1 && columns == 2 + (uint32_t)ordinal;
-    if (n == 1 && !map)
+    bool rows = n == 1 && columns >= 2 + (uint32_t)ordinal; /* of a map or of rows */
+    if (n == 1 && !rows)
         return 0;
     compat_put(w, "(SELECT ", l->t[i].at);
     for (uint32_t a = 0; a < n; a++) {
-        compat_put(w, a ? ",unnest(" : map ? "unnest(map_keys(" : "unnest(", l->t[i].at);
+        compat_put(w, a ? ",unnest(" : rows ? "unnest(quern_entries(" : "unnest(", l->t[i].at);
         compat_range(w, args[a][0], args[a][1]);
-        compat_put(w, map ? "))" : ")", l->t[i].at);
-    }
-    if (map) {
-        compat_put(w, ",unnest(map_values(", l->t[i].at);
-        compat_range(w, args[0][0], args[0][1]);
-        compat_put(w, "))", l->t[i].at);
+        compat_put(w, rows ? "),max_depth:=2)" : ")", l->t[i].at);
     }
     if (ordinal) {
         compat_put(w, ",unnest(range(1,1+greatest(", l->t[i].at);
@@ -401,9 +413,15 @@ uint32_t compat_rule(struct crewrite *w, uint32_t i)
         return rule_number(w, i);
     if (t->kind != CT_WORD)
         return 0;
-    uint32_t used = 0;
+    uint32_t used = w->nparts ? compat_part(w, i) : 0;
+    if (used)
+        return used;
     switch (tolower((unsigned char)l->p[t->at])) {
     case 'a':
+        if (compat_is(l, i, "auto") && i > 1 && compat_is(l, i - 1, "by") && compat_is(l, i - 2, "group")) {
+            compat_put(w, "ALL", t->at);
+            return 1;
+        }
         if (compat_is(l, i, "array"))
             return rule_array(w, i);
         break;

@@ -108,6 +108,14 @@ static double cube_root(double x)
     return (double)cbrtl((long double)x);
 }
 
+/* Never called: compat_operators.c puts something else in its place. */
+static void run_nothing(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector out)
+{
+    (void)in;
+    (void)out;
+    duckdb_scalar_function_set_error(info, "the engine's library does not ask which function is meant");
+}
+
 static const struct real {
     const char *name;
     double (*f)(double);
@@ -142,7 +150,10 @@ static bool add(duckdb_connection c, const char *name, duckdb_type parameter, du
 bool compat_scalar_install(duckdb_connection c)
 {
     bool ok = add(c, "quern_cardinality", DUCKDB_TYPE_ANY, DUCKDB_TYPE_BIGINT, cardinality, NULL) &&
-              add(c, "quern_typeof", DUCKDB_TYPE_ANY, DUCKDB_TYPE_VARCHAR, run_typeof, NULL);
+              add(c, "quern_typeof", DUCKDB_TYPE_ANY, DUCKDB_TYPE_VARCHAR, run_typeof, NULL) &&
+              add(c, "quern_text", DUCKDB_TYPE_ANY, DUCKDB_TYPE_VARCHAR, run_nothing, NULL) &&
+              add(c, "quern_whole", DUCKDB_TYPE_ANY, DUCKDB_TYPE_BIGINT, run_nothing, NULL) &&
+              add(c, "quern_entries", DUCKDB_TYPE_ANY, DUCKDB_TYPE_BIGINT, run_nothing, NULL);
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
         ok = ok && add(c, reals[i].name, DUCKDB_TYPE_DOUBLE, DUCKDB_TYPE_DOUBLE, run_real, &reals[i].f);
     return ok;

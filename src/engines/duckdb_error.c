@@ -108,6 +108,7 @@ static const struct {
     {"Invalid Input", "division by zero", "22012"},
     {"Invalid Input", "Division by zero", "22012"},
     {"Invalid Input", "Overflow in", "22003"},
+    {"Invalid Input", "Cannot cast JSON", "22P02"},
     {"Invalid Input", "negative substring length", "22011"},
     {"Constraint", "Duplicate key", "23505"},
     {"Constraint", "NOT NULL", "23502"},

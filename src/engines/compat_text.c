@@ -1,0 +1,211 @@
+/*
+ * compat_text: functions of texts and bytes that the engine lacks: quern_crc32, quern_sha512, quern_hmac_sha256 and
+ * ..._sha512 (of text and key), quern_from_base(text, radix), and what a CAST to varchar makes in TRINO of doubles
+ * (quern_double_text, quern_real_text: 1.5E0) and of JSON (quern_json_text: the text of a string, NULL of null).
+ *
+ * Thread as compat_scalar.c.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "engines/compat_arith.h"
+
+/* One row: its value goes to row i of out. NULL, or what is wrong. */
+typedef const char *row_fn(const struct operands *o, idx_t i, duckdb_vector out);
+
+static const char *bytes(const void *data, idx_t i, size_t *ret_n)
+{
+    duckdb_string_t *s = (duckdb_string_t *)(uintptr_t)data + i;
+    *ret_n = duckdb_string_t_length(*s);
+    return duckdb_string_t_data(s);
+}
+
+/* ---- digests ---- */
+
+static const char *crc(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    size_t n;
+    const char *p = bytes(o->a, i, &n);
+    (void)out;
+    ((int64_t *)o->out)[i] = (int64_t)crc32_z(0, (const unsigned char *)p, n);
+    return NULL;
+}
+
+static const char *sha512(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    unsigned char hash[crypto_hash_sha512_BYTES];
+    size_t n;
+    const char *p = bytes(o->a, i, &n);
+    crypto_hash_sha512(hash, (const unsigned char *)p, n);
+    duckdb_vector_assign_string_element_len(out, i, (const char *)hash, sizeof hash);
+    return NULL;
+}
+
+static const char *hmac_sha256(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    unsigned char hash[crypto_auth_hmacsha256_BYTES];
+    crypto_auth_hmacsha256_state state;
+    size_t n, k;
+    const char *p = bytes(o->a, i, &n), *key = bytes(o->b, i, &k);
+    crypto_auth_hmacsha256_init(&state, (const unsigned char *)key, k);
+    crypto_auth_hmacsha256_update(&state, (const unsigned char *)p, n);
+    crypto_auth_hmacsha256_final(&state, hash);
+    duckdb_vector_assign_string_element_len(out, i, (const char *)hash, sizeof hash);
+    return NULL;
+}
+
+static const char *hmac_sha512(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    unsigned char hash[crypto_auth_hmacsha512_BYTES];
+    crypto_auth_hmacsha512_state state;
+    size_t n, k;
+    const char *p = bytes(o->a, i, &n), *key = bytes(o->b, i, &k);
+    crypto_auth_hmacsha512_init(&state, (const unsigned char *)key, k);
+    crypto_auth_hmacsha512_update(&state, (const unsigned char *)p, n);
+    crypto_auth_hmacsha512_final(&state, hash);
+    duckdb_vector_assign_string_element_len(out, i, (const char *)hash, sizeof hash);
+    return NULL;
+}
+
+/* ---- numbers ---- */
+
+static const char *from_base(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    size_t n;
+    const char *p = bytes(o->a, i, &n);
+    int64_t radix = ((const int64_t *)o->b)[i];
+    char text[80], *end = text;
+    (void)out;
+    if (radix < 2 || radix > 36)
+        return "Radix must be between 2 and 36";
+    errno = 0;
+    if (n && n < sizeof text && (*p == '-' || *p == '+' || ((unsigned char)*p > ' '))) {
+        memcpy(text, p, n);
+        text[n] = 0;
+        ((int64_t *)o->out)[i] = strtoll(text, &end, (int)radix);
+    }
+    bool prefix = radix == 16 && n > 1 && n < sizeof text && memchr(text, 'x', n);
+    return end == text || end != text + n || errno || prefix ? "Not a valid number of that base" : NULL;
+}
+
+/* The fewest digits that read as the same number, one before the point. */
+static void double_text(double v, bool real, duckdb_vector out, idx_t i)
+{
+    char text[48];
+    if (!isfinite(v) || !(v < 0 || v > 0)) {
+        const char *name = isnan(v)    ? "NaN"
+                           : !isinf(v) ? (signbit(v) ? "-0E0" : "0E0")
+                           : v < 0     ? "-Infinity"
+                                       : "Infinity";
+        duckdb_vector_assign_string_element(out, i, name);
+        return;
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*e", digits, v);
+        if (real ? !(strtof(text, NULL) < (float)v || strtof(text, NULL) > (float)v)
+                 : !(strtod(text, NULL) < v || strtod(text, NULL) > v))
+            break;
+    }
+    char *e = strchr(text, 'e'), shown[64];
+    snprintf(shown, sizeof shown, "%.*sE%ld", (int)(e - text), text, strtol(e + 1, NULL, 10));
+    duckdb_vector_assign_string_element(out, i, shown);
+}
+
+static const char *of_double(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    double_text(((const double *)o->a)[i], false, out, i);
+    return NULL;
+}
+
+static const char *of_real(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    double_text((double)((const float *)o->a)[i], true, out, i);
+    return NULL;
+}
+
+/* ---- JSON ---- */
+
+static const char *of_json(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    size_t n;
+    const char *p = bytes(o->a, i, &n);
+    while (n && strchr(" \t\r\n", *p)) {
+        p++;
+        n--;
+    }
+    if (n && (*p == '[' || *p == '{'))
+        return "Cannot cast JSON to varchar: it is an array or an object";
+    if (n >= 4 && memcmp(p, "null", 4) == 0) {
+        duckdb_vector_ensure_validity_writable(out);
+        duckdb_validity_set_row_invalid(duckdb_vector_get_validity(out), i);
+    } else if (n && *p == '"') {
+        json_t *value = json_loadb(p, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        if (!value)
+            return "Cannot cast JSON to varchar: it is no text";
+        duckdb_vector_assign_string_element_len(out, i, json_string_value(value), json_string_length(value));
+        json_decref(value);
+    } else {
+        duckdb_vector_assign_string_element_len(out, i, p, n);
+    }
+    return NULL;
+}
+
+/* ---- the functions ---- */
+
+static void run(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector out)
+{
+    row_fn *const *row = duckdb_scalar_function_get_extra_info(info);
+    struct operands o = operands_of(in, out);
+    const char *message = NULL;
+    operands_nulls(&o, out);
+    for (idx_t i = 0; i < o.n && !message; i++) {
+        if (operands_valid(&o, i))
+            message = (*row)(&o, i, out);
+    }
+    if (message)
+        duckdb_scalar_function_set_error(info, message);
+}
+
+bool compat_text_install(duckdb_connection c)
+{
+    static const struct text_function {
+        row_fn *row;
+        const char *name;
+        duckdb_type a, b, result; /* b INVALID: one argument */
+    } functions[] = {
+        {crc, "quern_crc32", DUCKDB_TYPE_BLOB, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_BIGINT},
+        {sha512, "quern_sha512", DUCKDB_TYPE_BLOB, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_BLOB},
+        {hmac_sha256, "quern_hmac_sha256", DUCKDB_TYPE_BLOB, DUCKDB_TYPE_BLOB, DUCKDB_TYPE_BLOB},
+        {hmac_sha512, "quern_hmac_sha512", DUCKDB_TYPE_BLOB, DUCKDB_TYPE_BLOB, DUCKDB_TYPE_BLOB},
+        {from_base, "quern_from_base", DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_BIGINT, DUCKDB_TYPE_BIGINT},
+        {of_double, "quern_double_text", DUCKDB_TYPE_DOUBLE, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_VARCHAR},
+        {of_real, "quern_real_text", DUCKDB_TYPE_FLOAT, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_VARCHAR},
+        {of_json, "quern_json_text", DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_VARCHAR},
+    };
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof functions / sizeof *functions; i++) {
+        duckdb_scalar_function f = duckdb_create_scalar_function();
+        duckdb_logical_type types[] = {duckdb_create_logical_type(functions[i].a),
+                                       duckdb_create_logical_type(functions[i].b),
+                                       duckdb_create_logical_type(functions[i].result)};
+        duckdb_scalar_function_set_name(f, functions[i].name);
+        duckdb_scalar_function_add_parameter(f, types[0]);
+        if (functions[i].b != DUCKDB_TYPE_INVALID)
+            duckdb_scalar_function_add_parameter(f, types[1]);
+        duckdb_scalar_function_set_return_type(f, types[2]);
+        duckdb_scalar_function_set_extra_info(f, (void *)(uintptr_t)&functions[i].row, NULL);
+        duckdb_scalar_function_set_function(f, run);
+        ok = duckdb_register_scalar_function(c, f) == DuckDBSuccess;
+        for (size_t k = 0; k < 3; k++)
+            duckdb_destroy_logical_type(&types[k]);
+        duckdb_destroy_scalar_function(&f);
+    }
+    return ok;
+}

@@ -1,0 +1,1 @@
+SELECT map_filter(m, (k, v) -> v > 1 AND k <> t.k AND k(v)), zip_with(a, b, (x, y) -> zip_with(x, y, (x, z) -> x + z + y)), transform_keys(m, (k, v) -> k), transform_values(m, (k, v) -> (SELECT v FROM v)), zip_with(a, b, (x, y) -> ), zip_with(a, b, (x, x) -> x), map_filter(m, v), zip_with(a, (x, y) -> x, b), zip_with(a,b,(x,y)->x)
