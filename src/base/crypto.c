@@ -44,6 +44,27 @@ void crypto_mark(const uint8_t key[CRYPTO_MARK_KEY_LEN], const void *p, size_t n
     (void)crypto_shorthash_siphashx24(out, p, n, key);
 }
 
+void crypto_sha512(const void *p, size_t n, uint8_t out[CRYPTO_SHA512_LEN])
+{
+    crypto_hash_sha512(out, p, n);
+}
+
+void crypto_hmac_sha256(const void *key, size_t k, const void *p, size_t n, uint8_t out[CRYPTO_SHA256_LEN])
+{
+    crypto_auth_hmacsha256_state state;
+    crypto_auth_hmacsha256_init(&state, key, k);
+    crypto_auth_hmacsha256_update(&state, p, n);
+    crypto_auth_hmacsha256_final(&state, out);
+}
+
+void crypto_hmac_sha512(const void *key, size_t k, const void *p, size_t n, uint8_t out[CRYPTO_SHA512_LEN])
+{
+    crypto_auth_hmacsha512_state state;
+    crypto_auth_hmacsha512_init(&state, key, k);
+    crypto_auth_hmacsha512_update(&state, p, n);
+    crypto_auth_hmacsha512_final(&state, out);
+}
+
 bool crypto_equal(const void *a, const void *b, size_t n)
 {
     return sodium_memcmp(a, b, n) == 0;

@@ -24,6 +24,12 @@ void crypto_mark(const uint8_t key[CRYPTO_MARK_KEY_LEN], const void *p, size_t n
 void crypto_hash(const uint8_t key[CRYPTO_KEY_LEN], const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN]);
 /* Plain BLAKE2b-256, as `b2sum -l 256`. */
 void crypto_digest(const void *p, size_t n, uint8_t out[CRYPTO_HASH_LEN]);
+#define CRYPTO_SHA256_LEN 32
+#define CRYPTO_SHA512_LEN 64
+void crypto_sha512(const void *p, size_t n, uint8_t out[CRYPTO_SHA512_LEN]);
+/* HMAC of a text with a key of any length. */
+void crypto_hmac_sha256(const void *key, size_t k, const void *p, size_t n, uint8_t out[CRYPTO_SHA256_LEN]);
+void crypto_hmac_sha512(const void *key, size_t k, const void *p, size_t n, uint8_t out[CRYPTO_SHA512_LEN]);
 bool crypto_equal(const void *a, const void *b, size_t n); /* constant time */
 void crypto_wipe(void *p, size_t n);
 /* n base62 characters of fresh randomness + NUL. */

@@ -7,14 +7,14 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
+#include "base/crypto.h"
+#include "base/json_read.h"
 #include "engines/compat_arith.h"
 
 /* One row: its value goes to row i of out. NULL, or what is wrong. */
@@ -40,36 +40,30 @@ static const char *crc(const struct operands *o, idx_t i, duckdb_vector out)
 
 static const char *sha512(const struct operands *o, idx_t i, duckdb_vector out)
 {
-    unsigned char hash[crypto_hash_sha512_BYTES];
+    uint8_t hash[CRYPTO_SHA512_LEN];
     size_t n;
     const char *p = bytes(o->a, i, &n);
-    crypto_hash_sha512(hash, (const unsigned char *)p, n);
+    crypto_sha512(p, n, hash);
     duckdb_vector_assign_string_element_len(out, i, (const char *)hash, sizeof hash);
     return NULL;
 }
 
 static const char *hmac_sha256(const struct operands *o, idx_t i, duckdb_vector out)
 {
-    unsigned char hash[crypto_auth_hmacsha256_BYTES];
-    crypto_auth_hmacsha256_state state;
+    uint8_t hash[CRYPTO_SHA256_LEN];
     size_t n, k;
     const char *p = bytes(o->a, i, &n), *key = bytes(o->b, i, &k);
-    crypto_auth_hmacsha256_init(&state, (const unsigned char *)key, k);
-    crypto_auth_hmacsha256_update(&state, (const unsigned char *)p, n);
-    crypto_auth_hmacsha256_final(&state, hash);
+    crypto_hmac_sha256(key, k, p, n, hash);
     duckdb_vector_assign_string_element_len(out, i, (const char *)hash, sizeof hash);
     return NULL;
 }
 
 static const char *hmac_sha512(const struct operands *o, idx_t i, duckdb_vector out)
 {
-    unsigned char hash[crypto_auth_hmacsha512_BYTES];
-    crypto_auth_hmacsha512_state state;
+    uint8_t hash[CRYPTO_SHA512_LEN];
     size_t n, k;
     const char *p = bytes(o->a, i, &n), *key = bytes(o->b, i, &k);
-    crypto_auth_hmacsha512_init(&state, (const unsigned char *)key, k);
-    crypto_auth_hmacsha512_update(&state, (const unsigned char *)p, n);
-    crypto_auth_hmacsha512_final(&state, hash);
+    crypto_hmac_sha512(key, k, p, n, hash);
     duckdb_vector_assign_string_element_len(out, i, (const char *)hash, sizeof hash);
     return NULL;
 }
@@ -146,11 +140,13 @@ static const char *of_json(const struct operands *o, idx_t i, duckdb_vector out)
         duckdb_vector_ensure_validity_writable(out);
         duckdb_validity_set_row_invalid(duckdb_vector_get_validity(out), i);
     } else if (n && *p == '"') {
-        json_t *value = json_loadb(p, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-        if (!value)
+        CLEANUP_JSON struct json_doc *doc = NULL;
+        struct err e = {0};
+        size_t len;
+        const char *text = json_parse(p, n, &doc, &e) == 0 ? json_string(json_root(doc), &len) : NULL;
+        if (!text)
             return "Cannot cast JSON to varchar: it is no text";
-        duckdb_vector_assign_string_element_len(out, i, json_string_value(value), json_string_length(value));
-        json_decref(value);
+        duckdb_vector_assign_string_element_len(out, i, text, len);
     } else {
         duckdb_vector_assign_string_element_len(out, i, p, n);
     }
