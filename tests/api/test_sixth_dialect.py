@@ -23,7 +23,7 @@ class Hello:
 
     def submit(self, sql):
         answer = self.call("POST", json={"say": sql})
-        assert answer.status_code == 200 and set(answer.json()) == {"id", "is"}, answer.text
+        assert answer.status_code == 200 and {"id", "is"} <= set(answer.json()), answer.text  # it may have ended already
         return answer.json()["id"]
 
     def end(self, qid):
