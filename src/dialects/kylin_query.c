@@ -277,7 +277,7 @@ enum handled kylin__projects(struct request *rq)
     return kylin__end(rq, &w, true, "");
 }
 
-/* Without credentials and the same for all shapes: probes read it. */
+/* The same for all shapes; with a credential as every call here (probes without one read /readyz). */
 enum handled kylin__health(struct request *rq)
 {
     struct err e;
