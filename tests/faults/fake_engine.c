@@ -273,6 +273,16 @@ static void lie_job(void)
     done(0);
     job.job -= 1;
 }
+static void lie_job_batch(void)
+{
+    planned(WIRE_KIND_ROWS);
+    struct made m = make_rows(0, 10, NULL);
+    uint32_t slot = fill(&m);
+    job.job += 1;
+    send_batch(slot, m.rows, (uint32_t)m.index.len, m.body.len);
+    job.job -= 1;
+    made_free(&m);
+}
 static void script(uint32_t at, uint32_t n)
 {
     struct wire_piece two[] = {{0, 1}, {at, n}};
@@ -444,6 +454,7 @@ static const struct {
     {"lie payload", lie_payload},
     {"lie ready", lie_ready},
     {"lie job", lie_job},
+    {"lie job batch", lie_job_batch},
     {"lie script", lie_script},
     {"lie script late", lie_script_late},
     {"lie script out", lie_script_out},

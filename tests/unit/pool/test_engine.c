@@ -196,6 +196,7 @@ static void test_lies(void **state)
         {"lie payload", "decode"},
         {"lie ready", "out of turn"},
         {"lie job", "another job"},
+        {"lie job batch", "another job"},
         {"lie script", "none was asked for"},
         {"lie script late", "none was asked for"},
         {"lie script out", "outside of the text"},
@@ -231,7 +232,7 @@ static void test_limits(void **state)
         if (i == 0)
             j.row_limit = 2999;
         else if (i == 1)
-            j.max_rows = 1500;
+            j.max_rows = 2999;
         else
             j.row_limit = 0;
         assert_int_equal(engine_start(x, &j, &e), 0);
