@@ -92,6 +92,66 @@ static bool mentions(const char *p, size_t n)
     return false;
 }
 
+#define UHUGEINT_MAX_TEXT "340282366920938463463374607431768211455"
+
+/* The engine makes a double of a number that is too long for its exact types, without a word: "must be exact
+ * or an error". Decimals have 38 digits (PG users write longer ones and mean doubles: those stay). */
+static bool too_long(const char *p, size_t n, bool pg)
+{
+    char digit[sizeof UHUGEINT_MAX_TEXT];
+    size_t digits = 0;
+    bool point = false;
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] == '.')
+            point = true;
+        else if (p[i] >= '0' && p[i] <= '9') {
+            if (!digits && p[i] == '0' && !point)
+                continue;
+            if (digits < sizeof digit - 1)
+                digit[digits] = p[i];
+            digits++;
+        } else if (p[i] != '_') {
+            return false; /* 1e5, 0xff */
+        }
+    }
+    if (point)
+        return !pg && digits > 38;
+    return digits > sizeof digit - 1 ||
+           (digits == sizeof digit - 1 && memcmp(digit, UHUGEINT_MAX_TEXT, digits) > 0);
+}
+
+static int check_numbers(const struct clex *l, bool pg, struct err *e)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        const struct ctoken *t = &l->t[i];
+        if (t->kind != CT_NUMBER || t->n < 39 || !too_long(l->p + t->at, t->n, pg))
+            continue;
+        (void)err_set(e, ERR_INVALID, "22003", "the number \"%.*s\" has more digits than %s",
+                      t->n > 80 ? 80 : (int)t->n, l->p + t->at,
+                      memchr(l->p + t->at, '.', t->n) ? "a decimal may have (38)" : "an integer may have");
+        duck__position(e, l->p, l->n, t->at);
+        return ERR_INVALID;
+    }
+    return 0;
+}
+
+/* Many digits in a row: such a text is worth looking at. */
+static bool has_long_number(const char *p, size_t n)
+{
+    for (size_t i = 38; i < n; i += 39) {
+        size_t from = i, to = i;
+        if (p[i] < '0' || p[i] > '9')
+            continue;
+        while (from && p[from - 1] >= '0' && p[from - 1] <= '9')
+            from--;
+        while (to < n && p[to] >= '0' && p[to] <= '9')
+            to++;
+        if (to - from >= 39)
+            return true;
+    }
+    return false;
+}
+
 int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                struct compat *ret, struct err *e, uint32_t *kind)
 {
@@ -99,7 +159,8 @@ int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     bool pg = job->profile == WIRE_PROFILE_PG;
     compat_arith_forget();
     compat_operators_profile(job->profile);
-    if (job->profile != WIRE_PROFILE_TRINO && !(pg && mentions(job->sql, job->sql_len)))
+    if (job->profile != WIRE_PROFILE_TRINO &&
+        !(pg && (mentions(job->sql, job->sql_len) || has_long_number(job->sql, job->sql_len))))
         return 0;
     struct arena *scratch = arena_new(SCRATCH);
     struct clex l;
@@ -109,6 +170,11 @@ int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     if (!scratch || !compat_lex(scratch, job->sql, job->sql_len, &l) || !l.count) {
         arena_free(scratch);
         return 0;
+    }
+    r = check_numbers(&l, pg, e);
+    if (r < 0) {
+        arena_free(scratch);
+        return r;
     }
     CLEANUP_BUF struct buf text = BUF_INIT(64u << 20);
     r = pg ? FORM_NONE : compat_show(d, c, &l, ret, &text, e, kind);

@@ -149,6 +149,18 @@ def test_hugeint_beyond_38_digits_is_an_error_not_a_wrong_value(q):
         assert body["queryInfo"]["error"]["name"] == "NUMERIC_VALUE_OUT_OF_RANGE", body["queryInfo"]
 
 
+def test_no_literal_becomes_a_double_unsaid(q):
+    """Trino's literals are decimals of 38 digits; the engine alone makes longer ones doubles."""
+    for digits in ("12345678901234567890.123456789012345678", "0." + "0" * 37 + "1", "9" * 38):
+        body = q.kakao_query(f"SELECT {digits} AS v")
+        assert body["queryData"] == [[digits]] and body["columnData"][0]["type"].startswith("decimal(38,"), body
+    for digits in ("12345678901234567890.1234567890123456789", "0." + "0" * 38 + "1", "3.14159265358979323846264338327950288419716939937510"):
+        error = q.kakao_query(f"SELECT 1,\n  {digits} AS v")["queryInfo"]["error"]
+        assert error["name"] == "NUMERIC_VALUE_OUT_OF_RANGE" and error["message"].startswith("line 2:3: ") and digits in error["message"], error
+    assert q.kakao_query(f"SELECT {digits}e0, '{digits}' -- {digits}")["queryInfo"]["state"] == "FINISHED"
+    assert q.d360_submit(f"SELECT {digits} AS v").json()["data"] == [[3.141592653589793]]  # PostgreSQL's users write longer ones and mean this
+
+
 @pytest.mark.parametrize("sql, want", [("SELECT concat('a', CAST(NULL AS VARCHAR)) AS v", None), ("SELECT 1 / 0", "DIVISION_BY_ZERO"), ("SELECT 1 / (range - 5) FROM range(10)", "DIVISION_BY_ZERO")])
 def test_semantics_of_the_profile(q, sql, want):
     body = q.kakao_query(sql)
