@@ -432,6 +432,11 @@ uint32_t compat_rule(struct crewrite *w, uint32_t i)
     case 'd':
         if (compat_is(l, i, "decimal") && l->t[i + 1].kind == CT_STRING)
             return rule_decimal_literal(w, i);
+        if (compat_is(l, i, "data_catalog") && compat_op(l, i + 1, '.') &&
+            compat_is(l, i + 2, "information_schema") && compat_op(l, i + 3, '.')) {
+            compat_put(w, "system", t->at); /* one for all catalogs, where Trino has one in each */
+            return 1;
+        }
         break;
     case 'i':
         if (compat_is(l, i, "interval"))

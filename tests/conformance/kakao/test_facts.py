@@ -96,6 +96,15 @@ def test_defaults_of_names(q):
         assert q.kakao_query(sql, source=source, database=database)["queryData"] == [["3000000"]], (source, database, sql)
 
 
+def test_information_schema_of_the_catalog(q):
+    """In full, as names must be without headers, and by the default; what it says is the same."""
+    for source, name in ((None, "data_catalog.information_schema"), ("data_catalog", "information_schema"), (None, "DATA_CATALOG . Information_Schema")):
+        sql = f"select column_name from {name}.columns where table_name = 'flights' and table_catalog = 'data_catalog' order by ordinal_position"
+        assert q.kakao_query(sql, source=source, database=None)["queryData"] == [["date"], ["delay"], ["distance"], ["origin"], ["destination"]]
+    error = q.kakao_query("select *\nfrom data_catalog.information_schema.nothing", source=None, database=None)["queryInfo"]["error"]
+    assert error["name"] == "TABLE_NOT_FOUND" and error["message"].startswith("line 2:6: "), error
+
+
 NO_SCHEMA, NO_CATALOG = (57, "MISSING_SCHEMA_NAME"), (56, "MISSING_CATALOG_NAME")
 
 
