@@ -155,7 +155,7 @@ static void execute(struct run *r)
     r->quota_time = quota > 0 && quota < limit;
     if (r->quota_time)
         limit = quota;
-    r->own_time = !r->quota_time && r->q->rec.script && limit == r->q->rec.run_timeout_ms;
+    r->own_time = !r->quota_time && limit == r->q->rec.run_timeout_ms;
     r->quota_rows = rows > 0 && rows < config.result_max_rows ? rows : 0;
     r->run_deadline = now + limit * 1000000;
     r->plan_deadline = now + config.engine_plan_timeout * 1000000;
