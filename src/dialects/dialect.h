@@ -149,7 +149,7 @@ struct request_source {
     bool (*is_local)(struct request *rq);
 };
 
-/* Value of a request header, NULL when absent. Case-insensitive. */
+/* Value of a request header, NULL when absent. Case-insensitive. Of Accept all its lines, of others the first. */
 const char *request_header(struct request *rq, const char *name);
 /* Is there a request header whose name begins so ("x-hyperdb-")? Case-insensitive. */
 bool request_header_prefix(struct request *rq, const char *prefix);

@@ -13,8 +13,27 @@ static struct exchange *exchange_of(struct request *rq)
     return x;
 }
 
+struct lines {
+    struct arena *a;
+    const char *text; /* of the lines so far; NULL none */
+};
+
+static void one_line(void *arg, const char *name, const char *value)
+{
+    struct lines *l = arg;
+    const char *both = l->text ? arena_printf(l->a, "%s, %s", l->text, value) : value;
+    (void)name;
+    l->text = both ? both : l->text;
+}
+
+/* Accept is a list, which may stand in several lines (RFC 9110, 5.3); of the others the first counts. */
 static const char *source_header(struct request *rq, const char *name)
 {
+    if (strcasecmp(name, "Accept") == 0) {
+        struct lines l = {rq->arena, NULL};
+        connection_headers(exchange_of(rq), name, one_line, &l);
+        return l.text;
+    }
     return connection_header(exchange_of(rq), name);
 }
 

@@ -1,4 +1,5 @@
 """Data 360 Query v3: every HTTP code with its envelope (specs/data360.md 1.9, 3), advice and places of errors, reads while a query runs."""
+import http.client
 import io
 import json
 import threading
@@ -89,6 +90,24 @@ def test_406(q, accept, want):
         envelope(answer, 406, word="NOT_ACCEPTABLE")
     else:
         assert answer.status_code == 200 and want in answer.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("lines, want", [(["text/html", "application/json"], "application/json"), (["application/json;q=0.1", "text/html", ARROW["Accept"]], ARROW["Accept"]),
+                                         (["text/html", "text/plain"], None)])
+def test_accept_in_several_lines(q, lines, want):
+    """A list may be split over lines (RFC 9110, 5.3); curl -H twice does that."""
+    connection = http.client.HTTPConnection("127.0.0.1", q.port, timeout=60)
+    connection.putrequest("POST", BASE)
+    for name, value in q.key["headers"]["data360"].items():
+        connection.putheader(name, value)
+    for line in lines:
+        connection.putheader("Accept", line)
+    connection.putheader("Content-Length", "18")
+    connection.endheaders(b'{"sql":"select 1"}')
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert answer.status == (200 if want else 406) and answer.headers["Content-Type"].startswith(want or "application/json")
 
 
 def test_408(q):
