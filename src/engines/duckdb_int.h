@@ -4,7 +4,7 @@
  *   duckdb_sql.c     text of our own for the engine: run, quote
  *   duckdb_open.c    the instance: settings, catalog, datasets; sessions
  *   duckdb_policy.c  which statements may run
- *   duckdb_plan.c    prepare, parameters, schema
+ *   duckdb_plan.c    prepare, parameters, schema; duckdb_describe.c: where parameters decide the schema
  *   duckdb_types.c   the engine's types as columns (struct node tree)
  *   duckdb_rows.c    vectors -> batch body (measure, then fill)
  *   duckdb_text.c    values that travel as text
@@ -235,11 +235,16 @@ struct plan {
 int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                struct plan *ret, struct err *e, uint32_t *ret_kind) MUST_USE;
 void duck__plan_free(struct plan *p);
-/* Types that hang on parameters, when nothing is to be run: asks with LIMIT 0; parameters not given are NULL. */
-int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
-                       struct plan *p, struct err *e, uint32_t *ret_kind) MUST_USE;
 /* Columns of a prepared statement or, with result, of a result. */
 int duck__plan_columns(struct arena *a, struct plan *p, duckdb_result *result, struct err *e) MUST_USE;
+/* Values for the parameters of ps, in order; *ret_n is how many it has. */
+int duck__bind(struct duck *d, duckdb_connection c, const struct wire_job *job, duckdb_prepared_statement ps,
+               uint32_t *ret_n, struct err *e, uint32_t *ret_kind) MUST_USE;
+/* ---- duckdb_describe.c ---- */
+/* Names and types that hang on parameters, before the run or instead of it; parameters not given are NULL.
+ * may_run: where only a run with LIMIT 0 tells, it does that, else the schema stays unreliable. */
+int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+                       struct plan *p, bool may_run, struct err *e, uint32_t *ret_kind) MUST_USE;
 
 /* ---- duckdb_ready.c ---- */
 struct ready {

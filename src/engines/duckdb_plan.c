@@ -259,8 +259,8 @@ static int bind_one(struct duck *d, duckdb_connection c, duckdb_prepared_stateme
     return r;
 }
 
-static int bind_all(struct duck *d, duckdb_connection c, const struct wire_job *job,
-                    duckdb_prepared_statement ps, uint32_t *ret_n, struct err *e, uint32_t *kind)
+int duck__bind(struct duck *d, duckdb_connection c, const struct wire_job *job, duckdb_prepared_statement ps,
+               uint32_t *ret_n, struct err *e, uint32_t *kind)
 {
     uint32_t n = (uint32_t)duckdb_nparams(ps);
     *ret_n = n;
@@ -487,77 +487,15 @@ int duck__plan(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     }
     if (p->kind && p->st.kind == WIRE_KIND_ROWS)
         p->st.kind = (uint8_t)(p->kind - 1);
-    r = bind_all(d, c, job, p->ps, &p->nparams, e, kind);
+    r = duck__bind(d, c, job, p->ps, &p->nparams, e, kind);
     if (!r)
         r = duck__plan_columns(a, p, NULL, e);
     if (!r && p->out.needs_cast && !p->st.unreliable_schema) {
         r = wrap(d, c, job, a, p, e, kind);
         if (!r)
-            r = bind_all(d, c, job, p->ps, &p->nparams, e, kind);
+            r = duck__bind(d, c, job, p->ps, &p->nparams, e, kind);
     }
     return r;
-}
-
-/* A derived table renames columns that have one name ("a", "a_1"); a result does not, and DESCRIBE tells its. */
-static void own_names(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
-                      struct schema *s)
-{
-    CLEANUP_BUF struct buf b = BUF_INIT(256u * 1024 * 1024);
-    (void)buf_str_add(&b, "DESCRIBE ");
-    (void)buf_add(&b, job->sql, job->sql_len);
-    const char *text = buf_str(&b);
-    duckdb_prepared_statement ps = NULL;
-    duckdb_result r;
-    memset(&r, 0, sizeof r);
-    struct err e;
-    uint32_t n, kind, at = 0;
-    bool ok = text && duckdb_prepare(c, text, &ps) == DuckDBSuccess &&
-              (!job->nparams || bind_all(d, c, job, ps, &n, &e, &kind) == 0) &&
-              duckdb_execute_prepared(ps, &r) == DuckDBSuccess;
-    for (duckdb_data_chunk chunk; ok && (chunk = duckdb_fetch_chunk(r)); duckdb_destroy_data_chunk(&chunk)) {
-        duckdb_string_t *names = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
-        for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk) && at < s->ncolumns; i++, at++) {
-            const char *name =
-                arena_strndup(a, duckdb_string_t_data(&names[i]), duckdb_string_t_length(names[i]));
-            s->columns[at].name = name ? name : s->columns[at].name;
-        }
-    }
-    duckdb_destroy_result(&r);
-    duckdb_destroy_prepare(&ps);
-}
-
-int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
-                       struct plan *p, struct err *e, uint32_t *kind)
-{
-    if (p->st.type != DUCKDB_STATEMENT_TYPE_SELECT)
-        return 0;
-    size_t len = job->sql_len;
-    while (len && (isspace((unsigned char)job->sql[len - 1]) || job->sql[len - 1] == ';'))
-        len--;
-    CLEANUP_BUF struct buf b = BUF_INIT(256u * 1024 * 1024);
-    (void)buf_str_add(&b, "SELECT * FROM (");
-    (void)buf_add(&b, job->sql, len);
-    (void)buf_str_add(&b, "\n) LIMIT 0");
-    duckdb_prepared_statement ps = NULL;
-    duckdb_result r;
-    memset(&r, 0, sizeof r);
-    uint32_t n;
-    int rc = 0;
-    if (duckdb_prepare(c, buf_str(&b), &ps) != DuckDBSuccess)
-        rc = duck__error(d, duckdb_prepare_error(ps), 0, NULL, 0, e, kind);
-    if (!rc && job->nparams)
-        rc = bind_all(d, c, job, ps, &n, e, kind);
-    for (idx_t i = 1; !rc && !job->nparams && i <= duckdb_nparams(ps); i++)
-        (void)duckdb_bind_null(ps, i);
-    if (!rc && duckdb_execute_prepared(ps, &r) != DuckDBSuccess)
-        rc = duck__error(d, duckdb_result_error(&r), (int)duckdb_result_error_type(&r), NULL, 0, e, kind);
-    if (!rc)
-        rc = duck__plan_columns(a, p, &r, e);
-    if (!rc)
-        own_names(d, c, job, a, p->out.schema);
-    duckdb_destroy_result(&r);
-    duckdb_destroy_prepare(&ps);
-    return rc;
 }
 
 void duck__plan_free(struct plan *p)

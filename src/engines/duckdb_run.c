@@ -577,9 +577,16 @@ static int go(struct run *x)
     bool reader =
         x->plan.st.writes && !x->d->setup->catalog_write; /* the daemon takes the statement to a writer */
     bool run = !x->job->plan_only && !reader && (x->job->row_limit != 0 || x->plan.st.writes);
-    if (!run && x->plan.st.unreliable_schema &&
-        (r = duck__plan_resolve(x->d, x->session.conn, x->job, x->arena, &x->plan, &x->e, &x->fail)) < 0)
-        return r;
+    /* Who sends typed parameters (PG) wants the schema at once, however long the run takes. */
+    bool early = !run || x->job->profile == WIRE_PROFILE_PG;
+    if (early && x->plan.st.unreliable_schema) {
+        bool cut = !run || x->session.use != SESSION_BARE; /* without its optimizer LIMIT 0 computes all */
+        r = duck__plan_resolve(x->d, x->session.conn, x->job, x->arena, &x->plan, cut, &x->e, &x->fail);
+        if (!r && run && !x->plan.st.unreliable_schema && x->plan.out.needs_cast)
+            r = failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000", "a column's type cannot be returned");
+        if (r < 0)
+            return r;
+    }
     if (!(run && x->plan.st.unreliable_schema))
         r = send_planned(x, now_ns() - x->began);
     if (r < 0 || !run)
