@@ -81,6 +81,21 @@ static bool plan_described(duckdb_connection c, struct arena *a, struct plan *p,
     return ok;
 }
 
+#define BEFORE "SELECT * FROM ("
+
+/* What the engine says of the statement in brackets, with the place in the statement itself. */
+static int inner_error(struct duck *d, const struct buf *b, const char *message, int type, struct err *e,
+                       uint32_t *kind)
+{
+    int r = duck__error(d, message, type, b->p, b->len, e, kind);
+    int32_t before = (int32_t)strlen(BEFORE);
+    if (e && e->position >= before) {
+        e->position -= before;
+        e->column -= e->line == 1 ? before : 0;
+    }
+    return r;
+}
+
 /* Where types cannot be written: a run that ends before its first row. */
 static int plan_empty(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                       struct plan *p, struct err *e, uint32_t *kind)
@@ -89,7 +104,7 @@ static int plan_empty(struct duck *d, duckdb_connection c, const struct wire_job
     while (len && (isspace((unsigned char)job->sql[len - 1]) || job->sql[len - 1] == ';'))
         len--;
     CLEANUP_BUF struct buf b = BUF_INIT(256u * 1024 * 1024);
-    (void)buf_str_add(&b, "SELECT * FROM (");
+    (void)buf_str_add(&b, BEFORE);
     (void)buf_add(&b, job->sql, len);
     (void)buf_str_add(&b, "\n) LIMIT 0");
     duckdb_prepared_statement ps = NULL;
@@ -98,13 +113,13 @@ static int plan_empty(struct duck *d, duckdb_connection c, const struct wire_job
     uint32_t n;
     int rc = 0;
     if (duckdb_prepare(c, buf_str(&b), &ps) != DuckDBSuccess)
-        rc = duck__error(d, duckdb_prepare_error(ps), 0, NULL, 0, e, kind);
+        rc = inner_error(d, &b, duckdb_prepare_error(ps), 0, e, kind);
     if (!rc && job->nparams)
         rc = duck__bind(d, c, job, ps, &n, e, kind);
     for (idx_t i = 1; !rc && !job->nparams && i <= duckdb_nparams(ps); i++)
         (void)duckdb_bind_null(ps, i);
     if (!rc && duckdb_execute_prepared(ps, &r) != DuckDBSuccess)
-        rc = duck__error(d, duckdb_result_error(&r), (int)duckdb_result_error_type(&r), NULL, 0, e, kind);
+        rc = inner_error(d, &b, duckdb_result_error(&r), (int)duckdb_result_error_type(&r), e, kind);
     if (!rc)
         rc = duck__plan_columns(a, p, &r, e);
     duckdb_destroy_result(&r);

@@ -150,13 +150,16 @@ def test_errors_are_the_submits_own_in_both_modes(q):
     assert answer.status_code == 400 and answer.json()["error"] == "22012"
 
 
-def test_position_fits_the_text_that_was_sent(q):
-    sql = "select :a_long_name, no_such from flights"
-    answer = q.d360_submit(sql, check=False, paramStyle="NAMED", parameters=[{"type": "integer", "value": 1}])
-    assert answer.status_code == 400 and sql in answer.json()["details"]["customerDetail"]
-    position = answer.json()["details"].get("position")
-    if position:
-        assert int(position["errorBeginCharacterOffset"]) == sql.index("no_such")
+@pytest.mark.parametrize("more", [{}, {"queryRowLimit": 0}, {"transferMode": "ASYNC"}])
+@pytest.mark.parametrize("sql", ["select :a_long_name, no_such from flights", "select 'é' as x,\n  :a_long_name + no_such from flights", "select {'f': :a_long_name},\n\n no_such",
+                                 "select :a_long_name, 1 where no_such > 1"])
+def test_position_fits_the_text_that_was_sent(q, sql, more):
+    answer = q.http("POST", "/api/v3/query", dialect="data360", json={"sql": sql, "paramStyle": "NAMED", "parameters": [{"type": "integer", "value": 1}], **more})
+    assert answer.status_code == 400 and answer.json()["error"] == "42703", answer.text
+    details = answer.json()["details"]
+    assert int(details["position"]["errorBeginCharacterOffset"]) == sql.index("no_such") and int(details["position"]["errorEndCharacterOffset"]) == sql.index("no_such") + 7
+    line = next(line for line in sql.split("\n") if "no_such" in line)
+    assert f"\nline {sql[:sql.index('no_such')].count(chr(10)) + 1}, column {line.index('no_such') + 1}: {line}\n" in details["customerDetail"]
 
 
 def test_roles(q):
