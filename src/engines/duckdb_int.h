@@ -112,7 +112,8 @@ struct file_stamp {
 #define SCANNED_FILES 8
 struct scanned {
     uint64_t rows, bytes;
-    bool whole; /* it read whole Parquet files of data sets, those below, and nothing else */
+    bool whole;      /* it read whole Parquet files of data sets, those below, and nothing else */
+    uint32_t nscans; /* each holds a descriptor while its statement is prepared */
     uint32_t nfiles;
     struct {
         uint32_t dataset; /* number in the setup */

@@ -16,6 +16,8 @@
 
 #define READY     8     /* statements of a session; the one unused for longest goes */
 #define READY_SQL 16384 /* bytes of a text; the library keeps several times that */
+/* Of a session's statements together: each holds its file open, and a process may have 256 descriptors and 4 sessions. */
+#define READY_SCANS 12
 
 struct ready_set {
     struct ready all[READY];
@@ -61,36 +63,51 @@ struct ready *duck__ready_find(const struct duck *d, struct session *s, const st
 {
     if (!s->ready || job->nparams || job->plan_only || job->row_limit >= 0)
         return NULL;
+    struct ready *found = NULL;
     for (int i = 0; i < READY; i++) {
         struct ready *r = &s->ready->all[i];
-        if (!r->sql || r->sql_len != job->sql_len || memcmp(r->sql, job->sql, job->sql_len) != 0)
-            continue;
-        if (unchanged(d, &r->scanned)) {
-            r->used = ++s->ready->uses;
-            return r;
-        }
-        drop(r);
+        if (r->sql && !unchanged(d, &r->scanned))
+            drop(r); /* a file that was replaced is let go of */
+        else if (r->sql && r->sql_len == job->sql_len && memcmp(r->sql, job->sql, job->sql_len) == 0)
+            found = r;
     }
-    return NULL;
+    if (found)
+        found->used = ++s->ready->uses;
+    return found;
+}
+
+/* A free place, and descriptors for so many scans. */
+static struct ready *make_room(struct ready_set *set, uint32_t nscans)
+{
+    for (;;) {
+        struct ready *oldest = NULL, *free_place = NULL;
+        uint32_t sum = nscans;
+        for (int i = 0; i < READY; i++) {
+            struct ready *r = &set->all[i];
+            sum += r->sql ? r->scanned.nscans : 0;
+            if (!r->sql)
+                free_place = r;
+            else if (!oldest || r->used < oldest->used)
+                oldest = r;
+        }
+        if (free_place && sum <= READY_SCANS)
+            return free_place;
+        drop(oldest);
+    }
 }
 
 void duck__ready_keep(struct session *s, const struct wire_job *job, struct plan *p,
                       const struct scanned *scanned)
 {
     if (!scanned->whole || job->nparams || p->wrapped || p->kind || p->text_column ||
-        job->sql_len > READY_SQL)
+        job->sql_len > READY_SQL || scanned->nscans > READY_SCANS)
         return;
     if (!s->ready && !(s->ready = calloc(1, sizeof *s->ready)))
         return;
-    struct ready *at = &s->ready->all[0];
-    for (int i = 1; i < READY && at->sql; i++) {
-        if (!s->ready->all[i].sql || s->ready->all[i].used < at->used)
-            at = &s->ready->all[i];
-    }
     char *sql = malloc(job->sql_len + 1);
     if (!sql)
         return;
-    drop(at);
+    struct ready *at = make_room(s->ready, scanned->nscans);
     memcpy(sql, job->sql, job->sql_len);
     *at = (struct ready){.sql = sql,
                          .sql_len = job->sql_len,

@@ -281,6 +281,7 @@ void duck__scanned(struct duck *d, duckdb_connection c, struct scanned *ret)
     if (!all)
         return;
     walk(root, all, 0);
+    ret->nscans = all->n;
     ret->whole = all->n > 0 && all->n < SCANS_MAX;
     for (uint32_t i = 0; i < all->n; i++)
         add(d, &all->all[i], ret);

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from quern_client import BLOCK, Daemon
+from quern_client import BLOCK, Daemon, process_table
 
 # Each is asked bare and, behind it, FROM (SELECT 1): a word that brings the optimizer back.
 ALONE = ["1", "1 + 1.5", "'a' || 'b'", "NULL", "1 IN (1, 2, NULL)", "3 NOT IN (1, 2)", "CASE WHEN 1 > 2 THEN 'x' ELSE 'y' END", "coalesce(NULL, 7)", "'abc' LIKE 'a%'",
@@ -181,3 +181,18 @@ def test_a_statement_asked_again_fails_and_is_canceled_like_any(days):
         d.kakao_wait(qid, states=("RUNNING",))
         assert d.http("DELETE", f"/api/v3/query/{qid}", dialect="data360").status_code == 204
         assert answer(d, FLIGHTS_AGAIN) == answer(d, FLIGHTS_AGAIN)
+
+
+def test_statements_that_stay_prepared_do_not_use_up_the_process(days):
+    """Each holds the files of its scans open; a process may have 256 descriptors."""
+    d = days
+    for n in range(60):
+        scans = n % 14 + 1
+        sql = "SELECT " + " + ".join(f"(SELECT sum(day + {i}) FROM days)" for i in range(scans)) + f" + {n}"
+        for _ in range(2):
+            assert answer(d, sql)[1] == [[sum(6 + 3 * i for i in range(scans)) + n]], sql
+    counts = []
+    for pid, row in process_table().items():
+        if row[0] == d.process.pid:
+            counts.append(sum("days" in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")))
+    assert 1 <= max(counts) <= 48, counts  # some did stay
