@@ -128,12 +128,12 @@ static int check_int(struct reading *p, struct err *e)
     return 0;
 }
 
-struct number {
+struct parsed_number {
     size_t whole, fraction;
     bool exponent;
 }; /* significant digits before and after the point */
 
-static bool read_number(const char *s, size_t n, struct number *ret)
+static bool read_number(const char *s, size_t n, struct parsed_number *ret)
 {
     size_t i = n && (s[0] == '-' || s[0] == '+'), start = i;
     i = digits(s, n, i);
@@ -180,7 +180,7 @@ static bool fits_float(const struct reading *p)
 
 static int check_float(struct reading *p, struct err *e)
 {
-    struct number num;
+    struct parsed_number num;
     const char *s = p->text;
     size_t n = p->n;
     if (read_number(s, n, &num))
@@ -253,7 +253,7 @@ static bool rounds_over(const char *s, size_t n, int64_t scale)
 /* Precision and scale follow the value unless the request gives them, so that no digit is lost. */
 static int check_numeric(struct reading *p, const char **engine, bool is_null, struct err *e)
 {
-    struct number num = {0, 0, false};
+    struct parsed_number num = {0, 0, false};
     if (!is_null && !read_number(p->text, p->n, &num))
         return bad_text(p, "22P02", e);
     if (num.exponent) {

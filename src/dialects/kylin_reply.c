@@ -99,7 +99,7 @@ static const struct known {
     const char *code, *title, *suggestion;
     int status;
     const char *text;
-} table[KYLIN_ERRORS] = {
+} errors[KYLIN_ERRORS] = {
     [KYLIN_NO_PROJECT] = {"KE-010031302", NULL, "unknown msg", 500,
                           "The project name can’t be empty." ASK_AGAIN},
     [KYLIN_EMPTY_PROJECT] = {"KE-010001002", "Empty Project Name", NULL, 500,
@@ -163,7 +163,7 @@ static bool is_foreign(enum kylin_error which)
 
 static enum handled write_envelope(struct request *rq, enum kylin_error which, int status, const char *detail)
 {
-    const struct known *k = &table[which];
+    const struct known *k = &errors[which];
     CLEANUP_BUF struct buf text = BUF_INIT(16384), msg = BUF_INIT(16384), url = BUF_INIT(65536);
     const char *hole = strstr(k->text, "%s");
     if (hole) {
@@ -201,7 +201,7 @@ static enum handled write_envelope(struct request *rq, enum kylin_error which, i
 
 enum handled kylin__fail(struct request *rq, enum kylin_error which, const char *detail)
 {
-    return write_envelope(rq, which, table[which].status, detail);
+    return write_envelope(rq, which, errors[which].status, detail);
 }
 
 void kylin__write_error(struct request *rq, int status, const struct err *e)

@@ -444,6 +444,6 @@ const struct encoder encoder_arrow = {
     .media_type = "application/vnd.apache.arrow.stream",
     .suffix = ".arrow",
     .head = arrow_head,
-    .rows = arrow_rows,
+    .put_rows = arrow_rows,
     .tail = arrow_tail,
 };

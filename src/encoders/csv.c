@@ -344,6 +344,6 @@ const struct encoder encoder_csv = {
     .media_type = "text/csv; charset=utf-8",
     .suffix = ".csv",
     .head = csv_head,
-    .rows = csv_rows,
+    .put_rows = csv_rows,
     .tail = csv_tail,
 };

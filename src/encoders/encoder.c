@@ -47,7 +47,7 @@ int encode_rows(const struct encoder *x, const struct encode_options *o, struct 
                 uint64_t *ret_next, struct err *e)
 {
     size_t at = out->len;
-    return turn(x, o, st, out, at, x->rows(o, st, w, from, to, soft, out, ret_next, e));
+    return turn(x, o, st, out, at, x->put_rows(o, st, w, from, to, soft, out, ret_next, e));
 }
 
 int encode_tail(const struct encoder *x, const struct encode_options *o, struct encode_state *st,

@@ -43,8 +43,9 @@ struct encoder {
     /* Encodes rows [from, to) of w; *ret_next is the first row not encoded. Stops early once out->len >= soft
      * (at least one row is encoded when out->len < soft). On an error out->len stands before the row that
      * failed. */
-    int (*rows)(const struct encode_options *o, struct encode_state *st, const struct window *w,
-                uint64_t from, uint64_t to, size_t soft, struct buf *out, uint64_t *ret_next, struct err *e);
+    int (*put_rows)(const struct encode_options *o, struct encode_state *st, const struct window *w,
+                    uint64_t from, uint64_t to, size_t soft, struct buf *out, uint64_t *ret_next,
+                    struct err *e);
     int (*tail)(const struct encode_options *o, struct encode_state *st, const struct schema *s,
                 struct buf *out, struct err *e);
 };

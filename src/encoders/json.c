@@ -348,24 +348,24 @@ static int tail_none(const struct encode_options *o, struct encode_state *st, co
 #define JSON_TYPE .media_type = "application/json", .suffix = ".json"
 
 const struct encoder encoder_json = {
-    .name = "json", JSON_TYPE, .head = head_array, .rows = rows_objects, .tail = tail_array};
+    .name = "json", JSON_TYPE, .head = head_array, .put_rows = rows_objects, .tail = tail_array};
 const struct encoder encoder_rows = {.name = "rows",
                                      JSON_TYPE,
                                      .dialect_only = true,
                                      .head = head_array,
-                                     .rows = rows_arrays,
+                                     .put_rows = rows_arrays,
                                      .tail = tail_array};
 const struct encoder encoder_strings = {.name = "strings",
                                         JSON_TYPE,
                                         .dialect_only = true,
                                         .head = head_array,
-                                        .rows = rows_strings,
+                                        .put_rows = rows_strings,
                                         .tail = tail_array};
 const struct encoder encoder_ndjson = {
     .name = "ndjson",
     .media_type = "application/x-ndjson; charset=utf-8",
     .suffix = ".ndjson",
     .head = head_none,
-    .rows = rows_lines,
+    .put_rows = rows_lines,
     .tail = tail_none,
 };

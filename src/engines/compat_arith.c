@@ -59,7 +59,7 @@ struct arith {
     enum op op;
     enum how how;
     bool pg;
-    struct number a, b, out;
+    struct numeric a, b, out;
     int shift;           /* of a quotient */
     unsigned up_a, up_b; /* of a remainder */
 };
@@ -77,9 +77,9 @@ static unsigned smaller(unsigned a, unsigned b)
 }
 
 /* Argument of the sum that was bound last; id INVALID: none. */
-static struct number summed;
+static struct numeric summed;
 
-void compat_arith_summed(const struct number *x)
+void compat_arith_summed(const struct numeric *x)
 {
     summed = *x;
 }
@@ -122,7 +122,7 @@ static void decimal_rest(struct arith *x)
 /* False: not two numbers. */
 static bool decide(struct arith *x)
 {
-    const struct number *a = &x->a, *b = &x->b;
+    const struct numeric *a = &x->a, *b = &x->b;
     if (a->id == DUCKDB_TYPE_INTERVAL && x->op == OP_DIVIDE && number_is_one(b)) {
         x->how = HOW_INTERVAL;
         x->out.id = DUCKDB_TYPE_INTERVAL;

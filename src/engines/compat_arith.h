@@ -7,7 +7,7 @@
 /* quern_divide(a, b), quern_modulo(a, b), quern_mean(count, sum), each also as ..._pg; quern_sum(sum). */
 bool compat_arith_install(duckdb_connection c) MUST_USE;
 /* A sum of such an argument is being bound. */
-void compat_arith_summed(const struct number *x);
+void compat_arith_summed(const struct numeric *x);
 /* Before a statement: nothing is left of one that failed while it was bound. */
 void compat_arith_forget(void);
 /* compat_round.c: quern_round(x), quern_round_to(x, n), quern_floor, quern_ceil, quern_trunc, quern_trunc_to, quern_sign. */

@@ -28,7 +28,7 @@ enum op { OP_PLUS, OP_MINUS, OP_TIMES };
 
 struct exact {
     enum op op;
-    struct number a, b, out;
+    struct numeric a, b, out;
     int64_t up_a, up_b; /* of a sum: to the common scale */
 };
 
@@ -37,9 +37,9 @@ static unsigned larger(unsigned a, unsigned b)
     return a > b ? a : b;
 }
 
-struct number compat_exact_type(char op, const struct number *a, const struct number *b)
+struct numeric compat_exact_type(char op, const struct numeric *a, const struct numeric *b)
 {
-    struct number out = {.id = DUCKDB_TYPE_DECIMAL};
+    struct numeric out = {.id = DUCKDB_TYPE_DECIMAL};
     if (op == '*') {
         out.width = (uint8_t)(a->width + b->width);
         out.scale = (uint8_t)(a->scale + b->scale);
@@ -51,7 +51,7 @@ struct number compat_exact_type(char op, const struct number *a, const struct nu
     return out;
 }
 
-bool compat_exact_wanted(char op, const struct number *a, const struct number *b)
+bool compat_exact_wanted(char op, const struct numeric *a, const struct numeric *b)
 {
     bool numbers = a->width && b->width && (a->id == DUCKDB_TYPE_DECIMAL || b->id == DUCKDB_TYPE_DECIMAL);
     return numbers && a->width <= ENGINE_DIGITS && b->width <= ENGINE_DIGITS &&
@@ -59,7 +59,7 @@ bool compat_exact_wanted(char op, const struct number *a, const struct number *b
 }
 
 /* A side as 64 bits, copied only when it has less. */
-static const int64_t *side(const struct number *x, const void *data, idx_t n, int64_t *room)
+static const int64_t *side(const struct numeric *x, const void *data, idx_t n, int64_t *room)
 {
     switch (x->store) {
 #define WIDEN(NAME, T)                                                                                       \

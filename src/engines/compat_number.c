@@ -40,16 +40,16 @@ duckdb_type number_common(const struct integer *a, const struct integer *b)
     return DUCKDB_TYPE_HUGEINT;
 }
 
-struct number number_of(duckdb_logical_type type)
+struct numeric number_of(duckdb_logical_type type)
 {
     duckdb_type id = type ? duckdb_get_type_id(type) : DUCKDB_TYPE_INVALID;
     if (id == DUCKDB_TYPE_DECIMAL)
-        return (struct number){id, duckdb_decimal_internal_type(type), duckdb_decimal_width(type),
-                               duckdb_decimal_scale(type)};
-    return (struct number){id, id, number_integer(id) ? number_integer(id)->digits : 0, 0};
+        return (struct numeric){id, duckdb_decimal_internal_type(type), duckdb_decimal_width(type),
+                                duckdb_decimal_scale(type)};
+    return (struct numeric){id, id, number_integer(id) ? number_integer(id)->digits : 0, 0};
 }
 
-duckdb_logical_type number_type(struct number *x)
+duckdb_logical_type number_type(struct numeric *x)
 {
     bool decimal = x->id == DUCKDB_TYPE_DECIMAL;
     duckdb_logical_type type =
@@ -58,19 +58,19 @@ duckdb_logical_type number_type(struct number *x)
     return type;
 }
 
-bool number_is_real(const struct number *x)
+bool number_is_real(const struct numeric *x)
 {
     return x->id == DUCKDB_TYPE_FLOAT || x->id == DUCKDB_TYPE_DOUBLE;
 }
 
-bool number_is_one(const struct number *x)
+bool number_is_one(const struct numeric *x)
 {
     return number_is_real(x) || x->id == DUCKDB_TYPE_DECIMAL || number_integer(x->id);
 }
 
 /* ---- values ---- */
 
-bool number_load(const struct number *x, const void *data, idx_t i, __int128 *ret)
+bool number_load(const struct numeric *x, const void *data, idx_t i, __int128 *ret)
 {
     switch (x->store) {
 #define LOAD(NAME, T, SIGNED)                                                                                \
@@ -84,7 +84,7 @@ bool number_load(const struct number *x, const void *data, idx_t i, __int128 *re
     return x->store != DUCKDB_TYPE_UHUGEINT || *ret >= 0;
 }
 
-bool number_store(const struct number *x, void *data, idx_t i, __int128 v)
+bool number_store(const struct numeric *x, void *data, idx_t i, __int128 v)
 {
     switch (x->store) {
 #define STORE(NAME, T, SIGNED)                                                                               \
@@ -113,7 +113,7 @@ static double decimal_as_double(__int128 v, unsigned scale)
     return strtod(text, NULL);
 }
 
-double number_as_double(const struct number *x, const void *data, idx_t i)
+double number_as_double(const struct numeric *x, const void *data, idx_t i)
 {
     __int128 v = 0;
     if (x->id == DUCKDB_TYPE_DOUBLE)

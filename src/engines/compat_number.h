@@ -21,7 +21,7 @@ typedef unsigned __int128 uhugeint __attribute__((aligned(8)));
     X(USMALLINT, uint16_t, 0) X(UINTEGER, uint32_t, 0) X(UBIGINT, uint64_t, 0) X(UHUGEINT, uhugeint, 0)
 
 /* Of an integer, width is the digits that it may have as a decimal. */
-struct number {
+struct numeric {
     duckdb_type id, store;
     uint8_t width, scale;
 };
@@ -36,17 +36,17 @@ struct integer {
 const struct integer *number_integer(duckdb_type id);
 /* The smallest type that holds both; HUGEINT, with a check of each value, where there is none. */
 duckdb_type number_common(const struct integer *a, const struct integer *b);
-struct number number_of(duckdb_logical_type type);
+struct numeric number_of(duckdb_logical_type type);
 /* A new type; x->store is set. */
-duckdb_logical_type number_type(struct number *x);
-bool number_is_real(const struct number *x);
-bool number_is_one(const struct number *x);
+duckdb_logical_type number_type(struct numeric *x);
+bool number_is_real(const struct numeric *x);
+bool number_is_one(const struct numeric *x);
 
 /* An exact number's integer; false: more than 127 bits. */
-bool number_load(const struct number *x, const void *data, idx_t i, __int128 *ret) MUST_USE;
+bool number_load(const struct numeric *x, const void *data, idx_t i, __int128 *ret) MUST_USE;
 /* False: it does not fit. */
-bool number_store(const struct number *x, void *data, idx_t i, __int128 v) MUST_USE;
-double number_as_double(const struct number *x, const void *data, idx_t i);
+bool number_store(const struct numeric *x, void *data, idx_t i, __int128 v) MUST_USE;
+double number_as_double(const struct numeric *x, const void *data, idx_t i);
 
 /* A call's one or two arguments. */
 struct operands {

@@ -91,10 +91,10 @@ static duckdb_logical_type type_of(void **slot)
     return duckdb_expression_return_type((duckdb_expression)(void *)slot);
 }
 
-static struct number side(void **slot)
+static struct numeric side(void **slot)
 {
     duckdb_logical_type type = type_of(slot);
-    struct number x = number_of(type);
+    struct numeric x = number_of(type);
     if (type)
         duckdb_destroy_logical_type(&type);
     return x;
@@ -116,7 +116,7 @@ static unsigned depth(void **slot)
     return n;
 }
 
-static const char *arithmetic(char op, const struct number *a, const struct number *b)
+static const char *arithmetic(char op, const struct numeric *a, const struct numeric *b)
 {
     if (compat_exact_wanted(op, a, b))
         return op == '+' ? "quern_plus" : op == '-' ? "quern_minus" : "quern_times";
@@ -167,7 +167,7 @@ static const char *ours(const struct library_function *f, const struct library_l
     if (here.profile == WIRE_PROFILE_PLAIN || children->end - children->begin != 2)
         return NULL;
     if (op == '+' || op == '-' || op == '*') {
-        struct number a = side(children->begin), b = side(children->begin + 1);
+        struct numeric a = side(children->begin), b = side(children->begin + 1);
         return arithmetic(op, &a, &b);
     }
     if (here.profile == WIRE_PROFILE_TRINO && f->name.n == 2 && memcmp(f->name.p, "||", 2) == 0) {
@@ -249,7 +249,7 @@ void *compat_operators_sum(void **ret, void *binder, struct library_function *f,
         resolve();
     if (here.profile != WIRE_PROFILE_PLAIN && f->name.n == 3 && memcmp(f->name.p, "sum", 3) == 0 &&
         children->end - children->begin == 1) {
-        struct number x = side(children->begin);
+        struct numeric x = side(children->begin);
         compat_arith_summed(&x);
     }
     return here.bind_sum(ret, binder, f, children, filter, type);
@@ -257,10 +257,10 @@ void *compat_operators_sum(void **ret, void *binder, struct library_function *f,
 
 /* ---- whether it is one ---- */
 
-static struct number type_in(duckdb_connection c, const char *sql)
+static struct numeric type_in(duckdb_connection c, const char *sql)
 {
     duckdb_prepared_statement s = NULL;
-    struct number x = {.id = DUCKDB_TYPE_INVALID};
+    struct numeric x = {.id = DUCKDB_TYPE_INVALID};
     if (duckdb_prepare(c, sql, &s) == DuckDBSuccess) {
         duckdb_logical_type type = duckdb_prepared_statement_column_logical_type(s, 0);
         x = number_of(type);
@@ -277,8 +277,8 @@ bool compat_operators_work(duckdb_connection c)
     if (!here.bind_named || !here.allocate || !here.error_new || !here.error_throw)
         return false;
     here.profile = WIRE_PROFILE_TRINO;
-    struct number product = type_in(c, "SELECT CAST(1 AS DECIMAL(18, 0)) * 0.5"),
-                  sum = type_in(c, "SELECT quern_sum(sum(CAST(1 AS REAL)))");
+    struct numeric product = type_in(c, "SELECT CAST(1 AS DECIMAL(18, 0)) * 0.5"),
+                   sum = type_in(c, "SELECT quern_sum(sum(CAST(1 AS REAL)))");
     bool ok = product.width == 20 && product.scale == 1 && sum.id == DUCKDB_TYPE_FLOAT;
     here.profile = WIRE_PROFILE_PLAIN;
     product = type_in(c, "SELECT CAST(1 AS DECIMAL(18, 0)) * 0.5");

@@ -13,8 +13,8 @@ bool compat_operators_work(duckdb_connection c) MUST_USE;
 /* ---- compat_exact.c ---- */
 /* Whether a op b is quern_plus, _minus or _times: decimals (one an integer perhaps) of at most 18 digits whose
  * result has more. */
-bool compat_exact_wanted(char op, const struct number *a, const struct number *b);
+bool compat_exact_wanted(char op, const struct numeric *a, const struct numeric *b);
 /* The type of it, but for `store`. */
-struct number compat_exact_type(char op, const struct number *a, const struct number *b);
+struct numeric compat_exact_type(char op, const struct numeric *a, const struct numeric *b);
 
 #endif

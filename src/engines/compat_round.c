@@ -32,7 +32,7 @@ struct flavour {
 struct rounding {
     enum op op;
     bool digits, pg;
-    struct number in, out;
+    struct numeric in, out;
 };
 
 static unsigned smaller(unsigned a, unsigned b)

@@ -172,7 +172,7 @@ struct node {
     int32_t *offsets;
     uint64_t row, byte;
 };
-struct rows;
+struct duck_rows;
 struct rows_plan {
     struct schema *schema;
     struct node *nodes;
@@ -200,7 +200,7 @@ struct kept {
     idx_t from, to;
     bool owned;
 };
-struct rows {
+struct duck_rows {
     const struct schema *schema;
     struct node *nodes;
     uint32_t ncolumns;
@@ -210,17 +210,18 @@ struct rows {
     uint64_t *saved; /* counters of all nodes, to take a measurement back */
     struct arena *arena;
 };
-int duck__rows_init(struct rows *r, struct arena *a, const struct schema *s, struct node *nodes,
+int duck__rows_init(struct duck_rows *r, struct arena *a, const struct schema *s, struct node *nodes,
                     struct err *e) MUST_USE;
 /* Measures rows [from, to) of a chunk on top of what is kept. */
-int duck__rows_measure(struct rows *r, duckdb_data_chunk chunk, idx_t from, idx_t to, struct err *e) MUST_USE;
-void duck__rows_save(struct rows *r);
-void duck__rows_restore(struct rows *r);
-uint64_t duck__rows_body(const struct rows *r);
+int duck__rows_measure(struct duck_rows *r, duckdb_data_chunk chunk, idx_t from, idx_t to,
+                       struct err *e) MUST_USE;
+void duck__rows_save(struct duck_rows *r);
+void duck__rows_restore(struct duck_rows *r);
+uint64_t duck__rows_body(const struct duck_rows *r);
 /* Writes index and body (index_len = batch_index_size, body at the next multiple of 64 when `gap`). */
-int duck__rows_index(struct rows *r, struct buf *out, uint64_t *ret_body) MUST_USE;
-void duck__rows_fill(struct rows *r, uint8_t *body);
-void duck__rows_reset(struct rows *r);
+int duck__rows_index(struct duck_rows *r, struct buf *out, uint64_t *ret_body) MUST_USE;
+void duck__rows_fill(struct duck_rows *r, uint8_t *body);
+void duck__rows_reset(struct duck_rows *r);
 
 /* ---- duckdb_plan.c ---- */
 struct plan {

@@ -239,7 +239,7 @@ static int measure(struct node *n, duckdb_vector v, idx_t from, idx_t count, str
     return measure_fixed(n, data, nulls ? mask : NULL, from, count, e);
 }
 
-int duck__rows_measure(struct rows *r, duckdb_data_chunk chunk, idx_t from, idx_t to, struct err *e)
+int duck__rows_measure(struct duck_rows *r, duckdb_data_chunk chunk, idx_t from, idx_t to, struct err *e)
 {
     for (uint32_t i = 0; i < r->ncolumns; i++) {
         int rc = measure(&r->nodes[i], duckdb_data_chunk_get_vector(chunk, i), from, to - from, e);
@@ -266,29 +266,29 @@ static uint64_t *counters(struct node *n, uint64_t *at, bool save)
     return at;
 }
 
-void duck__rows_save(struct rows *r)
+void duck__rows_save(struct duck_rows *r)
 {
     uint64_t *at = r->saved;
     for (uint32_t i = 0; i < r->ncolumns; i++)
         at = counters(&r->nodes[i], at, true);
 }
 
-void duck__rows_restore(struct rows *r)
+void duck__rows_restore(struct duck_rows *r)
 {
     uint64_t *at = r->saved;
     for (uint32_t i = 0; i < r->ncolumns; i++)
         at = counters(&r->nodes[i], at, false);
 }
 
-int duck__rows_init(struct rows *r, struct arena *a, const struct schema *s, struct node *nodes,
+int duck__rows_init(struct duck_rows *r, struct arena *a, const struct schema *s, struct node *nodes,
                     struct err *e)
 {
-    *r = (struct rows){.schema = s, .nodes = nodes, .ncolumns = s->ncolumns, .arena = a};
+    *r = (struct duck_rows){.schema = s, .nodes = nodes, .ncolumns = s->ncolumns, .arena = a};
     r->saved = arena_alloc(a, sizeof *r->saved * 3 * (s->nnodes + 1));
     return r->saved ? 0 : err_set(e, ERR_NOMEM, "53200", "out of memory");
 }
 
-void duck__rows_reset(struct rows *r)
+void duck__rows_reset(struct duck_rows *r)
 {
     for (uint32_t i = 0; i < r->nkept; i++) {
         if (r->kept[i].owned)
@@ -338,7 +338,7 @@ static uint64_t body_of(const struct node *n)
     return sum;
 }
 
-uint64_t duck__rows_body(const struct rows *r)
+uint64_t duck__rows_body(const struct duck_rows *r)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < r->ncolumns; i++)
@@ -365,7 +365,7 @@ static void lay_out(const struct node *n, struct layout *l)
         lay_out(&n->children[i], l);
 }
 
-int duck__rows_index(struct rows *r, struct buf *out, uint64_t *ret_body)
+int duck__rows_index(struct duck_rows *r, struct buf *out, uint64_t *ret_body)
 {
     struct batch_index ix = {.rows = r->nrows, .nnodes = r->schema->nnodes, .nbuffers = r->schema->nbuffers};
     ix.nodes = calloc(ix.nnodes + 1, sizeof *ix.nodes);
@@ -637,7 +637,7 @@ static int fill(struct node *n, duckdb_vector v, idx_t from, idx_t count, struct
     return n->nchildren ? descend(n, v, mask, from, count, fill, e) : 0;
 }
 
-void duck__rows_fill(struct rows *r, uint8_t *body)
+void duck__rows_fill(struct duck_rows *r, uint8_t *body)
 {
     for (uint32_t i = 0; i < r->ncolumns; i++)
         body = place(&r->nodes[i], body);

@@ -34,7 +34,7 @@
 #define IDLE_MAX_NS 1000000
 #define SOON_NS     1000000 /* below the main thread's first look at a job, which sends what waits */
 
-struct run {
+struct duck_run {
     struct duck *d;
     const struct wire_job *job;
     struct compat compat; /* holds the job once its text went through the room */
@@ -44,7 +44,7 @@ struct run {
     struct plan plan;
     struct ready *ready; /* the plan is the session's own; NULL: made for this job */
     struct scanned scanned;
-    struct rows rows;
+    struct duck_rows rows;
     duckdb_pending_result pending;
     duckdb_result result;
     bool has_result, in_transaction, sent_batch, cut, rewritten, counts;
@@ -67,18 +67,18 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static int failed(struct run *x, uint32_t kind, int code, const char *state, const char *text)
+static int failed(struct duck_run *x, uint32_t kind, int code, const char *state, const char *text)
 {
     x->fail = kind;
     return err_set(&x->e, code, state, "%s", text);
 }
 
-static int canceled(struct run *x)
+static int canceled(struct duck_run *x)
 {
     return failed(x, WIRE_FAIL_CANCELED, ERR_CANCELED, "57014", "canceled");
 }
 
-static int engine_failed(struct run *x, const char *message, int type)
+static int engine_failed(struct duck_run *x, const char *message, int type)
 {
     return duck__error(x->d, message ? message : "unknown error", type, x->job->sql, x->job->sql_len, &x->e,
                        &x->fail);
@@ -86,7 +86,7 @@ static int engine_failed(struct run *x, const char *message, int type)
 
 /* ---- batches ---- */
 
-static int send_memfd(struct run *x, const struct buf *index, uint64_t body)
+static int send_memfd(struct duck_run *x, const struct buf *index, uint64_t body)
 {
     uint32_t slot;
     int fd;
@@ -111,7 +111,7 @@ static int send_memfd(struct run *x, const struct buf *index, uint64_t body)
     return 0;
 }
 
-static int check_limits(struct run *x, uint64_t more)
+static int check_limits(struct duck_run *x, uint64_t more)
 {
     if (x->job->max_rows && x->done.rows > x->job->max_rows)
         return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
@@ -124,7 +124,7 @@ static int check_limits(struct run *x, uint64_t more)
 
 /* While it runs, rows_scanned is the highest that the engine's progress showed, its own estimate; at the end
  * count_scanned says it exactly. */
-static void sample_progress(struct run *x)
+static void sample_progress(struct duck_run *x)
 {
     duckdb_query_progress_type p = duckdb_query_progress(x->session.conn);
     uint64_t n = p.rows_processed > p.total_rows_to_process ? p.total_rows_to_process : p.rows_processed;
@@ -132,7 +132,7 @@ static void sample_progress(struct run *x)
         x->done.rows_scanned = n;
 }
 
-static int flush(struct run *x, bool last)
+static int flush(struct duck_run *x, bool last)
 {
     if (!x->rows.nrows)
         return 0;
@@ -161,9 +161,9 @@ static int flush(struct run *x, bool last)
 }
 
 /* Keeps rows [from, to) of a chunk; the chunk goes with the last of its parts. */
-static int keep(struct run *x, duckdb_data_chunk chunk, idx_t to)
+static int keep(struct duck_run *x, duckdb_data_chunk chunk, idx_t to)
 {
-    struct rows *r = &x->rows;
+    struct duck_rows *r = &x->rows;
     uint64_t room = x->d->setup->batch_max;
     uint64_t index = BODY_AT(batch_index_size(r->schema->nnodes, r->schema->nbuffers));
     idx_t from = 0, end = to;
@@ -207,7 +207,7 @@ static int keep(struct run *x, duckdb_data_chunk chunk, idx_t to)
 }
 
 /* EXPLAIN: the second column's text, one row a line. */
-static int keep_plan_text(struct run *x, duckdb_data_chunk chunk)
+static int keep_plan_text(struct duck_run *x, duckdb_data_chunk chunk)
 {
     duckdb_logical_type t = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
     idx_t columns = duckdb_data_chunk_get_column_count(chunk), n = duckdb_data_chunk_get_size(chunk);
@@ -243,7 +243,7 @@ static int keep_plan_text(struct run *x, duckdb_data_chunk chunk)
     return rc;
 }
 
-static int stream(struct run *x)
+static int stream_rows(struct duck_run *x)
 {
     int64_t limit = x->plan.st.kind == WIRE_KIND_TEXT ? -1 : x->job->row_limit;
     for (;;) {
@@ -287,7 +287,7 @@ static int stream(struct run *x)
 
 /* ---- stages ---- */
 
-static int send_planned(struct run *x, int64_t plan_ns)
+static int send_planned(struct duck_run *x, int64_t plan_ns)
 {
     struct wire_planned m = {.job = x->job->job,
                              .kind = x->plan.st.kind,
@@ -308,7 +308,7 @@ static int send_planned(struct run *x, int64_t plan_ns)
 
 /* Works on the statement until rows can be fetched. While the library's other threads have all that there is to
  * do this one sleeps, a little longer each time; the library's own loop would spin. */
-static void work(struct run *x)
+static void work(struct duck_run *x)
 {
     long pause_ns = IDLE_NS;
     for (;;) {
@@ -326,7 +326,7 @@ static void work(struct run *x)
 }
 
 /* The one place that names the deprecated streaming calls. */
-static int execute(struct run *x)
+static int execute(struct duck_run *x)
 {
     if (duckdb_pending_prepared_streaming(x->plan.ps, &x->pending) != DuckDBSuccess)
         return engine_failed(x, duckdb_pending_error(x->pending), 0);
@@ -341,7 +341,7 @@ static int execute(struct run *x)
     return 0;
 }
 
-static int begin_write(struct run *x)
+static int begin_write(struct duck_run *x)
 {
     if (x->d->script_tx)
         return 0;
@@ -352,7 +352,7 @@ static int begin_write(struct run *x)
                  : 0;
 }
 
-static int end_write(struct run *x)
+static int end_write(struct duck_run *x)
 {
     if (x->has_result)
         duckdb_destroy_result(&x->result);
@@ -371,7 +371,7 @@ static int end_write(struct run *x)
     return duck__exec(x->session.conn, "COMMIT", &x->e);
 }
 
-static int read_count(struct run *x)
+static int read_count(struct duck_run *x)
 {
     if (duckdb_result_return_type(x->result) == DUCKDB_RESULT_TYPE_CHANGED_ROWS ||
         x->plan.st.kind == WIRE_KIND_UPDATE) {
@@ -406,7 +406,7 @@ static bool reads_nothing(const struct wire_job *job)
 /* Whether a table or a file is read: a reader function or a dataset's name in the text, or else the engine's list of
  * names, for which it parses again (it sees through views down to tables). Over-approximate where a name is only
  * mentioned. */
-static bool reads_something(const struct run *x)
+static bool reads_something(const struct duck_run *x)
 {
     if (reads_nothing(x->job))
         return false;
@@ -432,7 +432,7 @@ static enum session_use use_of(const struct wire_job *job)
     return duck__policy_mentions(job->sql, job->sql_len, "explain") ? SESSION_PLAIN : SESSION_COUNTS;
 }
 
-static void count_scanned(struct run *x)
+static void count_scanned(struct duck_run *x)
 {
     if (x->ready)
         x->scanned = x->ready->scanned;
@@ -445,7 +445,7 @@ static void count_scanned(struct run *x)
 }
 
 /* A statement that stayed prepared was bound anew: its columns are those that were told, or nothing is sent. */
-static int check_columns(struct run *x)
+static int check_columns(struct duck_run *x)
 {
     struct plan now = {.st = x->plan.st};
     int r = duck__plan_columns(x->arena, &now, &x->result, &x->e);
@@ -455,7 +455,7 @@ static int check_columns(struct run *x)
                   "a data set's file changed while the statement began: run it again");
 }
 
-static int run_statement(struct run *x)
+static int run_statement(struct duck_run *x)
 {
     bool rows = x->plan.st.kind != WIRE_KIND_UPDATE && x->plan.st.kind != WIRE_KIND_DDL;
     int r = x->plan.st.writes ? begin_write(x) : 0;
@@ -476,7 +476,7 @@ static int run_statement(struct run *x)
     if (!r)
         r = duck__rows_init(&x->rows, x->arena, x->plan.out.schema, x->plan.out.nodes, &x->e);
     if (!r)
-        r = rows ? stream(x) : read_count(x);
+        r = rows ? stream_rows(x) : read_count(x);
     if (!r)
         count_scanned(x);
     if (!r && x->plan.st.writes)
@@ -491,7 +491,7 @@ static void set_current(struct duck *d, duckdb_connection c)
     pthread_mutex_unlock(&d->mu);
 }
 
-static int take_session(struct run *x)
+static int take_session(struct duck_run *x)
 {
     struct duck *d = x->d;
     x->kept = x->job->step == WIRE_STEP_NEXT;
@@ -508,7 +508,7 @@ static int take_session(struct run *x)
 }
 
 /* What does the text hold? With several statements the session is the script's from here on. */
-static int split(struct run *x)
+static int split(struct duck_run *x)
 {
     int r = duck__split(x->d, x->session.conn, x->job, x->arena, &x->script, &x->e, &x->fail);
     x->split = r == 0 && x->script.npieces != 1;
@@ -520,7 +520,7 @@ static int split(struct run *x)
 }
 
 /* The end of a script: nothing is planned and nothing returned. */
-static int end_script(struct run *x)
+static int end_script(struct duck_run *x)
 {
     x->plan.st.kind = WIRE_KIND_DDL;
     int r = duck__plan_columns(x->arena, &x->plan, NULL, &x->e);
@@ -542,7 +542,7 @@ static int keep_profile(struct session *s, bool on, struct err *e)
     return r;
 }
 
-static int plan(struct run *x)
+static int plan(struct duck_run *x)
 {
     struct session *s = &x->session;
     x->ready = x->kept || x->plan.kind || x->plan.text_column ? NULL : duck__ready_find(x->d, s, x->job);
@@ -554,7 +554,7 @@ static int plan(struct run *x)
     return duck__plan_columns(x->arena, &x->plan, NULL, &x->e);
 }
 
-static int go(struct run *x)
+static int go(struct duck_run *x)
 {
     x->fail = WIRE_FAIL_SQL;
     if (x->job->step >= WIRE_STEP_COMMIT)
@@ -599,7 +599,7 @@ static int go(struct run *x)
 
 /* A plain SELECT that came to its end changes nothing of its session. What does (SET, temporary objects, PREPARE) is
  * another kind of statement, but for a PIVOT, which makes an enum first, and for the seed of random(). */
-static bool leaves_no_trace(const struct run *x)
+static bool leaves_no_trace(const struct duck_run *x)
 {
     static const char *const traces[] = {"pivot", "pivot_wider", "setseed"};
     return x->has_result && !x->cut && !x->kept && !x->in_transaction &&
@@ -609,7 +609,7 @@ static bool leaves_no_trace(const struct run *x)
            !duck__policy_mentions_any(x->job->sql, x->job->sql_len, traces, sizeof traces / sizeof *traces);
 }
 
-static void tear_down(struct run *x, bool good)
+static void tear_down(struct duck_run *x, bool good)
 {
     bool clean = good && leaves_no_trace(x);
     set_current(x->d, NULL);
@@ -632,7 +632,7 @@ static void tear_down(struct run *x, bool good)
         duck__session_end(&x->session);
 }
 
-static void send_script(struct run *x)
+static void send_script(struct duck_run *x)
 {
     CLEANUP_BUF struct buf b = BUF_INIT(2u << 20);
     if (wire_put_script(&b, &x->script) < 0)
@@ -641,12 +641,12 @@ static void send_script(struct run *x)
 }
 
 /* A writer serves one statement, or one script. */
-static bool reusable(const struct run *x)
+static bool reusable(const struct duck_run *x)
 {
     return !x->d->broken && (!x->d->setup->catalog_write || x->kept);
 }
 
-static void send_done(struct run *x)
+static void send_done(struct duck_run *x)
 {
     x->done.job = x->job->job;
     x->done.run_ns = (uint64_t)(now_ns() - x->began);
@@ -660,7 +660,7 @@ static void send_done(struct run *x)
     port_send_last(x->port, &b);
 }
 
-static void send_failed(struct run *x)
+static void send_failed(struct duck_run *x)
 {
     bool bad = x->fail == WIRE_FAIL_FATAL || x->fail == WIRE_FAIL_MEMORY;
     if (bad)
@@ -679,7 +679,7 @@ static void send_failed(struct run *x)
 
 void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struct port *port)
 {
-    struct run x;
+    struct duck_run x;
     memset(&x, 0, sizeof x);
     x.d = d;
     x.job = job;

@@ -88,7 +88,7 @@ static int learn(struct server *s, const uint8_t *p, uint32_t n)
 
 /* ---- the order ---- */
 
-static int run(struct server *s, struct err *e)
+static int carry_out(struct server *s, struct err *e)
 {
     struct render_job *j = &s->job;
     const struct wire_render *o = &j->order;
@@ -144,7 +144,7 @@ static void *render_thread(void *arg)
     struct server *s = arg;
     struct err e;
     err_clear(&e);
-    int rc = run(s, &e);
+    int rc = carry_out(s, &e);
     CLEANUP_BUF struct buf b = BUF_INIT(64u << 10);
     if (rc == 0) {
         struct wire_done m = {.job = s->job.order.job, .rows = s->job.order.rows, .update_count = -1};

@@ -164,7 +164,7 @@ bool answer_begin(struct exchange *x, struct segment_scratch *scratch)
     return true;
 }
 
-static void fill_job(struct work *w, struct segment_scratch *scratch)
+static void fill_job(struct worker_job *w, struct segment_scratch *scratch)
 {
     struct exchange *x = (struct exchange *)((char *)w - offsetof(struct exchange, work));
     struct err e;

@@ -86,7 +86,7 @@ struct exchange {
     uint32_t route_number; /* UINT32_MAX none */
     uint32_t turns;        /* handler calls, against endless loops */
     int64_t begun_ns;
-    struct work work;
+    struct worker_job work;
     char **args; /* name, value pairs, decoded, in the arena; made at first use */
     uint32_t nargs;
     bool args_bad;

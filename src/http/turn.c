@@ -20,7 +20,7 @@ static void stopping(struct exchange *x)
     refuse_now(x, 503, ERR_UNAVAILABLE, "57P01", "the server is stopping");
 }
 
-static void run_job(struct work *w, struct segment_scratch *scratch);
+static void run_job(struct worker_job *w, struct segment_scratch *scratch);
 
 static enum exchange_next to_worker(struct exchange *x)
 {
@@ -126,7 +126,7 @@ static enum exchange_next turn(struct exchange *x, bool on_worker, struct segmen
     }
 }
 
-static void run_job(struct work *w, struct segment_scratch *scratch)
+static void run_job(struct worker_job *w, struct segment_scratch *scratch)
 {
     struct exchange *x = (struct exchange *)((char *)w - offsetof(struct exchange, work));
     enum exchange_next next = EXCHANGE_SEND;

@@ -8,26 +8,26 @@
 #include <signal.h>
 #include <stdlib.h>
 
-struct lane {
-    struct work *head, **tail;
+struct worker_lane {
+    struct worker_job *head, **tail;
 };
 
 struct workers {
     pthread_mutex_t lock;
     pthread_cond_t wakeup;
-    struct lane lanes[WORK_LANES]; /* guarded by lock */
-    uint32_t turn, idle;           /* guarded by lock */
-    bool stop;                     /* guarded by lock */
+    struct worker_lane lanes[WORK_LANES]; /* guarded by lock */
+    uint32_t turn, idle;                  /* guarded by lock */
+    bool stop;                            /* guarded by lock */
     uint32_t n;
     pthread_t threads[];
 };
 
-static struct work *take(struct workers *ws)
+static struct worker_job *take(struct workers *ws)
 {
     enum work_lane first = ws->turn++ % 4 == 3 ? WORK_STREAMS : WORK_HANDLERS;
     for (int i = 0; i < WORK_LANES; i++) {
-        struct lane *l = &ws->lanes[((int)first + i) % WORK_LANES];
-        struct work *w = l->head;
+        struct worker_lane *l = &ws->lanes[((int)first + i) % WORK_LANES];
+        struct worker_job *w = l->head;
         if (w) {
             l->head = w->next;
             if (!l->head)
@@ -44,7 +44,7 @@ static void *run(void *arg)
     struct segment_scratch *scratch = segment_scratch_new();
     pthread_mutex_lock(&ws->lock);
     for (;;) {
-        struct work *w = take(ws);
+        struct worker_job *w = take(ws);
         if (w) {
             pthread_mutex_unlock(&ws->lock);
             w->fn(w, scratch);
@@ -86,7 +86,7 @@ int workers_start(uint32_t threads, struct workers **ret, struct err *e)
     return 0;
 }
 
-void workers_push(struct workers *ws, struct work *w, enum work_lane lane)
+void workers_push(struct workers *ws, struct worker_job *w, enum work_lane lane)
 {
     w->next = NULL;
     pthread_mutex_lock(&ws->lock);

@@ -12,15 +12,15 @@
 
 enum work_lane { WORK_HANDLERS, WORK_STREAMS, WORK_LANES };
 
-struct work {
-    void (*fn)(struct work *w, struct segment_scratch *x); /* may free or queue w again */
-    struct work *next;
+struct worker_job {
+    void (*fn)(struct worker_job *w, struct segment_scratch *x); /* may free or queue w again */
+    struct worker_job *next;
 };
 
 struct workers;
 
 int workers_start(uint32_t threads, struct workers **ret, struct err *e) MUST_USE;
-void workers_push(struct workers *ws, struct work *w, enum work_lane lane); /* any thread */
+void workers_push(struct workers *ws, struct worker_job *w, enum work_lane lane); /* any thread */
 /* Runs what is queued, joins, frees. Nothing may be pushed meanwhile. NULL allowed. */
 void workers_stop(struct workers *ws);
 

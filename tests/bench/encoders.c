@@ -137,7 +137,7 @@ int main(int argc, char **argv)
             struct encode_state st = {0};
             for (uint64_t row = 0; row < ROWS;) {
                 buf_reset(&out);
-                if (k->rows(&o, &st, &w, row, ROWS, 256 << 10, &out, &row, &e)) {
+                if (k->put_rows(&o, &st, &w, row, ROWS, 256 << 10, &out, &row, &e)) {
                     fprintf(stderr, "%s\n", e.text);
                     return 1;
                 }

@@ -80,7 +80,7 @@ static void encode_all(const struct window *w)
             uint64_t next = 0;
             while (next < w->rows) {
                 buf_reset(&out);
-                if (encoder_find(formats[f])->rows(&o, &st, w, next, w->rows, 500, &out, &next, NULL))
+                if (encoder_find(formats[f])->put_rows(&o, &st, w, next, w->rows, 500, &out, &next, NULL))
                     abort();
             }
             buf_free(&out);

@@ -196,7 +196,7 @@ static void slices(void **state)
         for (uint64_t row = 0; row < w.rows;) {
             uint64_t from = row;
             buf_reset(&part);
-            assert_int_equal(k->rows(&o, &st, &w, row, w.rows, soft, &part, &row, NULL), 0);
+            assert_int_equal(k->put_rows(&o, &st, &w, row, w.rows, soft, &part, &row, NULL), 0);
             assert_true(row > from && (row == w.rows || part.len >= soft));
             assert_int_equal(buf_add(&b, part.p, part.len), 0);
         }
@@ -209,7 +209,7 @@ static void slices(void **state)
         struct encode_state st = {0};
         uint64_t to = from + 1 + from * 3, next;
         buf_reset(&b);
-        assert_int_equal(k->rows(&o, &st, &w, from, to, SIZE_MAX, &b, &next, NULL), 0);
+        assert_int_equal(k->put_rows(&o, &st, &w, from, to, SIZE_MAX, &b, &next, NULL), 0);
         assert_int_equal(next, to);
         size_t head = 8 + 80 + 16 * (s.ix->nnodes + s.ix->nbuffers);
         struct batch_index ix = *s.ix;
@@ -253,8 +253,8 @@ static void slices(void **state)
     struct encode_state st = {0};
     struct buf p = BUF_INIT(1 << 20), q = BUF_INIT(1 << 20);
     uint64_t next;
-    assert_int_equal(k->rows(&o, &st, &w, skip_rows, w.rows, SIZE_MAX, &p, &next, NULL), 0);
-    assert_int_equal(k->rows(&o, &st, &late, 0, late.rows, SIZE_MAX, &q, &next, NULL), 0);
+    assert_int_equal(k->put_rows(&o, &st, &w, skip_rows, w.rows, SIZE_MAX, &p, &next, NULL), 0);
+    assert_int_equal(k->put_rows(&o, &st, &late, 0, late.rows, SIZE_MAX, &q, &next, NULL), 0);
     assert_int_equal(p.len, q.len);
     assert_memory_equal(p.p, q.p, p.len);
     buf_free(&p);

@@ -13,7 +13,7 @@ static void encode_all(const struct window *w)
             struct buf out = BUF_INIT(1 << 24);
             uint64_t next = 0;
             assert_int_equal(k->head(&o, w->schema, &out, NULL), 0);
-            assert_int_equal(k->rows(&o, &st, w, 0, w->rows, SIZE_MAX, &out, &next, NULL), 0);
+            assert_int_equal(k->put_rows(&o, &st, w, 0, w->rows, SIZE_MAX, &out, &next, NULL), 0);
             assert_int_equal(next, w->rows);
             assert_int_equal(k->tail(&o, &st, w->schema, &out, NULL), 0);
             buf_free(&out);

@@ -183,7 +183,7 @@ static void ceilings(void **state)
             struct buf out = BUF_INIT(ceiling);
             struct err e;
             uint64_t next = 99;
-            int rc = k->rows(&o, &st, &w, 0, w.rows, SIZE_MAX, &out, &next, &e);
+            int rc = k->put_rows(&o, &st, &w, 0, w.rows, SIZE_MAX, &out, &next, &e);
             assert_true(out.len <= ceiling);
             if (rc) {
                 assert_int_equal(rc, ERR_LIMIT);
