@@ -85,7 +85,8 @@ static int print_number(FILE *f, const char *format, va_list ap)
                   : fprintf(f, "<c r=\"%s\"><v>%s</v></c>", cell, text);
 }
 
-int __fprintf_chk(FILE *restrict f, int flag, const char *restrict format, ...)
+__attribute__((format(printf, 3, 4))) int __fprintf_chk(FILE *restrict f, int flag,
+                                                        const char *restrict format, ...)
 {
     va_list ap;
     va_start(ap, format);
