@@ -45,7 +45,7 @@ MORE = [
     "COPY (SELECT 1) TO '/proc/self/oom_score_adj'",
     "COPY (SELECT 1) TO '{data}/admin.sock'",
     "ATTACH '{data}/registry.db' AS reg (TYPE sqlite)",
-    "ATTACH 'http://127.0.0.1:{port}/x.db' AS web (READ_ONLY)",
+    "ATTACH 'http://127.77.0.1:{port}/x.db' AS web (READ_ONLY)",
     "CREATE TABLE data_catalog.main.copied AS SELECT * FROM read_text('{file}')",
     "INSERT INTO flights SELECT * FROM read_csv('{file}')",
     "SELECT * FROM read_json('{dir}/*', format = 'auto', union_by_name = true)",
@@ -56,7 +56,7 @@ MORE = [
     "SELECT * FROM st_read('{file}')",
     "SELECT * FROM read_xlsx('{file}')",
     "SELECT * FROM delta_scan('{dir}')",
-    "SELECT * FROM iceberg_scan('http://127.0.0.1:{port}/x')",
+    "SELECT * FROM iceberg_scan('http://127.77.0.1:{port}/x')",
     "SELECT * FROM duckdb_logs()",
     "SELECT * FROM enable_logging('all')",
     "SELECT * FROM repeat_row('{file}', num_rows = 2), read_text('{file}')",
@@ -141,7 +141,7 @@ def test_no_escape(abi):
         with pytest.raises(AssertionError):
             with open(canary) as f:
                 check(f.read(), "SELECT 1", daemon, "")
-        socket.create_connection(("127.0.0.1", trap.port)).close()
+        socket.create_connection((hostile.TRAP, trap.port)).close()
         assert wait_until("the trap to count", lambda: trap.hits == 1)
         daemon.works()
     finally:
