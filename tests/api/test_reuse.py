@@ -155,9 +155,11 @@ def test_a_write_between_reading_and_ending_ends_reuse(make_daemon, joins):
     d.kylin_submit("select range as n, 'some text ' || range as s from range(150000)", format="xlsx")  # its delivery is the one under way
     pid = wait_until("a render process", lambda: render_process(d), pause=0.001)
     os.kill(pid, signal.SIGSTOP)
+    none_runs = lambda: d.metrics()["quern_queries_running"] == d.metrics()["quern_queries_queued"] == 0
+    wait_until("its delivery", none_runs)  # the file was begun beside the run
     sql = "select count(*) from k"
     old = ask(d, sql).json()["queryInfo"]["queryId"]
-    wait_until("the end of its run", lambda: d.metrics()["quern_queries_running"] == d.metrics()["quern_queries_queued"] == 0)
+    wait_until("the end of its run", none_runs)
     assert d.kakao_query("insert into k values (9)")["queryInfo"]["state"] == "FINISHED"
     assert d.kakao_get(old)["queryInfo"]["state"] == "RUNNING"
     new = ask(d, sql).json()["queryInfo"]["queryId"] if joins else None
