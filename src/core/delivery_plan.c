@@ -34,9 +34,10 @@ void delivery_foresee(struct service *s, struct query *q)
     arena_free(a);
 }
 
-void delivery__unmake(struct service *s, struct query *q)
+/* From the bucket: all that the plan names, or only a file that is the query's own. */
+static void remove_files(struct service *s, struct query *q, bool all, const char *failed)
 {
-    struct arena *a = q->rec.bucket ? arena_new(1u << 20) : NULL;
+    struct arena *a = arena_new(1u << 20);
     struct delivery_plan plan;
     struct err e;
     const char *url;
@@ -44,33 +45,26 @@ void delivery__unmake(struct service *s, struct query *q)
         return;
     err_clear(&e);
     int rc = delivery__plan(s, q, a, &plan, &e);
-    if (!rc && plan.key)
+    if (!rc && plan.key && (all || plan.owned)) {
         rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, &e);
-    if (!rc && plan.metadata_key)
-        rc = bucket_remove(url, plan.metadata_key, &e);
-    if (!rc && plan.key)
-        rc = bucket_remove(url, plan.key, &e);
-    if (rc)
-        log_event(LOG_WARN, "core", "what is left of a delivery could not be removed", "error", e.text, NULL);
-    arena_free(a);
-}
-
-void delivery_remove(struct service *s, struct query *q)
-{
-    struct arena *a = q->rec.bucket && q->rec.stored ? arena_new(1u << 20) : NULL;
-    struct delivery_plan plan;
-    struct err e;
-    const char *url;
-    if (!a)
-        return;
-    err_clear(&e);
-    int rc = delivery__plan(s, q, a, &plan, &e);
-    if (!rc && plan.key && plan.owned) {
-        rc = workspace_bucket_url(s->workspaces, q->rec.workspace, q->rec.bucket, a, &url, &e);
+        if (!rc && all && plan.metadata_key)
+            rc = bucket_remove(url, plan.metadata_key, &e);
         if (!rc)
             rc = bucket_remove(url, plan.key, &e);
     }
     if (rc)
-        log_event(LOG_WARN, "core", "a delivered file could not be removed", "error", e.text, NULL);
+        log_event(LOG_WARN, "core", failed, "error", e.text, NULL);
     arena_free(a);
+}
+
+void delivery__unmake(struct service *s, struct query *q)
+{
+    if (q->rec.bucket)
+        remove_files(s, q, true, "what is left of a delivery could not be removed");
+}
+
+void delivery_remove(struct service *s, struct query *q)
+{
+    if (q->rec.bucket && q->rec.stored)
+        remove_files(s, q, false, "a delivered file could not be removed");
 }

@@ -453,21 +453,14 @@ bool compat_arith_install(duckdb_connection c)
         {"quern_mean", OP_MEAN, false},     {"quern_mean_pg", OP_MEAN, true},
         {"quern_sum", OP_SUM, false},       {"quern_sum_pg", OP_SUM, true},
     };
-    duckdb_logical_type any = duckdb_create_logical_type(DUCKDB_TYPE_ANY);
     bool ok = true;
-    for (size_t i = 0; ok && i < sizeof flavours / sizeof *flavours; i++) {
-        duckdb_scalar_function f = duckdb_create_scalar_function();
-        duckdb_scalar_function_set_name(f, flavours[i].name);
-        duckdb_scalar_function_add_parameter(f, any);
-        if (flavours[i].op < OP_SUM)
-            duckdb_scalar_function_add_parameter(f, any);
-        duckdb_scalar_function_set_return_type(f, compat_any_result());
-        duckdb_scalar_function_set_extra_info(f, (void *)(uintptr_t)&flavours[i], NULL);
-        duckdb_scalar_function_set_bind(f, bind);
-        duckdb_scalar_function_set_function(f, run);
-        ok = duckdb_register_scalar_function(c, f) == DuckDBSuccess;
-        duckdb_destroy_scalar_function(&f);
-    }
-    duckdb_destroy_logical_type(&any);
+    for (size_t i = 0; ok && i < sizeof flavours / sizeof *flavours; i++)
+        ok = compat_register(
+            c, &(struct compat_function){.name = flavours[i].name,
+                                         .a = DUCKDB_TYPE_ANY,
+                                         .b = flavours[i].op < OP_SUM ? DUCKDB_TYPE_ANY : DUCKDB_TYPE_INVALID,
+                                         .extra = &flavours[i],
+                                         .bind = bind,
+                                         .run = run});
     return ok;
 }

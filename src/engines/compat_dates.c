@@ -11,6 +11,7 @@
 
 #include "engines/compat_arith.h"
 #include "engines/compat_number.h"
+#include "engines/compat_returns.h"
 
 #define DAY_US    86400000000
 #define DAY_FIRST (-2147483646) /* what lies beyond is an infinity */
@@ -107,21 +108,11 @@ bool compat_dates_install(duckdb_connection c)
         {"quern_date_apart", DUCKDB_TYPE_DATE, DUCKDB_TYPE_DATE, DUCKDB_TYPE_INTERVAL, apart},
     };
     bool ok = true;
-    for (size_t i = 0; ok && i < sizeof functions / sizeof *functions; i++) {
-        duckdb_scalar_function f = duckdb_create_scalar_function();
-        duckdb_logical_type a = duckdb_create_logical_type(functions[i].a),
-                            b = duckdb_create_logical_type(functions[i].b),
-                            result = duckdb_create_logical_type(functions[i].result);
-        duckdb_scalar_function_set_name(f, functions[i].name);
-        duckdb_scalar_function_add_parameter(f, a);
-        duckdb_scalar_function_add_parameter(f, b);
-        duckdb_scalar_function_set_return_type(f, result);
-        duckdb_scalar_function_set_function(f, functions[i].run);
-        ok = duckdb_register_scalar_function(c, f) == DuckDBSuccess;
-        duckdb_destroy_logical_type(&a);
-        duckdb_destroy_logical_type(&b);
-        duckdb_destroy_logical_type(&result);
-        duckdb_destroy_scalar_function(&f);
-    }
+    for (size_t i = 0; ok && i < sizeof functions / sizeof *functions; i++)
+        ok = compat_register(c, &(struct compat_function){.name = functions[i].name,
+                                                          .a = functions[i].a,
+                                                          .b = functions[i].b,
+                                                          .result = functions[i].result,
+                                                          .run = functions[i].run});
     return ok;
 }

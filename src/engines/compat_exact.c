@@ -140,20 +140,13 @@ static void bind(duckdb_bind_info info)
 bool compat_exact_install(duckdb_connection c)
 {
     static const char *const names[][2] = {{"quern_plus", "+"}, {"quern_minus", "-"}, {"quern_times", "*"}};
-    duckdb_logical_type any = duckdb_create_logical_type(DUCKDB_TYPE_ANY);
     bool ok = true;
-    for (size_t i = 0; ok && i < sizeof names / sizeof *names; i++) {
-        duckdb_scalar_function f = duckdb_create_scalar_function();
-        duckdb_scalar_function_set_name(f, names[i][0]);
-        duckdb_scalar_function_add_parameter(f, any);
-        duckdb_scalar_function_add_parameter(f, any);
-        duckdb_scalar_function_set_return_type(f, compat_any_result());
-        duckdb_scalar_function_set_extra_info(f, (void *)(uintptr_t)names[i][1], NULL);
-        duckdb_scalar_function_set_bind(f, bind);
-        duckdb_scalar_function_set_function(f, run);
-        ok = duckdb_register_scalar_function(c, f) == DuckDBSuccess;
-        duckdb_destroy_scalar_function(&f);
-    }
-    duckdb_destroy_logical_type(&any);
+    for (size_t i = 0; ok && i < sizeof names / sizeof *names; i++)
+        ok = compat_register(c, &(struct compat_function){.name = names[i][0],
+                                                          .a = DUCKDB_TYPE_ANY,
+                                                          .b = DUCKDB_TYPE_ANY,
+                                                          .extra = names[i][1],
+                                                          .bind = bind,
+                                                          .run = run});
     return ok;
 }

@@ -88,3 +88,26 @@ void compat_bound(duckdb_bind_info info, duckdb_logical_type type, void *data, d
         duckdb_scalar_function_set_bind_data_copy(info, copy);
     }
 }
+
+bool compat_register(duckdb_connection c, const struct compat_function *what)
+{
+    duckdb_scalar_function f = duckdb_create_scalar_function();
+    duckdb_logical_type a = duckdb_create_logical_type(what->a), b = duckdb_create_logical_type(what->b),
+                        result = duckdb_create_logical_type(what->result);
+    duckdb_scalar_function_set_name(f, what->name);
+    duckdb_scalar_function_add_parameter(f, a);
+    if (what->b != DUCKDB_TYPE_INVALID)
+        duckdb_scalar_function_add_parameter(f, b);
+    duckdb_scalar_function_set_return_type(f, what->result == DUCKDB_TYPE_INVALID ? compat_any_result()
+                                                                                  : result);
+    duckdb_scalar_function_set_extra_info(f, (void *)(uintptr_t)what->extra, NULL);
+    if (what->bind)
+        duckdb_scalar_function_set_bind(f, what->bind);
+    duckdb_scalar_function_set_function(f, what->run);
+    bool ok = duckdb_register_scalar_function(c, f) == DuckDBSuccess;
+    duckdb_destroy_logical_type(&a);
+    duckdb_destroy_logical_type(&b);
+    duckdb_destroy_logical_type(&result);
+    duckdb_destroy_scalar_function(&f);
+    return ok;
+}

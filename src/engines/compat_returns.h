@@ -13,4 +13,16 @@ duckdb_logical_type compat_any_result(void);
  * set when this engine library is not the one that the way was made for. */
 void compat_bound(duckdb_bind_info info, duckdb_logical_type type, void *data, duckdb_copy_callback_t copy);
 
+/* A function of one or two arguments of fixed types; ANY with a bind that ends in compat_bound(). */
+struct compat_function {
+    const char *name;
+    duckdb_type a, b;   /* b INVALID: one argument */
+    duckdb_type result; /* INVALID: bind says it */
+    const void *extra;  /* of static storage; what duckdb_scalar_function_get_extra_info gives */
+    duckdb_scalar_function_bind_t bind; /* NULL: none */
+    duckdb_scalar_function_t run;
+};
+/* Job thread, which makes the session. */
+bool compat_register(duckdb_connection c, const struct compat_function *what) MUST_USE;
+
 #endif

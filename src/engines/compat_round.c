@@ -193,23 +193,14 @@ bool compat_round_install(duckdb_connection c)
         {"quern_trunc", OP_TRUNCATE, false, false}, {"quern_trunc_to", OP_TRUNCATE, true, false},
         {"quern_sign", OP_SIGN, false, false},      {"quern_round_pg", OP_ROUND, false, true},
     };
-    duckdb_logical_type any = duckdb_create_logical_type(DUCKDB_TYPE_ANY),
-                        bigint = duckdb_create_logical_type(DUCKDB_TYPE_BIGINT);
     bool ok = true;
-    for (size_t i = 0; ok && i < sizeof flavours / sizeof *flavours; i++) {
-        duckdb_scalar_function f = duckdb_create_scalar_function();
-        duckdb_scalar_function_set_name(f, flavours[i].name);
-        duckdb_scalar_function_add_parameter(f, any);
-        if (flavours[i].digits)
-            duckdb_scalar_function_add_parameter(f, bigint);
-        duckdb_scalar_function_set_return_type(f, compat_any_result());
-        duckdb_scalar_function_set_extra_info(f, (void *)(uintptr_t)&flavours[i], NULL);
-        duckdb_scalar_function_set_bind(f, bind);
-        duckdb_scalar_function_set_function(f, run);
-        ok = duckdb_register_scalar_function(c, f) == DuckDBSuccess;
-        duckdb_destroy_scalar_function(&f);
-    }
-    duckdb_destroy_logical_type(&any);
-    duckdb_destroy_logical_type(&bigint);
+    for (size_t i = 0; ok && i < sizeof flavours / sizeof *flavours; i++)
+        ok = compat_register(
+            c, &(struct compat_function){.name = flavours[i].name,
+                                         .a = DUCKDB_TYPE_ANY,
+                                         .b = flavours[i].digits ? DUCKDB_TYPE_BIGINT : DUCKDB_TYPE_INVALID,
+                                         .extra = &flavours[i],
+                                         .bind = bind,
+                                         .run = run});
     return ok;
 }

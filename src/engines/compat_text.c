@@ -16,6 +16,7 @@
 #include "base/crypto.h"
 #include "base/json_read.h"
 #include "engines/compat_arith.h"
+#include "engines/compat_returns.h"
 
 /* One row: its value goes to row i of out. NULL, or what is wrong. */
 typedef const char *row_fn(const struct operands *o, idx_t i, duckdb_vector out);
@@ -48,24 +49,25 @@ static const char *sha512(const struct operands *o, idx_t i, duckdb_vector out)
     return NULL;
 }
 
-static const char *hmac_sha256(const struct operands *o, idx_t i, duckdb_vector out)
-{
-    uint8_t hash[CRYPTO_SHA256_LEN];
-    size_t n, k;
-    const char *p = bytes(o->a, i, &n), *key = bytes(o->b, i, &k);
-    crypto_hmac_sha256(key, k, p, n, hash);
-    duckdb_vector_assign_string_element_len(out, i, (const char *)hash, sizeof hash);
-    return NULL;
-}
-
-static const char *hmac_sha512(const struct operands *o, idx_t i, duckdb_vector out)
+static const char *hmac(const struct operands *o, idx_t i, duckdb_vector out,
+                        void (*digest)(const void *, size_t, const void *, size_t, uint8_t *), idx_t len)
 {
     uint8_t hash[CRYPTO_SHA512_LEN];
     size_t n, k;
     const char *p = bytes(o->a, i, &n), *key = bytes(o->b, i, &k);
-    crypto_hmac_sha512(key, k, p, n, hash);
-    duckdb_vector_assign_string_element_len(out, i, (const char *)hash, sizeof hash);
+    digest(key, k, p, n, hash);
+    duckdb_vector_assign_string_element_len(out, i, (const char *)hash, len);
     return NULL;
+}
+
+static const char *hmac_sha256(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    return hmac(o, i, out, crypto_hmac_sha256, CRYPTO_SHA256_LEN);
+}
+
+static const char *hmac_sha512(const struct operands *o, idx_t i, duckdb_vector out)
+{
+    return hmac(o, i, out, crypto_hmac_sha512, CRYPTO_SHA512_LEN);
 }
 
 /* ---- numbers ---- */
@@ -85,7 +87,7 @@ static const char *from_base(const struct operands *o, idx_t i, duckdb_vector ou
         text[n] = 0;
         ((int64_t *)o->out)[i] = strtoll(text, &end, (int)radix);
     }
-    bool prefix = radix == 16 && n > 1 && n < sizeof text && memchr(text, 'x', n);
+    bool prefix = radix == 16 && n > 1 && n < sizeof text && memchr(p, 'x', n);
     return end == text || end != text + n || errno || prefix ? "Not a valid number of that base" : NULL;
 }
 
@@ -186,22 +188,12 @@ bool compat_text_install(duckdb_connection c)
         {of_json, "quern_json_text", DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_VARCHAR},
     };
     bool ok = true;
-    for (size_t i = 0; ok && i < sizeof functions / sizeof *functions; i++) {
-        duckdb_scalar_function f = duckdb_create_scalar_function();
-        duckdb_logical_type types[] = {duckdb_create_logical_type(functions[i].a),
-                                       duckdb_create_logical_type(functions[i].b),
-                                       duckdb_create_logical_type(functions[i].result)};
-        duckdb_scalar_function_set_name(f, functions[i].name);
-        duckdb_scalar_function_add_parameter(f, types[0]);
-        if (functions[i].b != DUCKDB_TYPE_INVALID)
-            duckdb_scalar_function_add_parameter(f, types[1]);
-        duckdb_scalar_function_set_return_type(f, types[2]);
-        duckdb_scalar_function_set_extra_info(f, (void *)(uintptr_t)&functions[i].row, NULL);
-        duckdb_scalar_function_set_function(f, run);
-        ok = duckdb_register_scalar_function(c, f) == DuckDBSuccess;
-        for (size_t k = 0; k < 3; k++)
-            duckdb_destroy_logical_type(&types[k]);
-        duckdb_destroy_scalar_function(&f);
-    }
+    for (size_t i = 0; ok && i < sizeof functions / sizeof *functions; i++)
+        ok = compat_register(c, &(struct compat_function){.name = functions[i].name,
+                                                          .a = functions[i].a,
+                                                          .b = functions[i].b,
+                                                          .result = functions[i].result,
+                                                          .extra = &functions[i].row,
+                                                          .run = run});
     return ok;
 }
