@@ -44,5 +44,7 @@ def test_the_program_runs(both, tmp_path):
 
 def test_the_program_sees_refusals(canner, tmp_path):
     """A wrong token: axios throws at the submit, the program prints it and ends."""
-    done = run(str(tmp_path), canner.d.url("/web/api/v1"), canner.key["token"][:-1] + "x", canner.workspace)
+    token = canner.key["token"]
+    wrong = token[:-1] + ("y" if token.endswith("x") else "x")
+    done = run(str(tmp_path), canner.d.url("/web/api/v1"), wrong, canner.workspace)
     assert "AxiosError" in done.stderr and "401" in done.stderr, done.stderr[:2000]
