@@ -12,8 +12,7 @@
 
 #include "base/json_read.h"
 #include "base/utf8.h"
-#include "engines/compat_int.h"
-#include "engines/duckdb_int.h"
+#include "engines/duckdb_job.h"
 
 struct parts {
     char class[48], subtype[48], object[48];
@@ -344,4 +343,21 @@ int duck__error(const struct duck *d, const char *message, int type, const char 
     if (doc)
         json_doc_free(doc);
     return code;
+}
+
+int duck__run_failed(struct duck_run *x, uint32_t kind, int code, const char *state, const char *text)
+{
+    x->fail = kind;
+    return err_set(&x->e, code, state, "%s", text);
+}
+
+int duck__run_canceled(struct duck_run *x)
+{
+    return duck__run_failed(x, WIRE_FAIL_CANCELED, ERR_CANCELED, "57014", "canceled");
+}
+
+int duck__run_engine_failed(struct duck_run *x, const char *message, int type)
+{
+    return duck__error(x->d, message ? message : "unknown error", type, x->job->sql, x->job->sql_len, &x->e,
+                       &x->fail);
 }

@@ -8,7 +8,7 @@
  *   duckdb_types.c   the engine's types as columns (struct node tree)
  *   duckdb_rows.c    vectors -> batch body (measure, then fill)
  *   duckdb_text.c    values that travel as text
- *   duckdb_run.c     one job from begin to end
+ *   duckdb_run.c     one job from begin to end; duckdb_stream.c: its rows
  *   duckdb_ready.c   statements that stay prepared
  *   duckdb_scan.c    rows and bytes that a run read
  *   duckdb_script.c  several statements in one text, and their session

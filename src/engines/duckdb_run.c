@@ -1,291 +1,28 @@
 /*
  * duckdb_run: one job, from JOB to DONE or FAILED. Job thread.
  *
- * Stages: session, plan (PLANNED goes out), execute as a stream, keep chunks, write batches, end. Chunks are
- * kept until 65,536 rows, about 4 MiB or 250 ms since the first kept row. A result that fits into inline_max
- * travels in DONE. A NULL chunk is the end of a stream or its failure: the result's error decides.
+ * Stages: session, plan (PLANNED goes out), execute as a stream, rows (duckdb_stream.c), end.
  *
  * A writing job runs in a transaction that touches quern_internal.writer first: from then on the engine
  * itself refuses to change any database but data_catalog. Before DONE a writer checkpoints and detaches, so
  * that DONE means that the file is closed. A process without catalog_write only plans a statement that
  * writes.
  */
-#include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "encoders/batch.h"
 #include "base/sys.h"
-#include "engines/compat_int.h"
-#include "engines/duckdb_int.h"
+#include "engines/duckdb_job.h"
 
-#define BATCH_ROWS         65536u
-#define BATCH_BYTES        (4u << 20)
-#define BATCH_NS           INT64_C(250000000)
-#define FRAME_CEILING      (WIRE_INLINE_MAX + (40u << 20))
-#define TOUCH_WRITER       DUCK_TOUCH_WRITER
-#define BODY_AT(index_len) (((uint64_t)(index_len) + 63) & ~UINT64_C(63))
+#define FRAME_CEILING (WIRE_INLINE_MAX + (40u << 20))
 
 #define HEAVY_NS    20000000
 #define IDLE_NS     20000
 #define IDLE_MAX_NS 1000000
 #define SOON_NS     1000000 /* below the main thread's first look at a job, which sends what waits */
-
-struct duck_run {
-    struct duck *d;
-    const struct wire_job *job;
-    struct compat compat; /* holds the job once its text went through the room */
-    struct arena *arena;
-    struct port *port;
-    struct session session;
-    struct plan plan;
-    struct ready *ready; /* the plan is the session's own; NULL: made for this job */
-    struct scanned scanned;
-    struct duck_rows rows;
-    duckdb_pending_result pending;
-    duckdb_result result;
-    bool has_result, in_transaction, sent_batch, cut, rewritten, counts;
-    bool kept;                 /* the session is d->script */
-    struct wire_script script; /* npieces 0 or more than 1: the answer */
-    bool split;
-    struct wire_done done;
-    uint64_t bytes; /* of batches sent */
-    int64_t began, first_kept;
-    struct err e;
-    uint32_t fail; /* enum wire_failure */
-    struct buf inline_index;
-    uint8_t *inline_body;
-};
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static int failed(struct duck_run *x, uint32_t kind, int code, const char *state, const char *text)
-{
-    x->fail = kind;
-    return err_set(&x->e, code, state, "%s", text);
-}
-
-static int canceled(struct duck_run *x)
-{
-    return failed(x, WIRE_FAIL_CANCELED, ERR_CANCELED, "57014", "canceled");
-}
-
-static int engine_failed(struct duck_run *x, const char *message, int type)
-{
-    return duck__error(x->d, message ? message : "unknown error", type, x->job->sql, x->job->sql_len, &x->e,
-                       &x->fail);
-}
-
-/* ---- batches ---- */
-
-static int send_memfd(struct duck_run *x, const struct buf *index, uint64_t body)
-{
-    uint32_t slot;
-    int fd;
-    if (port_slot(x->port, &slot, &fd) < 0)
-        return canceled(x);
-    uint64_t at = BODY_AT(index->len);
-    uint8_t *map;
-    int r = slots_map(&x->d->slots, slot, fd, at + body, &map);
-    (void)close(fd);
-    if (r < 0)
-        return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the memory of a batch is too small");
-    memcpy(map, index->p, index->len);
-    memset(map + index->len, 0, at - index->len);
-    duck__rows_fill(&x->rows, map + at);
-    struct wire_batch b = {x->job->job, slot, x->rows.nrows, (uint32_t)index->len, body};
-    CLEANUP_BUF struct buf out = BUF_INIT(256);
-    if (wire_put_batch(&out, &b) < 0)
-        return failed(x, WIRE_FAIL_FATAL, ERR_INTERNAL, "XX000", "a frame cannot be written");
-    port_send(x->port, &out);
-    x->sent_batch = true;
-    x->bytes += body;
-    return 0;
-}
-
-static int check_limits(struct duck_run *x, uint64_t more)
-{
-    if (x->job->max_rows && x->done.rows > x->job->max_rows)
-        return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
-                      "the result has more rows than result.max_rows allows");
-    if (x->job->max_bytes && x->bytes + more > x->job->max_bytes)
-        return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
-                      "the result is larger than result.max_bytes allows");
-    return 0;
-}
-
-/* While it runs, rows_scanned is the highest that the engine's progress showed, its own estimate; at the end
- * count_scanned says it exactly. */
-static void sample_progress(struct duck_run *x)
-{
-    duckdb_query_progress_type p = duckdb_query_progress(x->session.conn);
-    uint64_t n = p.rows_processed > p.total_rows_to_process ? p.total_rows_to_process : p.rows_processed;
-    if (n > x->done.rows_scanned)
-        x->done.rows_scanned = n;
-}
-
-static int flush(struct duck_run *x, bool last)
-{
-    if (!x->rows.nrows)
-        return 0;
-    CLEANUP_BUF struct buf index = BUF_INIT(16u << 20);
-    uint64_t body = 0;
-    if (duck__rows_index(&x->rows, &index, &body) < 0)
-        return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
-    int r = check_limits(x, body);
-    if (r < 0)
-        return r;
-    if (last && !x->sent_batch && index.len + body <= x->job->inline_max) {
-        x->inline_body = calloc(1, body ? body : 1);
-        if (!x->inline_body)
-            return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
-        duck__rows_fill(&x->rows, x->inline_body);
-        if (buf_add(&x->inline_index, index.p, index.len) < 0)
-            return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
-        x->done.index_len = (uint32_t)index.len;
-        x->done.body_len = (uint32_t)body;
-    } else {
-        r = send_memfd(x, &index, body);
-        sample_progress(x);
-    }
-    duck__rows_reset(&x->rows);
-    return r;
-}
-
-/* Keeps rows [from, to) of a chunk; the chunk goes with the last of its parts. */
-static int keep(struct duck_run *x, duckdb_data_chunk chunk, idx_t to)
-{
-    struct duck_rows *r = &x->rows;
-    uint64_t room = x->d->setup->batch_max;
-    uint64_t index = BODY_AT(batch_index_size(r->schema->nnodes, r->schema->nbuffers));
-    idx_t from = 0, end = to;
-    int rc = 0;
-    while (from < to && !rc) {
-        duck__rows_save(r);
-        x->fail = WIRE_FAIL_SQL;
-        rc = duck__rows_measure(r, chunk, from, end, &x->e);
-        if (rc)
-            break;
-        if (duck__rows_body(r) + index > room && r->nrows) { /* what is kept goes first */
-            duck__rows_restore(r);
-            rc = flush(x, false);
-        } else if (duck__rows_body(r) + index > room) {
-            duck__rows_restore(r);
-            if (end - from == 1)
-                rc = failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
-                            "a single row is larger than a batch may be (result.max_batch)");
-            end = from + (end - from) / 2;
-        } else {
-            if (!r->nrows)
-                x->first_kept = now_ns();
-            bool whole = end == to;
-            r->kept[r->nkept++] = (struct kept){chunk, from, end, whole};
-            r->nrows += end - from;
-            if (whole)
-                chunk = NULL;
-            from = end;
-            end = to;
-            bool full =
-                r->nrows + 2048 > BATCH_ROWS || duck__rows_body(r) >= BATCH_BYTES || r->nkept >= ROWS_CHUNKS;
-            if (full || now_ns() - x->first_kept > BATCH_NS)
-                rc = flush(x, false);
-        }
-    }
-    if (chunk) {
-        duck__rows_reset(r); /* nothing kept may point into it */
-        duckdb_destroy_data_chunk(&chunk);
-    }
-    return rc;
-}
-
-/* EXPLAIN: the second column's text, one row a line. */
-static int keep_plan_text(struct duck_run *x, duckdb_data_chunk chunk)
-{
-    duckdb_logical_type t = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
-    idx_t columns = duckdb_data_chunk_get_column_count(chunk), n = duckdb_data_chunk_get_size(chunk);
-    duckdb_vector v = duckdb_data_chunk_get_vector(chunk, columns - 1);
-    duckdb_string_t *s = duckdb_vector_get_data(v);
-    int rc = 0;
-    for (idx_t i = 0; i < n && !rc; i++) {
-        const char *p = duckdb_string_t_data(&s[i]), *end = p + duckdb_string_t_length(s[i]);
-        char *text = strndup(p, (size_t)(end - p));
-        if (!text)
-            return failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
-        duck__scrub(x->d, text);
-        p = text;
-        end = text + strlen(text);
-        while (p < end && !rc) {
-            duckdb_data_chunk out = duckdb_create_data_chunk(&t, 1);
-            duckdb_vector ov = duckdb_data_chunk_get_vector(out, 0);
-            idx_t k = 0;
-            for (; p < end && k < duckdb_vector_size(); k++) {
-                const char *nl = memchr(p, '\n', (size_t)(end - p));
-                size_t len = (size_t)((nl ? nl : end) - p);
-                duckdb_vector_assign_string_element_len(ov, k, p, len);
-                p += len + (nl ? 1 : 0);
-            }
-            duckdb_data_chunk_set_size(out, k);
-            x->done.rows += k;
-            rc = keep(x, out, k);
-        }
-        free(text);
-    }
-    duckdb_destroy_logical_type(&t);
-    duckdb_destroy_data_chunk(&chunk);
-    return rc;
-}
-
-static int stream_rows(struct duck_run *x)
-{
-    int64_t limit = x->plan.st.kind == WIRE_KIND_TEXT ? -1 : x->job->row_limit;
-    for (;;) {
-        if (port_canceled(x->port))
-            return canceled(x);
-        duckdb_data_chunk chunk = duckdb_fetch_chunk(x->result);
-        if (!chunk)
-            break;
-        idx_t n = duckdb_data_chunk_get_size(chunk);
-        if (n == 0) {
-            duckdb_destroy_data_chunk(&chunk);
-            continue;
-        }
-        int r;
-        if (x->plan.st.kind == WIRE_KIND_TEXT) {
-            r = keep_plan_text(x, chunk);
-        } else {
-            if (limit >= 0 && n > (uint64_t)limit - x->done.rows) {
-                n = (uint64_t)limit - x->done.rows;
-                x->cut = true;
-            }
-            if (n == 0) {
-                duckdb_destroy_data_chunk(&chunk);
-                break;
-            }
-            x->done.rows += n;
-            r = keep(x, chunk, n);
-        }
-        if (!r && x->done.rows > (x->job->max_rows ? x->job->max_rows : UINT64_MAX))
-            r = check_limits(x, 0);
-        if (r < 0)
-            return r;
-        if (x->cut)
-            break;
-    }
-    const char *message = x->cut ? NULL : duckdb_result_error(&x->result);
-    if (message)
-        return engine_failed(x, message, (int)duckdb_result_error_type(&x->result));
-    return flush(x, true);
-}
-
-/* ---- stages ---- */
 
 static int send_planned(struct duck_run *x, int64_t plan_ns)
 {
@@ -297,7 +34,7 @@ static int send_planned(struct duck_run *x, int64_t plan_ns)
                              .schema = x->plan.out.schema};
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
     if (wire_put_planned(&b, &m) < 0)
-        return failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has too many columns");
+        return duck__run_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has too many columns");
     /* A read that was planned at once often ends at once. */
     if (x->plan.st.writes || plan_ns > SOON_NS)
         port_send(x->port, &b);
@@ -329,13 +66,14 @@ static void work(struct duck_run *x)
 static int execute(struct duck_run *x)
 {
     if (duckdb_pending_prepared_streaming(x->plan.ps, &x->pending) != DuckDBSuccess)
-        return engine_failed(x, duckdb_pending_error(x->pending), 0);
+        return duck__run_engine_failed(x, duckdb_pending_error(x->pending), 0);
     if (port_canceled(x->port))
-        return canceled(x);
+        return duck__run_canceled(x);
     work(x);
     if (duckdb_execute_pending(x->pending, &x->result) != DuckDBSuccess) {
         x->has_result = true;
-        return engine_failed(x, duckdb_result_error(&x->result), (int)duckdb_result_error_type(&x->result));
+        return duck__run_engine_failed(x, duckdb_result_error(&x->result),
+                                       (int)duckdb_result_error_type(&x->result));
     }
     x->has_result = true;
     return 0;
@@ -345,10 +83,10 @@ static int begin_write(struct duck_run *x)
 {
     if (x->d->script_tx)
         return 0;
-    int r = duck__exec(x->session.conn, "BEGIN; " TOUCH_WRITER, &x->e);
+    int r = duck__exec(x->session.conn, "BEGIN; " DUCK_TOUCH_WRITER, &x->e);
     x->in_transaction = true;
-    return r < 0 ? failed(x, WIRE_FAIL_REFUSED, ERR_DENIED, "42501",
-                          "this statement needs the catalog's writer")
+    return r < 0 ? duck__run_failed(x, WIRE_FAIL_REFUSED, ERR_DENIED, "42501",
+                                    "this statement needs the catalog's writer")
                  : 0;
 }
 
@@ -360,7 +98,7 @@ static int end_write(struct duck_run *x)
     if (x->d->script_tx)
         return 0; /* with the rest of the script */
     int r = duck__datasets_intact(x->d, x->session.conn, &x->e);
-    if (!r && duck__exec(x->session.conn, TOUCH_WRITER, NULL) < 0)
+    if (!r && duck__exec(x->session.conn, DUCK_TOUCH_WRITER, NULL) < 0)
         r = err_set(&x->e, ERR_DENIED, "42501", "the schema quern_internal cannot be changed by SQL");
     if (r < 0) {
         x->fail = WIRE_FAIL_REFUSED;
@@ -390,7 +128,7 @@ static int read_count(struct duck_run *x)
         duckdb_destroy_data_chunk(&chunk);
     }
     const char *message = duckdb_result_error(&x->result);
-    return message ? engine_failed(x, message, (int)duckdb_result_error_type(&x->result)) : 0;
+    return message ? duck__run_engine_failed(x, message, (int)duckdb_result_error_type(&x->result)) : 0;
 }
 
 /* No word that names a table, a view or a file: the statement computes from what its text holds. Over-approximate: false
@@ -451,8 +189,8 @@ static int check_columns(struct duck_run *x)
     int r = duck__plan_columns(x->arena, &now, &x->result, &x->e);
     if (r || schema_equal(now.out.schema, x->plan.out.schema))
         return r;
-    return failed(x, WIRE_FAIL_SQL, ERR_CONFLICT, "40001",
-                  "a data set's file changed while the statement began: run it again");
+    return duck__run_failed(x, WIRE_FAIL_SQL, ERR_CONFLICT, "40001",
+                            "a data set's file changed while the statement began: run it again");
 }
 
 static int run_statement(struct duck_run *x)
@@ -463,20 +201,21 @@ static int run_statement(struct duck_run *x)
         r = execute(x);
     if (r < 0)
         return r;
-    sample_progress(x);
+    duck__stream_progress(x);
     if (x->ready && (r = check_columns(x)) < 0)
         return r;
     if (x->plan.st.unreliable_schema) {
         r = duck__plan_columns(x->arena, &x->plan, &x->result, &x->e);
         if (!r && x->plan.out.needs_cast)
-            r = failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000", "a column's type cannot be returned");
+            r = duck__run_failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000",
+                                 "a column's type cannot be returned");
         if (!r)
-            r = send_planned(x, now_ns() - x->began);
+            r = send_planned(x, sys_mono_ns() - x->began);
     }
     if (!r)
         r = duck__rows_init(&x->rows, x->arena, x->plan.out.schema, x->plan.out.nodes, &x->e);
     if (!r)
-        r = rows ? stream_rows(x) : read_count(x);
+        r = rows ? duck__stream(x) : read_count(x);
     if (!r)
         count_scanned(x);
     if (!r && x->plan.st.writes)
@@ -504,7 +243,7 @@ static int take_session(struct duck_run *x)
     if (r < 0)
         return r;
     set_current(d, x->session.conn);
-    return port_canceled(x->port) ? canceled(x) : 0;
+    return port_canceled(x->port) ? duck__run_canceled(x) : 0;
 }
 
 /* What does the text hold? With several statements the session is the script's from here on. */
@@ -583,12 +322,13 @@ static int go(struct duck_run *x)
         bool cut = !run || x->session.use != SESSION_BARE; /* without its optimizer LIMIT 0 computes all */
         r = duck__plan_resolve(x->d, x->session.conn, x->job, x->arena, &x->plan, cut, &x->e, &x->fail);
         if (!r && run && !x->plan.st.unreliable_schema && x->plan.out.needs_cast)
-            r = failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000", "a column's type cannot be returned");
+            r = duck__run_failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000",
+                                 "a column's type cannot be returned");
         if (r < 0)
             return r;
     }
     if (!(run && x->plan.st.unreliable_schema))
-        r = send_planned(x, now_ns() - x->began);
+        r = send_planned(x, sys_mono_ns() - x->began);
     if (r < 0 || !run)
         return r;
     x->done.scanned = x->ready || reads_something(x);
@@ -649,7 +389,7 @@ static bool reusable(const struct duck_run *x)
 static void send_done(struct duck_run *x)
 {
     x->done.job = x->job->job;
-    x->done.run_ns = (uint64_t)(now_ns() - x->began);
+    x->done.run_ns = (uint64_t)(sys_mono_ns() - x->began);
     x->done.cut = x->cut;
     x->done.reusable = reusable(x);
     x->done.index = (const uint8_t *)x->inline_index.p;
@@ -685,7 +425,7 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     x.job = job;
     x.arena = a;
     x.port = port;
-    x.began = now_ns();
+    x.began = sys_mono_ns();
     x.done.update_count = -1;
     buf_init(&x.inline_index, FRAME_CEILING);
     err_clear(&x.e);
@@ -693,14 +433,14 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     int r = go(&x);
     /* A good read is told before the library cleans up: nobody waits for that but the next job. */
     bool told = r == 0 && (!d->setup->catalog_write || x.kept) && !x.in_transaction && !x.split;
-    d->heavy = now_ns() - x.began > HEAVY_NS;
+    d->heavy = sys_mono_ns() - x.began > HEAVY_NS;
     if (told) {
         set_current(d, NULL);
         send_done(&x);
     }
     tear_down(&x, told);
     if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL)
-        (void)canceled(&x);
+        (void)duck__run_canceled(&x);
     if (r < 0 && x.kept && x.fail != WIRE_FAIL_SQL && x.fail != WIRE_FAIL_REFUSED &&
         x.fail != WIRE_FAIL_LIMIT) {
         duck__script_end(d); /* canceled, or past use: no more statements will come */
