@@ -345,18 +345,18 @@ int duck__error(const struct duck *d, const char *message, int type, const char 
     return code;
 }
 
-int duck__run_failed(struct duck_run *x, uint32_t kind, int code, const char *state, const char *text)
+int duck__job_failed(struct duck_job *x, uint32_t kind, int code, const char *state, const char *text)
 {
     x->fail = kind;
     return err_set(&x->e, code, state, "%s", text);
 }
 
-int duck__run_canceled(struct duck_run *x)
+int duck__job_canceled(struct duck_job *x)
 {
-    return duck__run_failed(x, WIRE_FAIL_CANCELED, ERR_CANCELED, "57014", "canceled");
+    return duck__job_failed(x, WIRE_FAIL_CANCELED, ERR_CANCELED, "57014", "canceled");
 }
 
-int duck__run_engine_failed(struct duck_run *x, const char *message, int type)
+int duck__job_engine_failed(struct duck_job *x, const char *message, int type)
 {
     return duck__error(x->d, message ? message : "unknown error", type, x->job->sql, x->job->sql_len, &x->e,
                        &x->fail);

@@ -12,7 +12,7 @@
 #include "engines/duckdb_int.h"
 
 /* One job; duck_run makes it and clears it away. Owned and written by the job thread alone. */
-struct duck_run {
+struct duck_job {
     struct duck *d;
     const struct wire_job *job;
     struct compat compat; /* holds the job once its text went through the room */
@@ -40,15 +40,15 @@ struct duck_run {
 
 /* Each sets x->fail and x->e and gives the error's code (below 0): a reason of ours; a cancel; what the library says,
  * `type` being its duckdb_error_type (0 where it has none to tell). */
-int duck__run_failed(struct duck_run *x, uint32_t kind, int code, const char *state, const char *text);
-int duck__run_canceled(struct duck_run *x);
-int duck__run_engine_failed(struct duck_run *x, const char *message, int type);
+int duck__job_failed(struct duck_job *x, uint32_t kind, int code, const char *state, const char *text);
+int duck__job_canceled(struct duck_job *x);
+int duck__job_engine_failed(struct duck_job *x, const char *message, int type);
 
 /* Fetches rows until the stream ends or row_limit is reached and sends them as batches; what fits into inline_max stays
- * for DONE. 0, or as duck__run_failed. Needs x->rows and x->result. */
-int duck__stream(struct duck_run *x);
+ * for DONE. 0, or as duck__job_failed. Needs x->rows and x->result. */
+int duck__stream(struct duck_job *x);
 
 /* While it runs, done.rows_scanned is the highest that the library's progress showed, its own estimate. */
-void duck__stream_progress(struct duck_run *x);
+void duck__stream_progress(struct duck_job *x);
 
 #endif

@@ -24,7 +24,7 @@
 #define IDLE_MAX_NS 1000000
 #define SOON_NS     1000000 /* below the main thread's first look at a job, which sends what waits */
 
-static int send_planned(struct duck_run *x, int64_t plan_ns)
+static int send_planned(struct duck_job *x, int64_t plan_ns)
 {
     struct wire_planned m = {.job = x->job->job,
                              .kind = x->plan.st.kind,
@@ -34,7 +34,7 @@ static int send_planned(struct duck_run *x, int64_t plan_ns)
                              .schema = x->plan.out.schema};
     CLEANUP_BUF struct buf b = BUF_INIT(FRAME_CEILING);
     if (wire_put_planned(&b, &m) < 0)
-        return duck__run_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has too many columns");
+        return duck__job_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the result has too many columns");
     /* A read that was planned at once often ends at once. */
     if (x->plan.st.writes || plan_ns > SOON_NS)
         port_send(x->port, &b);
@@ -45,7 +45,7 @@ static int send_planned(struct duck_run *x, int64_t plan_ns)
 
 /* Works on the statement until rows can be fetched. While the library's other threads have all that there is to
  * do this one sleeps, a little longer each time; the library's own loop would spin. */
-static void work(struct duck_run *x)
+static void work(struct duck_job *x)
 {
     long pause_ns = IDLE_NS;
     for (;;) {
@@ -63,34 +63,34 @@ static void work(struct duck_run *x)
 }
 
 /* The one place that names the deprecated streaming calls. */
-static int execute(struct duck_run *x)
+static int execute(struct duck_job *x)
 {
     if (duckdb_pending_prepared_streaming(x->plan.ps, &x->pending) != DuckDBSuccess)
-        return duck__run_engine_failed(x, duckdb_pending_error(x->pending), 0);
+        return duck__job_engine_failed(x, duckdb_pending_error(x->pending), 0);
     if (port_canceled(x->port))
-        return duck__run_canceled(x);
+        return duck__job_canceled(x);
     work(x);
     if (duckdb_execute_pending(x->pending, &x->result) != DuckDBSuccess) {
         x->has_result = true;
-        return duck__run_engine_failed(x, duckdb_result_error(&x->result),
+        return duck__job_engine_failed(x, duckdb_result_error(&x->result),
                                        (int)duckdb_result_error_type(&x->result));
     }
     x->has_result = true;
     return 0;
 }
 
-static int begin_write(struct duck_run *x)
+static int begin_write(struct duck_job *x)
 {
     if (x->d->script_tx)
         return 0;
     int r = duck__exec(x->session.conn, "BEGIN; " DUCK_TOUCH_WRITER, &x->e);
     x->in_transaction = true;
-    return r < 0 ? duck__run_failed(x, WIRE_FAIL_REFUSED, ERR_DENIED, "42501",
+    return r < 0 ? duck__job_failed(x, WIRE_FAIL_REFUSED, ERR_DENIED, "42501",
                                     "this statement needs the catalog's writer")
                  : 0;
 }
 
-static int end_write(struct duck_run *x)
+static int end_write(struct duck_job *x)
 {
     if (x->has_result)
         duckdb_destroy_result(&x->result);
@@ -109,7 +109,7 @@ static int end_write(struct duck_run *x)
     return duck__exec(x->session.conn, "COMMIT", &x->e);
 }
 
-static int read_count(struct duck_run *x)
+static int read_count(struct duck_job *x)
 {
     if (duckdb_result_return_type(x->result) == DUCKDB_RESULT_TYPE_CHANGED_ROWS ||
         x->plan.st.kind == WIRE_KIND_UPDATE) {
@@ -128,7 +128,7 @@ static int read_count(struct duck_run *x)
         duckdb_destroy_data_chunk(&chunk);
     }
     const char *message = duckdb_result_error(&x->result);
-    return message ? duck__run_engine_failed(x, message, (int)duckdb_result_error_type(&x->result)) : 0;
+    return message ? duck__job_engine_failed(x, message, (int)duckdb_result_error_type(&x->result)) : 0;
 }
 
 /* No word that names a table, a view or a file: the statement computes from what its text holds. Over-approximate: false
@@ -144,7 +144,7 @@ static bool reads_nothing(const struct wire_job *job)
 /* Whether a table or a file is read: a reader function or a dataset's name in the text, or else the engine's list of
  * names, for which it parses again (it sees through views down to tables). Over-approximate where a name is only
  * mentioned. */
-static bool reads_something(const struct duck_run *x)
+static bool reads_something(const struct duck_job *x)
 {
     if (reads_nothing(x->job))
         return false;
@@ -170,7 +170,7 @@ static enum session_use use_of(const struct wire_job *job)
     return duck__policy_mentions(job->sql, job->sql_len, "explain") ? SESSION_PLAIN : SESSION_COUNTS;
 }
 
-static void count_scanned(struct duck_run *x)
+static void count_scanned(struct duck_job *x)
 {
     if (x->ready)
         x->scanned = x->ready->scanned;
@@ -183,17 +183,17 @@ static void count_scanned(struct duck_run *x)
 }
 
 /* A statement that stayed prepared was bound anew: its columns are those that were told, or nothing is sent. */
-static int check_columns(struct duck_run *x)
+static int check_columns(struct duck_job *x)
 {
     struct plan now = {.st = x->plan.st};
     int r = duck__plan_columns(x->arena, &now, &x->result, &x->e);
     if (r || schema_equal(now.out.schema, x->plan.out.schema))
         return r;
-    return duck__run_failed(x, WIRE_FAIL_SQL, ERR_CONFLICT, "40001",
+    return duck__job_failed(x, WIRE_FAIL_SQL, ERR_CONFLICT, "40001",
                             "a data set's file changed while the statement began: run it again");
 }
 
-static int run_statement(struct duck_run *x)
+static int run_statement(struct duck_job *x)
 {
     bool rows = x->plan.st.kind != WIRE_KIND_UPDATE && x->plan.st.kind != WIRE_KIND_DDL;
     int r = x->plan.st.writes ? begin_write(x) : 0;
@@ -207,7 +207,7 @@ static int run_statement(struct duck_run *x)
     if (x->plan.st.unreliable_schema) {
         r = duck__plan_columns(x->arena, &x->plan, &x->result, &x->e);
         if (!r && x->plan.out.needs_cast)
-            r = duck__run_failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000",
+            r = duck__job_failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000",
                                  "a column's type cannot be returned");
         if (!r)
             r = send_planned(x, sys_mono_ns() - x->began);
@@ -230,7 +230,7 @@ static void set_current(struct duck *d, duckdb_connection c)
     pthread_mutex_unlock(&d->mu);
 }
 
-static int take_session(struct duck_run *x)
+static int take_session(struct duck_job *x)
 {
     struct duck *d = x->d;
     x->kept = x->job->step == WIRE_STEP_NEXT;
@@ -243,11 +243,11 @@ static int take_session(struct duck_run *x)
     if (r < 0)
         return r;
     set_current(d, x->session.conn);
-    return port_canceled(x->port) ? duck__run_canceled(x) : 0;
+    return port_canceled(x->port) ? duck__job_canceled(x) : 0;
 }
 
 /* What does the text hold? With several statements the session is the script's from here on. */
-static int split(struct duck_run *x)
+static int split(struct duck_job *x)
 {
     int r = duck__split(x->d, x->session.conn, x->job, x->arena, &x->script, &x->e, &x->fail);
     x->split = r == 0 && x->script.npieces != 1;
@@ -259,7 +259,7 @@ static int split(struct duck_run *x)
 }
 
 /* The end of a script: nothing is planned and nothing returned. */
-static int end_script(struct duck_run *x)
+static int end_script(struct duck_job *x)
 {
     x->plan.st.kind = WIRE_KIND_DDL;
     int r = duck__plan_columns(x->arena, &x->plan, NULL, &x->e);
@@ -281,7 +281,7 @@ static int keep_profile(struct session *s, bool on, struct err *e)
     return r;
 }
 
-static int plan(struct duck_run *x)
+static int plan(struct duck_job *x)
 {
     struct session *s = &x->session;
     x->ready = x->kept || x->plan.kind || x->plan.text_column ? NULL : duck__ready_find(x->d, s, x->job);
@@ -293,7 +293,7 @@ static int plan(struct duck_run *x)
     return duck__plan_columns(x->arena, &x->plan, NULL, &x->e);
 }
 
-static int go(struct duck_run *x)
+static int go(struct duck_job *x)
 {
     x->fail = WIRE_FAIL_SQL;
     if (x->job->step >= WIRE_STEP_COMMIT)
@@ -322,7 +322,7 @@ static int go(struct duck_run *x)
         bool cut = !run || x->session.use != SESSION_BARE; /* without its optimizer LIMIT 0 computes all */
         r = duck__plan_resolve(x->d, x->session.conn, x->job, x->arena, &x->plan, cut, &x->e, &x->fail);
         if (!r && run && !x->plan.st.unreliable_schema && x->plan.out.needs_cast)
-            r = duck__run_failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000",
+            r = duck__job_failed(x, WIRE_FAIL_SQL, ERR_INVALID, "0A000",
                                  "a column's type cannot be returned");
         if (r < 0)
             return r;
@@ -339,7 +339,7 @@ static int go(struct duck_run *x)
 
 /* A plain SELECT that came to its end changes nothing of its session. What does (SET, temporary objects, PREPARE) is
  * another kind of statement, but for a PIVOT, which makes an enum first, and for the seed of random(). */
-static bool leaves_no_trace(const struct duck_run *x)
+static bool leaves_no_trace(const struct duck_job *x)
 {
     static const char *const traces[] = {"pivot", "pivot_wider", "setseed"};
     return x->has_result && !x->cut && !x->kept && !x->in_transaction &&
@@ -349,7 +349,7 @@ static bool leaves_no_trace(const struct duck_run *x)
            !duck__policy_mentions_any(x->job->sql, x->job->sql_len, traces, sizeof traces / sizeof *traces);
 }
 
-static void tear_down(struct duck_run *x, bool good)
+static void tear_down(struct duck_job *x, bool good)
 {
     bool clean = good && leaves_no_trace(x);
     set_current(x->d, NULL);
@@ -372,7 +372,7 @@ static void tear_down(struct duck_run *x, bool good)
         duck__session_end(&x->session);
 }
 
-static void send_script(struct duck_run *x)
+static void send_script(struct duck_job *x)
 {
     CLEANUP_BUF struct buf b = BUF_INIT(2u << 20);
     if (wire_put_script(&b, &x->script) < 0)
@@ -381,12 +381,12 @@ static void send_script(struct duck_run *x)
 }
 
 /* A writer serves one statement, or one script. */
-static bool reusable(const struct duck_run *x)
+static bool reusable(const struct duck_job *x)
 {
     return !x->d->broken && (!x->d->setup->catalog_write || x->kept);
 }
 
-static void send_done(struct duck_run *x)
+static void send_done(struct duck_job *x)
 {
     x->done.job = x->job->job;
     x->done.run_ns = (uint64_t)(sys_mono_ns() - x->began);
@@ -400,7 +400,7 @@ static void send_done(struct duck_run *x)
     port_send_last(x->port, &b);
 }
 
-static void send_failed(struct duck_run *x)
+static void send_failed(struct duck_job *x)
 {
     bool bad = x->fail == WIRE_FAIL_FATAL || x->fail == WIRE_FAIL_MEMORY;
     if (bad)
@@ -419,7 +419,7 @@ static void send_failed(struct duck_run *x)
 
 void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struct port *port)
 {
-    struct duck_run x;
+    struct duck_job x;
     memset(&x, 0, sizeof x);
     x.d = d;
     x.job = job;
@@ -440,7 +440,7 @@ void duck_run(struct duck *d, const struct wire_job *job, struct arena *a, struc
     }
     tear_down(&x, told);
     if (r < 0 && port_canceled(port) && x.fail != WIRE_FAIL_FATAL)
-        (void)duck__run_canceled(&x);
+        (void)duck__job_canceled(&x);
     if (r < 0 && x.kept && x.fail != WIRE_FAIL_SQL && x.fail != WIRE_FAIL_REFUSED &&
         x.fail != WIRE_FAIL_LIMIT) {
         duck__script_end(d); /* canceled, or past use: no more statements will come */

@@ -18,43 +18,43 @@
 #define BATCH_NS           INT64_C(250000000)
 #define BODY_AT(index_len) (((uint64_t)(index_len) + 63) & ~UINT64_C(63))
 
-static int send_memfd(struct duck_run *x, const struct buf *index, uint64_t body)
+static int send_memfd(struct duck_job *x, const struct buf *index, uint64_t body)
 {
     uint32_t slot;
     int fd;
     if (port_slot(x->port, &slot, &fd) < 0)
-        return duck__run_canceled(x);
+        return duck__job_canceled(x);
     uint64_t at = BODY_AT(index->len);
     uint8_t *map;
     int r = slots_map(&x->d->slots, slot, fd, at + body, &map);
     (void)close(fd);
     if (r < 0)
-        return duck__run_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the memory of a batch is too small");
+        return duck__job_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000", "the memory of a batch is too small");
     memcpy(map, index->p, index->len);
     memset(map + index->len, 0, at - index->len);
     duck__rows_fill(&x->rows, map + at);
     struct wire_batch b = {x->job->job, slot, x->rows.nrows, (uint32_t)index->len, body};
     CLEANUP_BUF struct buf out = BUF_INIT(256);
     if (wire_put_batch(&out, &b) < 0)
-        return duck__run_failed(x, WIRE_FAIL_FATAL, ERR_INTERNAL, "XX000", "a frame cannot be written");
+        return duck__job_failed(x, WIRE_FAIL_FATAL, ERR_INTERNAL, "XX000", "a frame cannot be written");
     port_send(x->port, &out);
     x->sent_batch = true;
     x->bytes += body;
     return 0;
 }
 
-static int check_limits(struct duck_run *x, uint64_t more)
+static int check_limits(struct duck_job *x, uint64_t more)
 {
     if (x->job->max_rows && x->done.rows > x->job->max_rows)
-        return duck__run_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
+        return duck__job_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
                                 "the result has more rows than result.max_rows allows");
     if (x->job->max_bytes && x->bytes + more > x->job->max_bytes)
-        return duck__run_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
+        return duck__job_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
                                 "the result is larger than result.max_bytes allows");
     return 0;
 }
 
-void duck__stream_progress(struct duck_run *x)
+void duck__stream_progress(struct duck_job *x)
 {
     duckdb_query_progress_type p = duckdb_query_progress(x->session.conn);
     uint64_t n = p.rows_processed > p.total_rows_to_process ? p.total_rows_to_process : p.rows_processed;
@@ -62,24 +62,24 @@ void duck__stream_progress(struct duck_run *x)
         x->done.rows_scanned = n;
 }
 
-static int flush(struct duck_run *x, bool last)
+static int flush(struct duck_job *x, bool last)
 {
     if (!x->rows.nrows)
         return 0;
     CLEANUP_BUF struct buf index = BUF_INIT(16u << 20);
     uint64_t body = 0;
     if (duck__rows_index(&x->rows, &index, &body) < 0)
-        return duck__run_failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
+        return duck__job_failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
     int r = check_limits(x, body);
     if (r < 0)
         return r;
     if (last && !x->sent_batch && index.len + body <= x->job->inline_max) {
         x->inline_body = calloc(1, body ? body : 1);
         if (!x->inline_body)
-            return duck__run_failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
+            return duck__job_failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
         duck__rows_fill(&x->rows, x->inline_body);
         if (buf_add(&x->inline_index, index.p, index.len) < 0)
-            return duck__run_failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
+            return duck__job_failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
         x->done.index_len = (uint32_t)index.len;
         x->done.body_len = (uint32_t)body;
     } else {
@@ -91,7 +91,7 @@ static int flush(struct duck_run *x, bool last)
 }
 
 /* Keeps rows [from, to) of a chunk; the chunk goes with the last of its parts. */
-static int keep(struct duck_run *x, duckdb_data_chunk chunk, idx_t to)
+static int keep(struct duck_job *x, duckdb_data_chunk chunk, idx_t to)
 {
     struct duck_rows *r = &x->rows;
     uint64_t room = x->d->setup->batch_max;
@@ -110,7 +110,7 @@ static int keep(struct duck_run *x, duckdb_data_chunk chunk, idx_t to)
         } else if (duck__rows_body(r) + index > room) {
             duck__rows_restore(r);
             if (end - from == 1)
-                rc = duck__run_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
+                rc = duck__job_failed(x, WIRE_FAIL_LIMIT, ERR_LIMIT, "54000",
                                       "a single row is larger than a batch may be (result.max_batch)");
             end = from + (end - from) / 2;
         } else {
@@ -137,7 +137,7 @@ static int keep(struct duck_run *x, duckdb_data_chunk chunk, idx_t to)
 }
 
 /* EXPLAIN: the second column's text, one row a line. */
-static int keep_plan_text(struct duck_run *x, duckdb_data_chunk chunk)
+static int keep_plan_text(struct duck_job *x, duckdb_data_chunk chunk)
 {
     duckdb_logical_type t = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
     idx_t columns = duckdb_data_chunk_get_column_count(chunk), n = duckdb_data_chunk_get_size(chunk);
@@ -148,7 +148,7 @@ static int keep_plan_text(struct duck_run *x, duckdb_data_chunk chunk)
         const char *p = duckdb_string_t_data(&s[i]), *end = p + duckdb_string_t_length(s[i]);
         char *text = strndup(p, (size_t)(end - p));
         if (!text)
-            return duck__run_failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
+            return duck__job_failed(x, WIRE_FAIL_MEMORY, ERR_NOMEM, "53200", "out of memory");
         duck__scrub(x->d, text);
         p = text;
         end = text + strlen(text);
@@ -173,12 +173,12 @@ static int keep_plan_text(struct duck_run *x, duckdb_data_chunk chunk)
     return rc;
 }
 
-int duck__stream(struct duck_run *x)
+int duck__stream(struct duck_job *x)
 {
     int64_t limit = x->plan.st.kind == WIRE_KIND_TEXT ? -1 : x->job->row_limit;
     for (;;) {
         if (port_canceled(x->port))
-            return duck__run_canceled(x);
+            return duck__job_canceled(x);
         duckdb_data_chunk chunk = duckdb_fetch_chunk(x->result);
         if (!chunk)
             break;
@@ -211,6 +211,6 @@ int duck__stream(struct duck_run *x)
     }
     const char *message = x->cut ? NULL : duckdb_result_error(&x->result);
     if (message)
-        return duck__run_engine_failed(x, message, (int)duckdb_result_error_type(&x->result));
+        return duck__job_engine_failed(x, message, (int)duckdb_result_error_type(&x->result));
     return flush(x, true);
 }
