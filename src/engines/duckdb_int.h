@@ -248,6 +248,12 @@ int duck__bind(struct duck *d, duckdb_connection c, const struct wire_job *job, 
 int duck__plan_resolve(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
                        struct plan *p, bool may_run, struct err *e, uint32_t *ret_kind) MUST_USE;
 
+/* ---- duckdb_reason.c ---- */
+/* The error of a read that was only reported as interrupted: it runs once more for it, as long as before. Negative and
+ * *e, *ret_kind; 0 when none came up (volatile functions, files that changed). */
+int duck__reason(struct duck *d, duckdb_connection c, const struct wire_job *job, struct err *e,
+                 uint32_t *ret_kind) MUST_USE;
+
 /* ---- duckdb_ready.c ---- */
 struct ready {
     char *sql; /* NULL none */

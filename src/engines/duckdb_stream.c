@@ -173,6 +173,28 @@ static int keep_plan_text(struct duck_job *x, duckdb_data_chunk chunk)
     return rc;
 }
 
+/* The library may say of an error in one of its threads only that the stream was interrupted, which nobody asked for. */
+static int stream_failed(struct duck_job *x)
+{
+    int r = duck__job_engine_failed(x, duckdb_result_error(&x->result),
+                                    (int)duckdb_result_error_type(&x->result));
+    if (x->fail != WIRE_FAIL_CANCELED || port_canceled(x->port))
+        return r;
+    duckdb_destroy_result(&x->result);
+    duckdb_destroy_pending(&x->pending);
+    x->has_result = false;
+    struct err why;
+    uint32_t kind = WIRE_FAIL_SQL;
+    bool again = x->plan.st.type == DUCKDB_STATEMENT_TYPE_SELECT && !x->plan.st.writes && !x->d->script_tx;
+    if (!again || duck__reason(x->d, x->session.conn, x->job, &why, &kind) >= 0 || kind == WIRE_FAIL_CANCELED)
+        return duck__job_failed(
+            x, WIRE_FAIL_CANCELED, ERR_INTERNAL, "XX000",
+            "the statement failed in one of the engine's threads, which does not say why");
+    x->e = why;
+    x->fail = kind;
+    return why.code;
+}
+
 int duck__stream(struct duck_job *x)
 {
     int64_t limit = x->plan.st.kind == WIRE_KIND_TEXT ? -1 : x->job->row_limit;
@@ -209,8 +231,5 @@ int duck__stream(struct duck_job *x)
         if (x->cut)
             break;
     }
-    const char *message = x->cut ? NULL : duckdb_result_error(&x->result);
-    if (message)
-        return duck__job_engine_failed(x, message, (int)duckdb_result_error_type(&x->result));
-    return flush(x, true);
+    return !x->cut && duckdb_result_error(&x->result) ? stream_failed(x) : flush(x, true);
 }

@@ -188,3 +188,20 @@ def test_edges_stand_beside_each_other(q):
         answer = q.d360_submit(f"SELECT CASE WHEN range % 2 = 0 THEN v END AS v FROM (SELECT {edge[0]} AS v), range(5)")
         assert answer.text[answer.text.index('"data":'):] == \
             f'"data":[[{edge[2]}],[null],[{edge[2]}],[null],[{edge[2]}]],"returnedRows":5}}', edge[0]
+
+
+@pytest.mark.parametrize("sql, position", [
+    ("SELECT a.i, repeat('x', 1000) AS s, sleep_ms(CASE WHEN a.i % 512 = 511 THEN 10 ELSE 0 END) AS z, 1 / (20000 - a.i) AS d "
+     "FROM range(30000) a(i) JOIN range(30000) b(i) USING (i)", None),
+    ("SELECT a.i, repeat('x', 1000) AS s, CAST(CASE WHEN a.i = 20000 THEN 'bad' ELSE '1' END AS integer) + CAST(? AS integer) AS d "
+     "FROM range(30000) a(i) JOIN range(30000) b(i) USING (i)", 36)])
+def test_an_error_in_one_of_the_engines_threads_is_told(q, sql, position):
+    """The engine library says of every second such error that the stream was interrupted; nobody interrupted it."""
+    given = {"parameters": [{"type": "integer", "value": 1}]} if "?" in sql else {}
+    for _ in range(6):
+        answer = q.d360_submit(sql, mode="ADAPTIVE", headers={"X-hyperdb-adaptive-timeout": "25s"}, check=False, **given)
+        if answer.status_code == 200:  # the first rows came before the error
+            answer = q.d360_get(q.d360_status_of(answer)["queryId"] + "?waitTimeMs=10000")
+        details = answer.json()["details"]
+        assert (answer.status_code, details["sqlState"]) == (400, "22012" if position is None else "22P02"), answer.text
+        assert details.get("position", {}).get("errorBeginCharacterOffset") == (None if position is None else str(position)), answer.text
