@@ -204,14 +204,12 @@ bool reuse_submit(struct service *s, struct query *q)
 
 /* ---- ends ---- */
 
+/* (q->lock) */
 static bool reusable(struct query *q)
 {
-    pthread_mutex_lock(&q->lock);
     struct result *res = query_shown_result(q);
-    bool ok = q->rec.reuse_key && q->rec.kind == WIRE_KIND_ROWS && q->rec.nresults == 1 && res &&
-              res->schema && !q->rec.reused && q->rec.gone_ms == 0;
-    pthread_mutex_unlock(&q->lock);
-    return ok;
+    return q->rec.state == QUERY_FINISHED && q->rec.reuse_key && q->rec.kind == WIRE_KIND_ROWS &&
+           q->rec.nresults == 1 && res && res->schema && !q->rec.reused && q->rec.gone_ms == 0;
 }
 
 static void remember(struct reuse *u, const uint8_t key[32], const struct qid *id, int64_t workspace,
@@ -265,14 +263,23 @@ static void pass_on(struct service *s, struct query *list)
     }
 }
 
-void reuse_ended(struct service *s, struct query *q, bool finished)
+bool reuse_remember(struct service *s, struct query *q)
 {
     struct reuse *u = s->reuse;
-    bool good = finished && reusable(q);
+    if (!reusable(q))
+        return false;
+    pthread_mutex_lock(&u->lock);
+    if (!outdated(u, q))
+        remember(u, q->reuse_key, &q->rec.id, q->rec.workspace, q->rec.created_ms);
+    pthread_mutex_unlock(&u->lock);
+    return true;
+}
+
+void reuse_ended(struct service *s, struct query *q, bool good)
+{
+    struct reuse *u = s->reuse;
     struct query *followers = NULL, *drop = NULL;
     pthread_mutex_lock(&u->lock);
-    if (good && !outdated(u, q))
-        remember(u, q->reuse_key, &q->rec.id, q->rec.workspace, q->rec.created_ms);
     if (q->leads) {
         q->leads = false;
         followers = q->followers;

@@ -211,9 +211,11 @@ void reuse_key(struct service *s, struct query *q);
 /* At submit, when the query asked for reuse: true when it will be served by an earlier or a running query
  * (the caller must not schedule it). */
 bool reuse_submit(struct service *s, struct query *q);
-/* Every end (and refusal) comes by here: remembers a good result, serves those who wait for it. Does not
- * block. */
-void reuse_ended(struct service *s, struct query *q, bool finished);
+/* q->lock held, before the end is told: who was told of it and asks again gets this result, none before it. True:
+ * the result is good for others. */
+bool reuse_remember(struct service *s, struct query *q);
+/* Every end (and refusal, which is never good) comes by here: serves those who wait for it. Does not block. */
+void reuse_ended(struct service *s, struct query *q, bool good);
 /* A delivery thread: copies the source's result into q and makes q RUNNING. False when the source is gone. */
 bool reuse_take(struct service *s, struct query *q);
 /* A write through us to the workspace: its entries are dropped (reuse.invalidate_on_write). */

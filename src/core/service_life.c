@@ -42,8 +42,9 @@ static void end_shown(struct query *q)
     q->shown = (enum query_state)q->rec.state;
     enum ending ending = q->rec.ending;
     int64_t elapsed = q->rec.elapsed_ns;
+    bool good = reuse_remember(s, q);
     query_signal_unlock(q, QF_ENDED, true);
-    reuse_ended(s, q, q->rec.state == QUERY_FINISHED);
+    reuse_ended(s, q, good);
     atomic_fetch_sub(&s->live, 1);
     metric_add(s->m_ended[ending], 1);
     metric_observe_ns(s->m_seconds, elapsed);
