@@ -9,6 +9,8 @@ from quern_client import BUILD, Daemon
 def pytest_configure(config):
     if not os.path.exists(os.path.join(BUILD, "quernd")):
         raise pytest.UsageError(f"no quernd in {BUILD}: build first, or name the folder in QUERN_BUILD")
+    for name in [n for n in os.environ if n.lower().endswith("_proxy")]:  # several of the clients would ask it for 127.0.0.1
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")

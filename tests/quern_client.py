@@ -28,7 +28,9 @@ FLIGHTS = os.path.join(CACHE, "data", "flights-3m.parquet")
 NODE_MODULES = os.path.join(CACHE, "node_modules")
 PATIENCE = 240  # seconds after which a wait counts as hung; a slow machine with a sanitizer takes its time
 # What would be answered differently on a machine that is slow just now. A test that is about one of them sets its own.
-PATIENT = {"QUERN_DATA360_ADAPTIVE_TIMEOUT": "25s", "QUERN_DATA360_PLAN_WAIT": "25s", "QUERN_ENGINE_SILENCE": "60s"}
+PATIENT = {"QUERN_DATA360_ADAPTIVE_TIMEOUT": "25s", "QUERN_DATA360_PLAN_WAIT": "25s", "QUERN_ENGINE_SILENCE": "60s",
+           "QUERN_HTTP_IDLE": "1h"}  # else a request may leave just when its connection's idle minute is over
+CURL = ("curl", "-q", "-s", "--noproxy", "*", "--max-time", str(PATIENCE))  # whatever the machine's own configuration of curl says
 # Runs until it is ended, obeys an interrupt, and costs no processor time. Tests that need an engine that works keep a join of their own.
 BLOCK = "SELECT count(sleep_ms(1000000000)) AS slept"
 SANITIZER = re.compile(r"ERROR: \w*Sanitizer|WARNING: \w*Sanitizer|SUMMARY: \w*Sanitizer|runtime error:")
@@ -181,7 +183,7 @@ class Daemon:
         def probe():
             with open(self.log_path, "rb") as f:
                 f.seek(mark)
-                found = re.search(rb"listening on (https?)://[^\s]+:(\d+)", f.read())
+                found = re.search(rb"listening on (https?)://[^\s]+:(\d+)\n", f.read())
             if found:
                 self.scheme = found.group(1).decode()
                 return int(found.group(2))
@@ -432,6 +434,12 @@ class Daemon:
             return query if query["success"] is not None else None
 
         return wait_until(f"query {qid} to complete", probe)
+
+    def jackdb_done(self, answer, key=None):
+        """The Query object of an execute's answer, once it is complete: on a slow machine the longest `wait` may be over before."""
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+        query = answer.json()
+        return query if query["success"] is not None else self.jackdb_wait(query["id"], key=key)
 
     def jackdb_query(self, command, key=None, **more):
         return self.jackdb_wait(self.jackdb_execute(command, key=key, **more)["id"], key=key)

@@ -5,13 +5,15 @@ import datetime
 import pytest
 import sqlalchemy as sa
 
+from quern_client import PATIENCE
+
 VERSIONS = ["v1", "v2", "v4"]
 
 
 @pytest.fixture(params=VERSIONS)
 def engine(q, request):
     user, password = base64.b64decode(q.key["headers"]["kylin"]["Authorization"].split()[1]).decode().split(":", 1)
-    engine = sa.create_engine(f"kylin://{user}:{password}@127.0.0.1:{q.port}/w1?version={request.param}")
+    engine = sa.create_engine(f"kylin://{user}:{password}@127.0.0.1:{q.port}/w1?version={request.param}&timeout={PATIENCE}")
     yield engine
     engine.dispose()
 

@@ -8,6 +8,8 @@ from kylinpy.client import HTTPError
 from kylinpy.exceptions import KylinQueryError, NoSuchTableError
 from kylinpy.kylindb import Connection
 
+from quern_client import PATIENCE
+
 VERSIONS = ["v1", "v2", "v4"]
 FLIGHTS = [("date", "TIMESTAMP"), ("delay", "BIGINT"), ("distance", "BIGINT"), ("origin", "VARCHAR"), ("destination", "VARCHAR")]
 
@@ -18,7 +20,7 @@ def credential(key):
 
 def dsn(q, version, key=None, more=""):
     user, password = credential(key or q.key)
-    return f"kylin://{user}:{password}@127.0.0.1:{q.port}/w1?version={version}{more}"
+    return f"kylin://{user}:{password}@127.0.0.1:{q.port}/w1?version={version}&timeout={PATIENCE}{more}"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -28,7 +30,7 @@ def test_projects_and_login(q, version):
     user = kylin.service.get_authentication()
     assert user["username"] == "alice"
     with pytest.raises(HTTPError) as wrong:
-        create_kylin(f"kylin://alice:wrong@127.0.0.1:{q.port}/w1?version={version}").service.get_authentication()
+        create_kylin(f"kylin://alice:wrong@127.0.0.1:{q.port}/w1?version={version}&timeout={PATIENCE}").service.get_authentication()
     assert wrong.value.status_code == 401 and "Invalid username or password" in str(wrong.value)
 
 
@@ -66,7 +68,7 @@ def test_errors(q, version, sql, why):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_unknown_project(q, version):
     user, password = credential(q.key)
-    kylin = create_kylin(f"kylin://{user}:{password}@127.0.0.1:{q.port}/w2?version={version}")
+    kylin = create_kylin(f"kylin://{user}:{password}@127.0.0.1:{q.port}/w2?version={version}&timeout={PATIENCE}")
     with pytest.raises(KylinQueryError, match="Can't find project \"w2\""):
         kylin.query("select 1")
     with pytest.raises(HTTPError, match="Can't find project \"w2\""):
@@ -76,7 +78,7 @@ def test_unknown_project(q, version):
 def test_cursor(q):
     """Its DB-API: values of every type that it has a word for."""
     user, password = credential(q.key)
-    cursor = Connection.connect(host="127.0.0.1", port=q.port, username=user, password=password, project="w1").cursor()
+    cursor = Connection.connect(host="127.0.0.1", port=q.port, username=user, password=password, project="w1", timeout=PATIENCE).cursor()
     cursor.execute("select 7 as i, 9000000000 as b, 2.5::decimal(10,2) as d, 0.5e0 as f, 'it''s 中' as s, true as t, false as u, "
                    "date '2021-02-03' as day, timestamp '2021-02-03 04:05:06.789' as at, cast(null as integer) as nothing, "
                    "time '10:20:30' as clock, 'x'::blob as bytes, [1, 2] as list, uuid() as id")

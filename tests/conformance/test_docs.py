@@ -66,16 +66,12 @@ class Book:
         assert page == before + text + after or os.environ.get("QUERN_WRITE_DOCS"), f"{self.path} is out of date: QUERN_WRITE_DOCS=1"
 
 
-@pytest.fixture(scope="module")
-def d():
-    from quern_client import Daemon
-    daemon = Daemon(env={"QUERN_DATA360_ADAPTIVE_TIMEOUT": "20000"})
-    try:
-        daemon.prepare()
-        daemon.reader = daemon.new_key(user="dave", role="reader")
-        yield daemon.start()
-    finally:
-        daemon.finish()
+@pytest.fixture
+def d(make_daemon):
+    """One for each page: it shows a list of all queries."""
+    daemon = make_daemon(flights=True)
+    daemon.reader = daemon.new_key(user="dave", role="reader")
+    return daemon
 
 
 def test_kakao(d):

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from quern_client import NODE_MODULES
+from quern_client import NODE_MODULES, PATIENCE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SQL = "select * from supplier_81391"
@@ -25,9 +25,8 @@ def program(folder, endpoint, token, workspace):
     return path
 
 
-def run(folder, endpoint, token, workspace, limit=100):
-    env = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
-    return subprocess.run(["node", program(folder, endpoint, token, workspace)], capture_output=True, text=True, timeout=limit, env=env, cwd=folder)
+def run(folder, endpoint, token, workspace):
+    return subprocess.run(["node", program(folder, endpoint, token, workspace)], capture_output=True, text=True, timeout=PATIENCE, cwd=folder)
 
 
 def test_the_program_runs(both, tmp_path):
@@ -37,7 +36,7 @@ def test_the_program_runs(both, tmp_path):
     done = run(str(tmp_path), both.d.url(both.base), both.key["token"], both.workspace)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert re.search(r"\[\s*\[ 0, 'Supplier#0', '1.50' \],\s*\[ 1, 'Supplier#1', '1.50' \],\s*\[ 2, 'Supplier#2', '1.50' \]\s*\]", done.stdout), done.stdout
-    assert re.search(r"default: [\d.]+m?s", done.stdout)
+    assert re.search(r"default: [\d.]+m?s|default: [\d:.]+ \(m:ss", done.stdout)  # the second beyond a minute
     newest = both.ok("GET", "/queries?limit=1")["result"][0]
     assert newest["sql"] == SQL and newest["status"] == "FINISHED"
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from quern_client import PATIENCE
+from quern_client import CURL, PATIENCE
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
@@ -14,7 +14,7 @@ PEOPLE = """SELECT * FROM (VALUES ('alice', 123, DATE '2022-08-01'), ('bob', 456
 
 def curl(d, *words):
     """As the page writes it: -H Accept, -u "${KEY}@api:${SECRET}", then what is given; (status, body)."""
-    command = ["curl", "-s", "-w", "\n%{http_code} %{content_type}", "-H", "Accept: application/vnd.jackdb.v2+json",
+    command = [*CURL, "-w", "\n%{http_code} %{content_type}", "-H", "Accept: application/vnd.jackdb.v2+json",
                "-u", f"{d.key['keyId']}@api:{d.key['secret']}", *words]
     out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE).stdout
     body, _, tail = out.rpartition("\n")

@@ -6,7 +6,6 @@ import pytest
 from quern_client import wait_until
 
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
-STREAM = "SELECT a.range AS n, b.range AS m FROM range(200000) a, range(100000000) b WHERE b.range % 1000000 = a.range % 7"
 
 
 def rows(q, query, index=0):
@@ -15,8 +14,7 @@ def rows(q, query, index=0):
 
 def run(q, command, **more):
     """The Query object and the results as (type, what it says)."""
-    query = q.jackdb_execute(command, wait=60, **more)
-    assert query["success"] is not None
+    query = q.jackdb_query(command, wait=60, **more)
     said = []
     for i, r in enumerate(q.jackdb_results(query)):
         d = r["detail"]
@@ -220,10 +218,10 @@ def test_the_others_cancel_and_delete(q):
 
 def test_many_statements(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_MAX_STATEMENTS": "200"})
-    query = d.jackdb_execute(";".join(f"SELECT {i}" for i in range(200)), wait=60)
+    query = d.jackdb_query(";".join(f"SELECT {i}" for i in range(200)), wait=60)
     assert query["success"] is True and query["numResults"] == 200
     assert [d.jackdb_get(f"{query['id']}/result/{i}/rows") for i in (0, 99, 199)] == [[["0"]], [["99"]], [["199"]]]
-    query = d.jackdb_execute(";".join(f"SELECT {i}" for i in range(201)), wait=60)
+    query = d.jackdb_query(";".join(f"SELECT {i}" for i in range(201)), wait=60)
     assert query["success"] is False and "engine.max_statements" in d.jackdb_results(query)[0]["detail"]["error"]
     d.restart()
     again = d.jackdb_query("SELECT 1")
@@ -233,7 +231,7 @@ def test_many_statements(make_daemon):
 def test_a_quota_ends_a_script_and_names_itself(make_daemon):
     d = make_daemon()
     d.admin("workspace", "set", "w1", "spool_bytes=3000000")
-    query = d.jackdb_execute("SELECT range FROM range(50000); SELECT range FROM range(2000000); SELECT 4", wait=60, stopOnError="false")
+    query = d.jackdb_query("SELECT range FROM range(50000); SELECT range FROM range(2000000); SELECT 4", wait=60, stopOnError="false")
     results = d.jackdb_results(query)
     assert query["success"] is False and len(results) == 2  # there is no room for what comes behind either
     assert "error" not in results[0]["detail"] and "spool_bytes" in results[1]["detail"]["error"]

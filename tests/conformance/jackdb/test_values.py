@@ -56,7 +56,7 @@ VALUES = [
 @pytest.mark.parametrize("expression,kind,text", VALUES, ids=[v[0][:40] for v in VALUES])
 def test_value(q, expression, kind, text):
     body, _, source = expression.partition(" FROM ")
-    query = q.jackdb_execute(f"SELECT {body} AS v" + (f" FROM {source}" if source else ""), wait=60)
+    query = q.jackdb_query(f"SELECT {body} AS v" + (f" FROM {source}" if source else ""), wait=60)
     assert query["success"] is True, q.jackdb_results(query)
     detail = q.jackdb_get(f"{query['id']}/result/0")["detail"]
     assert detail["columns"][0]["format"] == kind, detail
@@ -66,12 +66,12 @@ def test_value(q, expression, kind, text):
 def test_null_in_every_format(q):
     kinds = ("VARCHAR", "BOOLEAN", "INTEGER", "HUGEINT", "DECIMAL(9,2)", "DOUBLE", "DATE", "TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMPTZ", "BLOB",
              "UUID", "INTEGER[]", "TIME", "INTERVAL")
-    query = q.jackdb_execute("SELECT " + ", ".join(f"NULL::{k}" for k in kinds), wait=60)
+    query = q.jackdb_query("SELECT " + ", ".join(f"NULL::{k}" for k in kinds), wait=60)
     assert q.jackdb_get(f"{query['id']}/result/0/rows") == [[None] * len(kinds)]
 
 
 def test_type_is_the_databases_own_and_names_may_repeat(q):
-    query = q.jackdb_execute("SELECT 1 AS a, 2::DECIMAL(18,4) AS a, 'x' AS \"\"\"odd\\\" ", wait=60)
+    query = q.jackdb_query("SELECT 1 AS a, 2::DECIMAL(18,4) AS a, 'x' AS \"\"\"odd\\\" ", wait=60)
     columns = q.jackdb_get(f"{query['id']}/result/0")["detail"]["columns"]
     assert columns == [{"ordinalPosition": 0, "name": "a", "type": "INTEGER", "format": "integer"},
                        {"ordinalPosition": 1, "name": "a", "type": "DECIMAL(18,4)", "format": "numeric"},
@@ -80,5 +80,5 @@ def test_type_is_the_databases_own_and_names_may_repeat(q):
 
 def test_plain_duckdb(q):
     """JackDB is native SQL of its source: no other family's semantics."""
-    query = q.jackdb_execute("SELECT 5/2 AS a, 1/0 AS b, concat('x', NULL) AS c", wait=60)
+    query = q.jackdb_query("SELECT 5/2 AS a, 1/0 AS b, concat('x', NULL) AS c", wait=60)
     assert q.jackdb_get(f"{query['id']}/result/0/rows") == [["2.5", "Infinity", "x"]]

@@ -815,11 +815,12 @@ def test_older_than_is_strict(q, when):
 
 @pytest.mark.parametrize("zone, name", [("+08:00", "Asia/Shanghai"), ("Asia/Shanghai", "Asia/Shanghai"), ("america/new_york", "America/New_York")])
 def test_older_than_is_in_the_time_zone_of_the_configuration(make_daemon, zone, name):
-    """An hour ago by the clock of a zone in the east is hours from now by that of UTC: read as UTC it would delete all."""
+    """Two hours ago by the clock of a zone in the east are hours from now by that of UTC: read as UTC it would delete all. (Two: more than
+    a clock that is set for summer or winter meanwhile.)"""
     d = make_daemon(env={"QUERN_KYLIN_TIME_ZONE": zone})
     qid = d.kylin_query("select 1")
     now = datetime.datetime.now(zoneinfo.ZoneInfo(name))
-    for hours, status in ((-1, "SUCCESSFUL"), (1, "MISSING")):
+    for hours, status in ((-2, "SUCCESSFUL"), (2, "MISSING")):
         when = (now + datetime.timedelta(hours=hours)).strftime("%Y-%m-%d %H:%M:%S")
         said(d.kylin("DELETE", "async_query?project=w1&older_than=" + urllib.parse.quote(when)), "000", True)
         assert d.kylin_get(qid, "status").json()["data"]["status"] == status
