@@ -82,6 +82,26 @@ static int read_text(struct arena *a, json_value root, const char *key, const ch
     return 0;
 }
 
+static bool all_digits(const char *s)
+{
+    s += *s == '-' || *s == '+';
+    return *s && !s[strspn(s, "0123456789")];
+}
+
+/* Of a number with digits only it is the size that is wrong, not the kind. */
+static int wrong_count(const char *key, json_value v, struct err *e)
+{
+    char number[512];
+    const char *s = json_string(v, NULL);
+    if (!s && json_number_text(v, number, sizeof number) >= 0)
+        s = number;
+    if (s && all_digits(s))
+        return err_set(e, ERR_INVALID, "22023", "%s must be at most 9223372036854775807", key);
+    if (json_string(v, NULL))
+        return err_set(e, ERR_INVALID, "22023", "%s must be an integer", key);
+    return wrong(key, "an integer", v, e);
+}
+
 /* Negative counts as none. */
 static int read_count(json_value root, const char *key, int64_t *ret, struct err *e)
 {
@@ -94,10 +114,10 @@ static int read_count(json_value root, const char *key, int64_t *ret, struct err
         errno = 0;
         long long n = strtoll(s, &end, 10);
         if (!*s || *end || errno)
-            return err_set(e, ERR_INVALID, "22023", "%s must be an integer", key);
+            return wrong_count(key, v, e);
         *ret = n;
     } else if (!json_int(v, ret)) {
-        return wrong(key, "an integer", v, e);
+        return wrong_count(key, v, e);
     }
     if (*ret < 0)
         *ret = 0;
@@ -113,6 +133,8 @@ static int read_truth(json_value root, const char *key, bool *ret, struct err *e
         return 0;
     if (s && kylin__truth(s, ret))
         return 0;
+    if (s)
+        return err_set(e, ERR_INVALID, "22023", "%s must be a boolean: true or false", key);
     if (!json_int(v, &n))
         return wrong(key, "a boolean", v, e);
     *ret = n != 0;
@@ -348,14 +370,15 @@ int kylin__read_submit(struct arena *a, enum kylin_body kind, const char *body, 
     return r;
 }
 
-int kylin__read_project(struct arena *a, const char *body, size_t n, const char **ret, struct err *e)
+int kylin__read_word(struct arena *a, const char *body, size_t n, const char *key, const char **ret,
+                     struct err *e)
 {
     json_value root;
-    const char *name = NULL;
+    const char *word = NULL;
     int r = body_object(a, body, n, NULL, &root, e);
     if (!r)
-        r = read_text(a, root, "project", &name, NULL, e);
+        r = read_text(a, root, key, &word, NULL, e);
     if (!r)
-        *ret = name;
+        *ret = word;
     return r;
 }

@@ -20,17 +20,38 @@ static enum handled truth(struct request *rq, const char *code, bool data, const
     return kylin__end(rq, &w, false, msg);
 }
 
+/* What a batch delete is to take: of the URL, and what that lacks of the body, as on the other calls. A name
+ * in the wrong place must never turn "some" into "all". */
+static bool read_which(struct request *rq, const char **ret_project, const char **ret_older,
+                       enum handled *bad)
+{
+    static const char *const keys[] = {"project", "older_than", "Older_than"};
+    const char *words[] = {kylin__param(rq, keys[0]), kylin__param(rq, keys[1]), NULL};
+    struct err e;
+    err_clear(&e);
+    for (size_t i = 0; i < 3 && rq->body && !kylin__blank(rq->body, rq->body_len); i++)
+        if (!words[i] && kylin__read_word(rq->arena, rq->body, rq->body_len, keys[i], &words[i], &e)) {
+            *bad = kylin__fail(rq, KYLIN_BAD_JSON, e.text);
+            return false;
+        }
+    *ret_project = words[0];
+    *ret_older = words[1] ? words[1] : words[2];
+    return true;
+}
+
 enum handled kylin__delete_many(struct request *rq)
 {
     struct err e;
     enum handled bad;
     int64_t before = INT64_MAX;
+    const char *project, *older;
     err_clear(&e);
     if (!kylin__not_v2(rq, &bad))
         return bad;
-    const char *project = kylin__param(rq, "project"), *older = kylin__param(rq, "older_than");
     if (rq->who.role != ROLE_ADMIN)
         return kylin__fail(rq, KYLIN_NOT_ADMIN, NULL);
+    if (!read_which(rq, &project, &older, &bad))
+        return bad;
     /* An empty name is the project of the key, as one client in the wild sends it; none at all is not. */
     if (project && *project && !kylin__project_is(rq, project, &bad))
         return bad;
@@ -110,13 +131,24 @@ static enum handled word(struct request *rq, const char *code, const char *data,
     return kylin__end(rq, &w, false, msg);
 }
 
+/* Answered once the end is recorded: a status asked for next is no longer RUNNING, also after a restart. */
+static enum handled stopped(struct request *rq)
+{
+    struct query_view v;
+    char id[ID_TEXT_MAX];
+    query_view(rq->state, &v);
+    if (!(v.flags & QF_ENDED))
+        return request_park(rq, rq->state, QF_ENDED, 0, 0, stopped);
+    const char *msg = arena_printf(rq->arena, "Async Query（id=%s） will be canceled", id_uuid(&v.id, id));
+    return word(rq, "000", "", msg ? msg : "");
+}
+
 enum handled kylin__stop(struct request *rq)
 {
     struct query *q;
     struct query_view v;
     struct err e;
     enum handled bad;
-    char id[ID_TEXT_MAX];
     err_clear(&e);
     if (!kylin__not_v2(rq, &bad) || !kylin__project(rq, false, false, &bad))
         return bad;
@@ -134,6 +166,6 @@ enum handled kylin__stop(struct request *rq)
         return word(rq, "999", "Query is not running", "Query is not running. please check");
     if (r)
         return reply_error(rq, reply_status_of(r), &e);
-    const char *msg = arena_printf(rq->arena, "Async Query（id=%s） will be canceled", id_uuid(&v.id, id));
-    return word(rq, "000", "", msg ? msg : "");
+    rq->state = q;
+    return stopped(rq);
 }

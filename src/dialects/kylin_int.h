@@ -96,9 +96,9 @@ enum kylin_body { KYLIN_BODY_V4, KYLIN_BODY_V2, KYLIN_BODY_SYNC };
 /* ERR_INVALID: KYLIN_BAD_JSON; ERR_LIMIT: the tag is too long; ERR_NOMEM. */
 int kylin__read_submit(struct arena *a, enum kylin_body kind, const char *body, size_t n,
                        struct kylin_submit *ret, struct err *e) MUST_USE;
-/* "project" of a body; NULL when it has none. ERR_INVALID: no JSON object, or no text. */
-int kylin__read_project(struct arena *a, const char *body, size_t n, const char **ret,
-                        struct err *e) MUST_USE;
+/* One text of a body ("project"); NULL when it has none. ERR_INVALID: no JSON object, or no text. */
+int kylin__read_word(struct arena *a, const char *body, size_t n, const char *key, const char **ret,
+                     struct err *e) MUST_USE;
 const char *kylin__format_name(enum kylin_format f);
 /* true/on/yes/1, false/off/no/0 in any case. */
 bool kylin__truth(const char *s, bool *ret);

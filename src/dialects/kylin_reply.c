@@ -263,7 +263,7 @@ bool kylin__project(struct request *rq, bool in_body, bool optional, enum handle
     if (in_body && rq->body && !kylin__blank(rq->body, rq->body_len)) {
         struct err e;
         err_clear(&e);
-        int r = kylin__read_project(rq->arena, rq->body, rq->body_len, &name, &e);
+        int r = kylin__read_word(rq->arena, rq->body, rq->body_len, "project", &name, &e);
         if (!r && (name || !optional))
             return kylin__project_is(rq, name, ret);
         if (r) {

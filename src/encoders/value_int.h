@@ -39,7 +39,7 @@ struct text_rule {
     bool wide_string; /* numbers that lie as text (wider than any number type of the page) are strings */
     bool omit_null;   /* in the objects of rows, not in arrays */
     const struct zone *place; /* where a TIMESTAMPTZ is shown; NULL: UTC. Set in a copy of the rule */
-    bool cut_ns;              /* TIMESTAMP_NS like the other timestamps: three digits, the gap */
+    bool cut_ns;              /* TIMESTAMP_NS like the other timestamps: three digits, the gap, the zone */
 };
 
 /* rules for bare text and for JSON */

@@ -23,13 +23,13 @@ const struct text_rule value__text_rules[TEXT_PROFILES] = {
     [TEXT_DATA360] = {YEARS_BC, 'T', FRACTION_0_3_OR_6, FRACTION_0_3_OR_6, "+00:00", false, REAL_POINT,
                       BYTES_HEX_X, .interval_iso = true},
     [TEXT_KYLIN] = {YEARS_SIGNED, ' ', FRACTION_3_TRIMMED, FRACTION_3_TRIMMED, "", false, REAL_JAVA,
-                    BYTES_HEX, .nested_json = true},
+                    BYTES_HEX, .nested_json = true, .cut_ns = true},
     [TEXT_CANNER] = {YEARS_SIGNED, ' ', FRACTION_3_OR_6, FRACTION_3_OR_6, " UTC", false, REAL_JAVA, BYTES_HEX,
                      .interval_iso = false},
     [TEXT_JACKDB] = {YEARS_BC, 'T', FRACTION_3_CUT, FRACTION_6_TRIMMED, "Z", false, REAL_DIGITS, BYTES_HEX,
                      .cut_ns = true},
     [TEXT_KYLIN_ROWS] = {YEARS_SIGNED, ' ', FRACTION_3_CUT, FRACTION_3_CUT, "", false, REAL_JAVA, BYTES_HEX,
-                         .interval_iso = false},
+                         .cut_ns = true},
 };
 const struct text_rule value__json_rules[TEXT_PROFILES] = {
     [TEXT_NEUTRAL] = {YEARS_BC, ' ', FRACTION_3_OR_6, FRACTION_3_OR_6, "+00:00", false, REAL_POINT, BYTES_HEX,
@@ -40,13 +40,13 @@ const struct text_rule value__json_rules[TEXT_PROFILES] = {
                       BYTES_HEX_X, .interval_iso = true, .nested_json = true, .embed_json = true,
                       .wide_string = true},
     [TEXT_KYLIN] = {YEARS_SIGNED, 'T', FRACTION_3_CUT, FRACTION_3_TRIMMED, "+0000", true, REAL_JAVA,
-                    BYTES_HEX, .nested_json = true, .omit_null = true},
+                    BYTES_HEX, .nested_json = true, .omit_null = true, .cut_ns = true},
     [TEXT_CANNER] = {YEARS_SIGNED, ' ', FRACTION_3_OR_6, FRACTION_3_OR_6, " UTC", false, REAL_JAVA,
                      BYTES_BASE64, .nested_json = true, .decimal_string = true, .row_array = true},
     [TEXT_JACKDB] = {YEARS_BC, 'T', FRACTION_3_CUT, FRACTION_6_TRIMMED, "Z", false, REAL_DIGITS, BYTES_HEX,
                      .all_strings = true, .cut_ns = true},
     [TEXT_KYLIN_ROWS] = {YEARS_SIGNED, ' ', FRACTION_3_CUT, FRACTION_3_CUT, "", false, REAL_JAVA, BYTES_HEX,
-                         .all_strings = true},
+                         .all_strings = true, .cut_ns = true},
 };
 
 /* ---- bare text ---- */
@@ -150,17 +150,22 @@ static int nested_text(const struct text_rule *rule, const struct window_column 
     return rc ? rc : buf_char(out, t == PHYS_LIST ? ']' : '}');
 }
 
-/* "YYYY-MM-DD HH:MM:SS[.n]" with exactly three digits and the rule's gap; other texts ("infinity") as they are. */
+/* "YYYY-MM-DD HH:MM:SS[.n]" as the rule writes a TIMESTAMP: its gap, three digits at most, its zone; other texts
+ * ("infinity") as they are. */
 static int cut_ns_text(const struct text_rule *rule, const char *s, size_t n, struct buf *out)
 {
     if (n < 19 || s[10] != ' ')
         return buf_add(out, s, n);
     char text[24] = "....-..-.. ..:..:...000";
+    size_t len = 23;
     memcpy(text, s, 19);
     text[10] = rule->date_time_gap;
     for (size_t i = 20; i < n && i < 23; i++)
         text[i] = s[i];
-    return buf_add(out, text, 23);
+    while (rule->stamp == FRACTION_3_TRIMMED && len > 19 && (text[len - 1] == '0' || len == 20))
+        len--;
+    int rc = buf_add(out, text, len);
+    return rc || !rule->zone_always ? rc : buf_add(out, rule->zone, strlen(rule->zone));
 }
 
 int value__text(const struct text_rule *rule, const struct window_column *c, uint64_t row, struct buf *out)
@@ -330,6 +335,8 @@ int value__json(const struct text_rule *rule, const struct window_column *c, uin
         return text_string(rule, c, row, out);
     switch (c->column->phys) {
     case PHYS_UTF8:
+        if (rule->cut_ns && c->column->sql == SQLT_TIMESTAMP_NS)
+            return text_string(rule, c, row, out);
         return string_json(rule, c, row, out);
     case PHYS_BINARY:
         return text_string(rule, c, row, out);

@@ -29,7 +29,7 @@ static void check_body(struct arena *a, enum kylin_body kind, const char *body, 
         for (uint32_t i = 0; i < s.nparams; i++)
             ASSERT(s.params[i].type && s.params[i].value);
     }
-    (void)!kylin__read_project(a, body, n, &project, &e);
+    (void)!kylin__read_word(a, body, n, "project", &project, &e);
 }
 
 /* The text as it was, or as it was with one line behind what it says. */

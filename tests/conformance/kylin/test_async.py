@@ -168,8 +168,10 @@ def test_format_in_any_case(q, value):
     ('{"sql":{},"project":"w1"}', "sql must be a string, not an object"), ('{"sql":"select 1","project":[]}', "project must be a string"),
     ('{"sql":"select 1","project":"w1","limit":"x"}', "limit must be an integer"),
     ('{"sql":"select 1","project":"w1","limit":1.5}', "limit must be an integer"),
+    ('{"sql":"select 1","project":"w1","limit":9223372036854775808}', "limit must be at most 9223372036854775807"),
+    ('{"sql":"select 1","project":"w1","limit":"99999999999999999999"}', "limit must be at most 9223372036854775807"),
     ('{"sql":"select 1","project":"w1","offset":true}', "offset must be an integer"),
-    ('{"sql":"select 1","project":"w1","include_header":"maybe"}', "include_header must be a boolean"),
+    ('{"sql":"select 1","project":"w1","include_header":"maybe"}', "include_header must be a boolean: true or false"),
     ('{"sql":"select 1","project":"w1","includeHeader":[]}', "includeHeader must be a boolean"),
     ('{"sql":"select 1","project":"w1","separator":{}}', "separator must be a string"),
     ('{"sql":"select 1","project":"w1","file_name":[]}', "file_name must be a string"),
@@ -402,6 +404,18 @@ def test_values_as_text(q):
     assert text_of(q, q.kylin_query("select null from range(2)")) == "\n\n"
 
 
+def test_nanoseconds_are_cut_like_every_timestamp(q):
+    sql = ("select '2021-02-01 10:20:30.123456789'::timestamp_ns a, '2021-02-01 10:20:30.120'::timestamp_ns b, '2021-02-01 10:20:30'::timestamp_ns c, "
+           "['2021-02-01 10:20:30.1'::timestamp_ns] d, null::timestamp_ns e")
+    assert text_of(q, q.kylin_query(sql)) == '2021-02-01 10:20:30.123,2021-02-01 10:20:30.12,2021-02-01 10:20:30,"[""2021-02-01 10:20:30.1""]",\n'
+    row = json.loads(json.loads(text_of(q, q.kylin_query(sql, format="json")))[0])
+    assert row == {"a": "2021-02-01T10:20:30.123+0000", "b": "2021-02-01T10:20:30.120+0000", "c": "2021-02-01T10:20:30.000+0000",
+                   "d": ["2021-02-01T10:20:30.100+0000"]}
+    answer = q.kylin("POST", "query", json={"sql": sql, "project": "w1"})
+    assert answer.json()["data"]["results"] == [["2021-02-01 10:20:30.123", "2021-02-01 10:20:30.120", "2021-02-01 10:20:30.000",
+                                         "[2021-02-01 10:20:30.100]", None]]
+
+
 def test_empty_result_is_successful(q):
     qid = q.kylin_query("select 1 as a, 2 as b where false", include_header=True)
     assert text_of(q, qid) == "a,b\n"
@@ -543,7 +557,8 @@ def test_running_and_stop(q):
         failed(q.kylin_get(qid, call), 500, NOT_READY, "KE-020040001", None)
     assert q.kylin_get(qid, "result_path").json()["data"].endswith(f"/w1/async_query_result/{qid}")
     said(q.kylin("DELETE", f"async_query/stop/{qid}?project=w1"), "000", "", f"Async Query（id={qid}） will be canceled")
-    assert q.kylin_wait(qid) == {"query_id": qid, "status": "FAILED", "info": "Stopped by user."}
+    # the answer waited until the end was recorded
+    said(q.kylin_get(qid, "status"), "000", {"query_id": qid, "status": "FAILED", "info": "Stopped by user."})
     said(q.kylin("DELETE", f"async_query/stop/{qid}?project=w1"), "999", "Query is not running", "Query is not running. please check")
 
 
@@ -779,6 +794,15 @@ def test_batch_deletes(own):
     paths = [d.kylin_get(i, "result_path").json()["data"][len("file://"):] for i in ids]
     said(d.kylin("DELETE", "async_query?older_than=2020-01-01%2000:00:00"), "000", False, CANNOT_CLEAN)
     said(d.kylin("DELETE", "async_query?project=w1"), "000", False, CANNOT_CLEAN)
+    # a parameter in the wrong place never makes "some" into "all"
+    for body in ({"project": "w1"}, {"older_than": "2020-01-01 00:00:00"}, {"Older_than": "2020-01-01 00:00:00"}):
+        said(d.kylin("DELETE", "async_query", json=body), "000", False, CANNOT_CLEAN)
+    for path, body in (("async_query", {"project": "w1", "older_than": "2020-01-01 00:00:00"}),
+                       ("async_query?older_than=2020-01-01%2000:00:00", {"project": "w1"}),
+                       ("async_query?project=w1", {"Older_than": "2020-01-01 00:00:00"})):
+        said(d.kylin("DELETE", path, json=body), "000", True)
+    assert d.kylin("DELETE", "async_query", json={"project": "w2", "older_than": "2020-01-01 00:00:00"}).json()["error_code"] == "KE-010001201"
+    assert d.kylin("DELETE", "async_query", data="{").json()["msg"].startswith("KE-000030001(Failed Parse Json): ")
     said(d.kylin("DELETE", "async_query?project=w1&older_than=2020-01-01%2000:00:00"), "000", True)
     said(d.kylin("DELETE", "async_query/?project=&older_than=2020-01-01+00%3A00%3A00"), "000", True)
     assert [d.kylin_get(i, "status").json()["data"]["status"] for i in ids] == ["SUCCESSFUL"] * 3 + ["RUNNING"]
