@@ -421,8 +421,17 @@ static enum handled deleted(struct request *rq) /* worker */
     return gone(rq);
 }
 
+/* A script of another dialect keeps what it has: its end is recorded a little later than the deletion. */
+static enum handled ended(struct request *rq)
+{
+    struct query_view v;
+    query_view(rq->state, &v);
+    return v.flags & QF_ENDED ? request_defer(rq, deleted)
+                              : request_park(rq, rq->state, QF_ENDED, 0, 0, ended);
+}
+
 /* 204 whatever there is or was; only a reader is told that it may not, and only about what it can see.
- * Answers once the deletion is recorded; the engine stops behind. */
+ * Answers once the end and the deletion are recorded; the engine stops behind. */
 enum handled data360__delete(struct request *rq)
 {
     struct err e;
@@ -440,5 +449,6 @@ enum handled data360__delete(struct request *rq)
     }
     if (r < 0 && reply_status_of(r) >= 500)
         return reply_error(rq, reply_status_of(r), &e);
-    return r == 0 ? request_defer(rq, deleted) : gone(rq);
+    rq->state = q;
+    return r == 0 ? ended(rq) : gone(rq);
 }

@@ -102,6 +102,15 @@ static enum handled deleted(struct request *rq) /* worker */
     return truth(rq, "000", true, "");
 }
 
+/* A script of another dialect keeps what it has: its end is recorded a little later than the deletion. */
+static enum handled ended(struct request *rq)
+{
+    struct query_view v;
+    query_view(rq->state, &v);
+    return v.flags & QF_ENDED ? request_defer(rq, deleted)
+                              : request_park(rq, rq->state, QF_ENDED, 0, 0, ended);
+}
+
 enum handled kylin__delete_one(struct request *rq)
 {
     struct query *q;
@@ -121,7 +130,8 @@ enum handled kylin__delete_one(struct request *rq)
     if (!kylin__owns(rq, &v))
         return truth(rq, "401", false, "Access denied. Only admin users can delete the query results");
     r = service_delete(rq->service, &rq->who, q, &e);
-    return r ? reply_error(rq, reply_status_of(r), &e) : request_defer(rq, deleted);
+    rq->state = q;
+    return r ? reply_error(rq, reply_status_of(r), &e) : ended(rq);
 }
 
 static enum handled word(struct request *rq, const char *code, const char *data, const char *msg)

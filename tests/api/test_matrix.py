@@ -64,11 +64,22 @@ def test_cancel_by_any(faces, by, canceler):
     assert faces[canceler].cancel(qid).status_code in (200, 204)
     deletes = canceler == "data360"  # its DELETE takes the result too: to those who know deletes it is not there
     for name, face in faces.items():
-        # what a dialect says at once may be recorded a moment later
-        state = wait_until("the end", lambda: face.state(qid) if face.state(qid) != "RUNNING" else None)
+        state = face.state(qid)  # at once: the answer waited until the end was recorded
         want = "UNKNOWN" if deletes and name in ("jackdb", "kylin") else "CANCELED"
         assert state == want, f"{by} cancelled by {canceler}, seen by {name}: {state}, {face.error(qid)}"
         assert face.download(qid).status_code == 409
+
+
+@pytest.mark.parametrize("by", NAMES)
+@pytest.mark.parametrize("deleter", ["jackdb", "data360", "kylin"])
+def test_delete_while_it_runs(faces, by, deleter):
+    """The delete ends it first, and is answered when both are recorded: also of a script, which keeps results of its own."""
+    qid = faces[by].submit("SELECT 1; " + SLOW if by == "jackdb" else SLOW)
+    if by == "jackdb":
+        wait_until("its first result", lambda: faces["jackdb"].d.jackdb("GET", f"/query/{qid}/result/0").status_code == 200)
+    assert faces[deleter].delete(qid).status_code in (200, 204)
+    for name, face in faces.items():
+        assert face.state(qid) == ("UNKNOWN" if name in ("jackdb", "kylin") else "CANCELED"), f"{by} deleted by {deleter}, seen by {name}"
 
 
 @pytest.mark.parametrize("by", NAMES)
