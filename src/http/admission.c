@@ -259,6 +259,13 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
         err_set(&e, ERR_INVALID, "0A000", "a request body must come without Content-Encoding");
         return refuse(x, 415, false, &e);
     }
+    const char *bad = exchange_bad_arg(x);
+    if (bad) {
+        err_clear(&e);
+        err_set(&e, ERR_INVALID, "22023",
+                "parameter %.100s: what follows a %% must be two hexadecimal digits, not 00", bad);
+        return refuse(x, 400, false, &e);
+    }
     rq->next = m.route->handler;
     buf_init(&x->body, (size_t)config.http_max_body);
     if (x->guard.has_length && x->guard.length && x->guard.length <= 65536)

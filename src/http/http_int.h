@@ -89,7 +89,6 @@ struct exchange {
     struct worker_job work;
     char **args; /* name, value pairs, decoded, in the arena; made at first use */
     uint32_t nargs;
-    bool args_bad;
     char request_id[GUARD_REQUEST_ID_MAX + 1];
 };
 
@@ -141,7 +140,10 @@ bool connection_suspend(struct exchange *x); /* false: stopping, not suspended *
 void connection_trim(void *exchange);   /* owner of a parked request: gives memory back that holds nothing */
 void connection_resume(void *exchange); /* any thread; the exchange is not the caller's afterwards */
 
-extern const struct request_source http__request_source; /* request.c */
+/* ---- request.c ---- */
+extern const struct request_source http__request_source;
+/* The name, as sent, of the first parameter with an escape that cannot be decoded; NULL none. */
+const char *exchange_bad_arg(struct exchange *x);
 
 /* ---- exchange.c ---- */
 /* I/O thread, headers complete; the guard has seen them. */

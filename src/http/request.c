@@ -66,13 +66,32 @@ static void collect(void *arg, const char *name, const char *value)
         return;
     }
     char *n = decoded(c->x, name), *v = decoded(c->x, value ? value : "");
-    if (!n || !v) { /* a bad escape: the parameter is not there */
-        c->x->args_bad = true;
-        return;
-    }
+    if (!n || !v)
+        return; /* no memory: exchange_begin has seen to their escapes */
     c->x->args[c->x->nargs * 2] = n;
     c->x->args[c->x->nargs * 2 + 1] = v;
     c->x->nargs++;
+}
+
+struct escapes {
+    struct exchange *x;
+    const char *bad; /* the first name whose text or value cannot be decoded; NULL none */
+};
+
+static void check_escapes(void *arg, const char *name, const char *value)
+{
+    struct escapes *e = arg;
+    const char *texts[] = {name, value};
+    for (int i = 0; i < 2 && !e->bad; i++)
+        if (texts[i] && strchr(texts[i], '%') && !decoded(e->x, texts[i]))
+            e->bad = name;
+}
+
+const char *exchange_bad_arg(struct exchange *x)
+{
+    struct escapes e = {x, NULL};
+    connection_args(x, check_escapes, &e);
+    return e.bad;
 }
 
 static void load_args(struct exchange *x)

@@ -240,6 +240,23 @@ def test_content_encoding_is_refused(q, raw):
     assert answer[0] == 415
 
 
+def test_a_parameter_that_cannot_be_decoded_is_told(q, raw):
+    """Left out it would be another question: all queries instead of one, the first rows instead of the next."""
+    def get(target, lines):
+        status, _, body = ask(raw, b"GET " + target + b" HTTP/1.1\r\n" + HOST + lines + b"\r\n")
+        return status, body.decode()
+
+    bearer = f"Authorization: {q.key['headers']['data360']['Authorization']}\r\n".encode()
+    for lines, target, name in [(credential(q), b"/v1/data-query/query?size=1&queryId=%00", "queryId"),
+                                (credential(q), b"/v1/data-query/query?page=%zz", "page"),
+                                (bearer, b"/api/v3/query/x/rows?offset=%2", "offset"), (bearer, b"/api/v3/query/x?%=1", "%"),
+                                (credential(q), b"/quern/v1/query/x/download?format=csv%", "format")]:
+        status, body = get(target, lines)
+        assert status == 400 and f"parameter {name}: " in body, (target, body)
+    assert get(b"/v1/data-query/query?page=%zz", b"")[0] == 401
+    assert q.http("GET", "/v1/data-query/query?creatorName=100%25&size=%31").json()["size"] == 1
+
+
 def test_slow_headers_meet_a_deadline(make_daemon):
     daemon = make_daemon(env={"QUERN_HTTP_HEADER_TIMEOUT": "1s", "QUERN_HTTP_BODY_TIMEOUT": "1s"}, bucket=False)
     begun = time.monotonic()
