@@ -15,6 +15,9 @@ void duck_between(struct duck *d);
 /* Main thread, any time. */
 void duck_interrupt(struct duck *d);
 void duck_progress(struct duck *d, uint64_t *ret_scanned, uint64_t *ret_total, int32_t *ret_permille);
+/* Takes the copying of the library's chunks over when its vectors are as duckdb_copy.c has them; false: they are not, and the
+ * library does it itself. */
+bool duck_copy_works(void);
 /* "duckdb v1.5.5" */
 const char *duck_library(void);
 /* Runs text on a fresh connection without any policy (self-test of the sandbox). 0 = the engine carried it

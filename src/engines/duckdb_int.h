@@ -7,6 +7,7 @@
  *   duckdb_plan.c    prepare, parameters, schema; duckdb_describe.c: where parameters decide the schema
  *   duckdb_types.c   the engine's types as columns (struct node tree)
  *   duckdb_rows.c    vectors -> batch body (measure, then fill)
+ *   duckdb_copy.c    the library's own copy of a chunk, made here
  *   duckdb_text.c    values that travel as text
  *   duckdb_run.c     one job from begin to end; duckdb_stream.c: its rows
  *   duckdb_ready.c   statements that stay prepared

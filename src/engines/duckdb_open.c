@@ -265,6 +265,7 @@ int duck_open(const struct wire_setup *setup, struct duck **ret, struct err *e)
         return err_set(e, ERR_NOMEM, "53200", "out of memory");
     d->setup = setup;
     pthread_mutex_init(&d->mu, NULL);
+    (void)duck_copy_works();
     int r = open_instance(d, e);
     duckdb_connection c = NULL;
     if (!r && duckdb_connect(d->db, &c) != DuckDBSuccess)

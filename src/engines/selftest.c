@@ -101,6 +101,8 @@ int selftest(struct duck *d, const struct wire_setup *setup, struct port *port)
     (void)setup;
     if (duck_try(d, "SELECT 42", WIRE_PROFILE_PLAIN, false, NULL) < 0 || duck_raw(d, "SELECT 42", NULL) < 0)
         report(&bad, "nothing runs", "SELECT 42");
+    if (!duck_copy_works())
+        report(&bad, "the library's vectors", "duckdb_copy.c");
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         if (duck_try(d, list[i].sql, WIRE_PROFILE_PLAIN, false, NULL) == 0)
             report(&bad, "policy", list[i].sql);
