@@ -87,7 +87,9 @@ static enum handled readyz(struct request *rq)
         return hidden(rq);
     struct err e;
     err_clear(&e);
-    bool draining = atomic_load(&is_draining), ready = service_ready(rq->service, &e) && !draining;
+    /* of the process (SIGTERM), or asked for by an operator */
+    bool draining = atomic_load(&is_draining) || service_draining(rq->service);
+    bool ready = service_ready(rq->service, &e) && !draining;
     struct json_write w = reply_json(rq, ready ? 200 : 503);
     json_object_begin(&w);
     json_kbool(&w, "ready", ready);

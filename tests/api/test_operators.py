@@ -385,7 +385,9 @@ def test_drain_and_pause(make_daemon):
     assert d.admin("drain", check=True)["running"] == 0
     answer = d.d360_submit("SELECT 1", check=False)
     assert answer.status_code == 503 and "drain" in answer.text
-    assert d.http("GET", "/readyz", key=False).status_code == 503
+    answer = d.http("GET", "/readyz", key=False)
+    assert answer.status_code == 503 and "Retry-After" in answer.headers
+    assert {k: answer.json()[k] for k in ("ready", "draining", "reason")} == {"ready": False, "draining": True, "reason": "draining"}
     assert d.admin("undrain")["draining"] is False
     assert d.http("GET", "/readyz", key=False).status_code == 200
     d.works()

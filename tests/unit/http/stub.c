@@ -281,6 +281,12 @@ bool service_ready(struct service *s, struct err *e)
     return true;
 }
 
+bool service_draining(struct service *s)
+{
+    (void)s;
+    return false;
+}
+
 const char *role_name(enum role r)
 {
     return r == ROLE_READER ? "reader" : r == ROLE_MEMBER ? "member" : "admin";
