@@ -62,7 +62,9 @@ static enum handled answer_pending(struct request *rq, const struct query_view *
     uint64_t chunks = data360__chunk_count(layout, v->batches, 0, false);
     if (!status_headers(rq, v, chunks))
         return reply_no_memory(rq);
-    if (st->format == D360_ARROW_STREAM && st->empty_pending) {
+    /* An earlier answer to this Idempotency-Key has let chunk 0 hold rows: a body with a schema would be taken for it. */
+    bool rows_in_0 = !st->in.async && v->note == D360_ROWS;
+    if (st->format == D360_ARROW_STREAM && (st->empty_pending || rows_in_0)) {
         reply_json(rq, 200);
         rq->reply.content_type = D360_ARROW;
         return REPLY_READY;

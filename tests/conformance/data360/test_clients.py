@@ -117,6 +117,21 @@ def test_database_client(q, sql, rows):
     assert q.http("DELETE", f"{BASE}/{qid}", dialect="data360").status_code == 204
 
 
+def test_a_submit_repeated_in_another_format(make_patient):
+    """What chunk 0 is was settled by the first answer, lost or not: the repeat's body agrees with it, so that no client misses rows."""
+    d, endless = make_patient, "SELECT count(sleep_ms(1000000000)) AS n"
+    for first, chunks in [("application/json", 0), (ARROW, 1)]:
+        answers = {}
+        for accept in (first, ARROW, "application/json"):
+            a = d.d360_submit(endless, headers={"Accept": accept, "Idempotency-Key": first})
+            status = d.d360_status_of(a)
+            assert (status["completionStatus"], status["chunkCount"], status["rowCount"]) == ("RUNNING", chunks, 0)
+            answers[accept] = a.content
+        assert json.loads(answers["application/json"])["data"] is None
+        assert answers[ARROW] == b"" if chunks == 0 else table(answers[ARROW]).num_rows == 0
+        assert d.http("DELETE", f"{BASE}/{status['queryId']}", dialect="data360").status_code == 204
+
+
 @pytest.fixture(scope="module")
 def make_patient():
     """A daemon whose submits give up after 300 ms: this client sends no x-hyperdb header."""
