@@ -93,9 +93,11 @@ static const struct trino_error trino_errors[] = {
     {"42703", "COLUMN_NOT_FOUND", 47, "USER_ERROR"},
     {"42P06", "SCHEMA_ALREADY_EXISTS", 49, "USER_ERROR"},
     {"42P07", "TABLE_ALREADY_EXISTS", 50, "USER_ERROR"},
+    {"42701", "COLUMN_ALREADY_EXISTS", 51, "USER_ERROR"},
     {"3DM00", "MISSING_CATALOG_NAME", 56, "USER_ERROR"},
     {"3FM00", "MISSING_SCHEMA_NAME", 57, "USER_ERROR"},
     {"42804", "TYPE_MISMATCH", 58, "USER_ERROR"},
+    {"42725", "TYPE_MISMATCH", 58, "USER_ERROR"}, /* 1 + 'a': no operator for these types */
     {"42702", "AMBIGUOUS_NAME", 62, "USER_ERROR"},
     {"", "GENERIC_USER_ERROR", 0, "USER_ERROR"},
     {"XX000", "GENERIC_INTERNAL_ERROR", 65536, "INTERNAL_ERROR"},

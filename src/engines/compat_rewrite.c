@@ -260,7 +260,22 @@ static bool closes(const struct clex *l, uint32_t i)
     return compat_op(l, i, ')') || compat_op(l, i, ']') || compat_op(l, i, '}');
 }
 
-/* VALUES 1, 2 -> VALUES (1), (2); VALUES ROW(1, 2) -> VALUES (1, 2) */
+/* The names of the columns of a statement that is VALUES, behind its rows; `row` is the first one. */
+static void name_values(struct crewrite *w, uint32_t row, bool bare, uint32_t at)
+{
+    char text[32];
+    uint32_t n = 1;
+    for (uint32_t k = row + 1;
+         !bare && k<w->l->t[row].match; k = w->l->t[k].match> k ? w->l->t[k].match + 1 : k + 1)
+        n += compat_op(w->l, k, ',');
+    for (uint32_t c = 0; c < n; c++) {
+        snprintf(text, sizeof text, "%s\"_col%u\"", c ? ", " : ") AS \"_values\"(", c);
+        compat_put(w, text, at);
+    }
+    compat_put(w, ")", at);
+}
+
+/* VALUES 1, 2 -> VALUES (1), (2); VALUES ROW(1, 2) -> VALUES (1, 2); as a statement with names for its columns */
 static uint32_t rule_values(struct crewrite *w, uint32_t i)
 {
     static const char *const before[] = {"as",        "union",   "all",     "distinct", "except",
@@ -271,12 +286,15 @@ static uint32_t rule_values(struct crewrite *w, uint32_t i)
     bool insert = i > 1 && (l->t[i - 1].kind == CT_WORD || l->t[i - 1].kind == CT_QUOTED);
     if ((!statement && !insert) || w->depth >= COMPAT_DEPTH)
         return 0;
-    uint32_t k = i + 1, at = l->t[i].at;
+    uint32_t k = i + 1, at = l->t[i].at, first = 0;
+    bool named = i == 0 && !w->pg, first_bare = false;
     if (k >= l->count || (l->t[k].kind == CT_OP && !compat_op(l, k, '(') && !compat_op(l, k, '-') &&
                           !compat_op(l, k, '[') && !compat_op(l, k, '?') && !compat_op(l, k, '$')))
         return 0;
     if (!statement && !compat_op(l, k, '(') && l->t[k].kind != CT_STRING && l->t[k].kind != CT_NUMBER)
         return 0;
+    if (named)
+        compat_put(w, "SELECT * FROM (", at);
     compat_copy(w, at, compat_after(l, i));
     while (k < l->count) {
         uint32_t from = k;
@@ -289,6 +307,10 @@ static uint32_t rule_values(struct crewrite *w, uint32_t i)
         bool bare = !row && !(compat_op(l, from, '(') && l->t[from].match == k - 1);
         if (row)
             from++;
+        if (!first) {
+            first = from;
+            first_bare = bare;
+        }
         compat_put(w, bare ? " (" : " ", l->t[from].at);
         compat_range(w, from, k);
         if (bare)
@@ -298,6 +320,10 @@ static uint32_t rule_values(struct crewrite *w, uint32_t i)
         compat_copy(w, l->t[k].at, compat_after(l, k));
         k++;
     }
+    if (named && first)
+        name_values(w, first, first_bare, l->t[k - 1].at);
+    else if (named)
+        compat_put(w, ")", l->t[k - 1].at);
     if (k < l->count)
         compat_put(w, " ", l->t[k].at);
     return k - i;

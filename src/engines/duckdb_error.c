@@ -180,6 +180,12 @@ static const char *sqlstate_of(const struct parts *p)
         if (!strstr(p->text, "because schema"))
             return "42P01";
     }
+    if (strcmp(p->class, "Catalog") == 0 && strstr(p->text, "already exists")) {
+        if (strncmp(p->text, "Schema with name", 16) == 0)
+            return "42P06";
+        if (strncmp(p->text, "Column with name", 16) == 0)
+            return "42701";
+    }
     for (size_t i = 0; i < sizeof refined / sizeof *refined; i++) {
         if (strcmp(refined[i].class, p->class) == 0 && strstr(p->text, refined[i].words))
             return refined[i].sqlstate;

@@ -135,8 +135,8 @@ static int read_count(struct duck_job *x)
  * also where such a word is only mentioned. */
 static bool reads_nothing(const struct wire_job *job)
 {
-    static const char *const words[] = {"from", "table",    "pivot", "pivot_wider", "unpivot",
-                                        "show", "describe", "desc",  "summarize",   "explain"};
+    static const char *const words[] = {"from",     "table", "pivot",     "pivot_wider", "unpivot", "show",
+                                        "describe", "desc",  "summarize", "explain",     "update",  "merge"};
     return !memmem(job->sql, job->sql_len, "read_", 5) &&
            !duck__policy_mentions_any(job->sql, job->sql_len, words, sizeof words / sizeof *words);
 }
@@ -148,6 +148,8 @@ static bool reads_something(const struct duck_job *x)
 {
     if (reads_nothing(x->job))
         return false;
+    if (x->plan.st.type == DUCKDB_STATEMENT_TYPE_UPDATE || x->plan.st.type == DUCK_STATEMENT_MERGE)
+        return true; /* the table that they change; it is not among the engine's names */
     bool any = memmem(x->job->sql, x->job->sql_len, "read_", 5) != NULL;
     for (uint32_t i = 0; i < x->d->setup->ndatasets && !any; i++)
         any = duck__policy_mentions(x->job->sql, x->job->sql_len, x->d->setup->datasets[i].name);

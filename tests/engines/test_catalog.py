@@ -96,6 +96,15 @@ def test_statements(d):
     assert rows(d, "SHOW TABLES") == [["flights"]]
 
 
+def test_a_statement_that_changes_rows_has_read_them(d):
+    good(d, "CREATE TABLE u (a INTEGER)")
+    scanned = [good(d, sql)["queryInfo"]["isScanned"] for sql in (
+        "INSERT INTO u VALUES (1), (2)", "UPDATE u SET a = a + 1", "DELETE FROM u WHERE a = 9",
+        "MERGE INTO u USING (SELECT 2 AS b) AS x ON u.a = x.b WHEN MATCHED THEN UPDATE SET a = 5", "SELECT 1 AS \"update\"")]
+    assert scanned == [False, True, True, True, False]
+    good(d, "DROP TABLE u")
+
+
 def test_returning_rows(d):
     good(d, "CREATE TABLE r (a INTEGER)")
     body = good(d, "INSERT INTO r SELECT range FROM range(5) RETURNING a, a * 10 AS b")
@@ -109,6 +118,8 @@ def test_errors_change_nothing(d):
     bad(d, "INSERT INTO e SELECT CASE WHEN range = 5000 THEN NULL ELSE range END FROM range(10000)")
     bad(d, "INSERT INTO e SELECT cast(CASE WHEN range = 9000 THEN 'x' ELSE '1' END AS INTEGER) FROM range(10000)", "INVALID_CAST_ARGUMENT")
     bad(d, "CREATE TABLE e (b INTEGER)", "TABLE_ALREADY_EXISTS")
+    bad(d, "CREATE SCHEMA main", "SCHEMA_ALREADY_EXISTS")
+    bad(d, "ALTER TABLE e ADD COLUMN a INTEGER", "COLUMN_ALREADY_EXISTS")
     bad(d, "CREATE TABLE e2 AS SELECT cast('x' AS INTEGER)", "INVALID_CAST_ARGUMENT")
     bad(d, "INSERT INTO nosuch VALUES (1)", "TABLE_NOT_FOUND")
     bad(d, "INSERT INTO e VALUES (1", "SYNTAX_ERROR")
