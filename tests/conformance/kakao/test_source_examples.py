@@ -90,7 +90,8 @@ def test_run_with_the_documented_body(q):
 --header 'X-Data-Source: {data source name}' \\
 --header 'X-Database: {database name}' \\
 --data-raw '{Request body}'"""
-    body = '{"query": "select 1", "resultConfig": {"bucketName": "b1", "path": "string"}, "reuseConfig": {"reuse": true, "maxReuseAge": 1}}'
+    # (a statement of its own: another test's may be taken up, and then its age counts)
+    body = '{"query": "select 1 as documented_body", "resultConfig": {"bucketName": "b1", "path": "string"}, "reuseConfig": {"reuse": true, "maxReuseAge": 1}}'
     names = (("{data source name}", "data_catalog"), ("{database name}", "main"))
     code, answer = curl(q, text, (*names, ("{Request body}", body)))
     assert code == 202
@@ -180,9 +181,7 @@ def test_list(q):
     q.kakao_abort(q.kakao_run(BLOCK))
     code, body = curl(q, LIST)
     assert code == 200 and len(body["content"]) == 3
-    for item in body["content"]:  # the longest of all that ran here: one that may reuse says until when, which the sample has none of
-        if item["reuseConfig"]["reuse"]:
-            assert isinstance(item["reuseConfig"].pop("expireAt"), int)
+    for item in body["content"]:  # the longest of all that ran here, whatever they are
         assert shape({**body, "content": [item]}) == shape(LIST_ANSWER)
     assert {i["queryInfo"]["state"] for i in body["content"]} <= {"FAILED", "FINISHED"}
     assert body["pageable"] == LIST_ANSWER["pageable"] and body["sort"] == LIST_ANSWER["sort"] and body["size"] == 3 and body["number"] == 0
