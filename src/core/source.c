@@ -346,7 +346,9 @@ static int check_name(const char *name, struct err *e)
                        SOURCE_NAME_MAX);
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
         if (strcasecmp(name, taken[i]) == 0)
-            return err_set(e, ERR_CONFLICT, "42710", "a data source with the name \"%s\" exists already",
+            return err_set(e, ERR_CONFLICT, "42710",
+                           i == 0 ? "a data source with the name \"%s\" exists already"
+                                  : "the name \"%s\" is reserved: a data source needs another one",
                            name);
     return 0;
 }

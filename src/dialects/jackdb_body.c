@@ -87,6 +87,10 @@ int jackdb__read_args(struct arena *a, const char *content_type, const char *bod
         at++;
     bool json = (content_type && strncasecmp(content_type, "application/json", 16) == 0) ||
                 (at < n && body[at] == '{');
+    if (!json && content_type && strncasecmp(content_type, "multipart/", 10) == 0)
+        return err_set(
+            e, ERR_INVALID, "22023",
+            "the body must be a form (application/x-www-form-urlencoded) or a JSON object, not multipart");
     int r = json ? body_object(a, body, n, NULL, &x.object, e) : read_form(a, body, n, &x, e);
     if (!r)
         *ret = x;

@@ -102,8 +102,11 @@ static int read_options(struct arena *a, const char *query, struct uri *u, struc
         if (secret_like(p, name))
             return bad_uri(
                 e, "has an option whose name speaks of a secret; only user and password are kept as such");
-        ssl |= says(p, name, "ssl");
-        validate |= says(p, name, "validateSsl");
+        bool *flag = says(p, name, "ssl") ? &ssl : says(p, name, "validateSsl") ? &validate : NULL;
+        if (flag && (*flag || (!says(value, len, "true") && !says(value, len, "false"))))
+            return bad_uri(e, "must give ssl and validateSsl as true or false, and each once at most");
+        if (flag)
+            *flag = true;
         buf_printf(&out, "%s%.*s", out.len ? "&" : "", (int)n, p);
     }
     if (!validate)

@@ -80,6 +80,12 @@ def test_bad_forms(q, body, word):
     assert word in answer.json()["error"]["message"], answer.text
 
 
+def test_a_multipart_form_is_named(q):
+    body = '--x\r\nContent-Disposition: form-data; name="command"\r\n\r\nSELECT 1\r\n--x--\r\n'
+    answer = q.jackdb("POST", EXECUTE, data=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert answer.status_code == 400 and "application/x-www-form-urlencoded" in answer.json()["error"]["message"]
+
+
 BAD_JSON = [
     ("{", "JSON"), ("[]", "object"), ('{"command": 1}', "command must be a string"), ('{"command": null}', "command is required"),
     ('{"command": " "}', "blank"), ('{"command": "SELECT 1", "wait": 1.5}', "wait"), ('{"command": "SELECT 1", "wait": true}', "wait"),

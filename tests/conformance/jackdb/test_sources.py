@@ -80,6 +80,8 @@ def test_alias_is_taken(q, made):
     for alias in (body["alias"], body["alias"].upper(), "data_catalog", "memory", "information_schema"):
         answer = made(check=False, alias=alias)
         assert answer.status_code == 409, answer.text
+        word = "reserved" if alias in ("memory", "information_schema") else "exists already"
+        assert word in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("form,word", [
@@ -90,7 +92,8 @@ def test_alias_is_taken(q, made):
     ({"name": "n" * 5000}, "name is longer"), ({"name": "한글 이름", "alias": None}, "alias is required"), ({"name": "  ", "alias": None}, "alias is required"),
     ({"configUri": "mysql://:3306/d"}, "host"), ({"configUri": "mysql://h:99999/d"}, "port"), ({"configUri": "mysql://h:0/d"}, "port"),
     ({"configUri": "mysql://h:x/d"}, "port"), ({"configUri": "mysql://h:/d"}, "port"), ({"configUri": "mysql://h1,h2/d"}, "host"),
-    ({"configUri": "mysql://[::1/d"}, "host"), ({"configUri": "mysql://" + "h" * 256 + "/d"}, "host")])
+    ({"configUri": "mysql://h/d?ssl=maybe"}, "true or false"), ({"configUri": "mysql://h/d?validateSsl"}, "true or false"),
+    ({"configUri": "mysql://h/d?ssl=true&SSL=false"}, "once"), ({"configUri": "mysql://[::1/d"}, "host"), ({"configUri": "mysql://" + "h" * 256 + "/d"}, "host")])
 def test_bad_sources(q, made, form, word):
     answer = made(check=False, **form)
     assert answer.status_code == 400 and word in answer.json()["error"]["message"], answer.text
