@@ -165,6 +165,18 @@ static enum handled aborted(struct request *rq)
     return REPLY_READY;
 }
 
+/* It has ended, and that may still be on its way into the registry: until then readers see it run. */
+static enum handled too_late(struct request *rq)
+{
+    struct query_view v;
+    struct err e;
+    query_view(rq->state, &v);
+    if (!(v.flags & QF_ENDED))
+        return request_park(rq, rq->state, QF_ENDED, 0, 0, too_late);
+    err_set(&e, ERR_CONFLICT, "55000", "the query has ended already");
+    return reply_error(rq, reply_status_of(ERR_CONFLICT), &e);
+}
+
 static enum handled abort_query(struct request *rq)
 {
     struct err e;
@@ -173,11 +185,11 @@ static enum handled abort_query(struct request *rq)
     enum handled ret;
     if (!request_found(rq, abort_query, &q, &ret))
         return ret;
-    int r = service_cancel(rq->service, &rq->who, q, &e);
-    if (r)
-        return reply_error(rq, reply_status_of(r), &e);
     rq->state = q;
-    return aborted(rq);
+    int r = service_cancel(rq->service, &rq->who, q, &e);
+    if (r == ERR_CONFLICT)
+        return too_late(rq);
+    return r ? reply_error(rq, reply_status_of(r), &e) : aborted(rq);
 }
 
 /* ---- the table ---- */

@@ -153,6 +153,15 @@ static enum handled stopped(struct request *rq)
     return word(rq, "000", "", msg ? msg : "");
 }
 
+/* It has ended, and that may still be on its way into the registry: until then a status says RUNNING. */
+static enum handled not_running(struct request *rq)
+{
+    struct query_view v;
+    query_view(rq->state, &v);
+    return v.flags & QF_ENDED ? word(rq, "999", "Query is not running", "Query is not running. please check")
+                              : request_park(rq, rq->state, QF_ENDED, 0, 0, not_running);
+}
+
 enum handled kylin__stop(struct request *rq)
 {
     struct query *q;
@@ -171,11 +180,9 @@ enum handled kylin__stop(struct request *rq)
         return kylin__fail(rq, KYLIN_UNKNOWN_QUERY, NULL);
     if (!kylin__owns(rq, &v))
         return word(rq, "401", "Access denied.", "Access denied. Only admin users can stop the query");
+    rq->state = q;
     r = service_cancel(rq->service, &rq->who, q, &e);
     if (r == ERR_CONFLICT)
-        return word(rq, "999", "Query is not running", "Query is not running. please check");
-    if (r)
-        return reply_error(rq, reply_status_of(r), &e);
-    rq->state = q;
-    return stopped(rq);
+        return not_running(rq);
+    return r ? reply_error(rq, reply_status_of(r), &e) : stopped(rq);
 }

@@ -70,6 +70,22 @@ def test_cancel_by_any(faces, by, canceler):
         assert face.download(qid).status_code == 409
 
 
+@pytest.mark.parametrize("canceler", ["kakao", "kylin"])
+def test_what_can_no_longer_be_cancelled_has_ended_for_all(faces, canceler):
+    """Those two refuse then; the refusal waits until the end is recorded, so that nobody who was refused sees it run."""
+    def once(n):
+        qid = faces[NAMES[n % len(NAMES)]].submit("SELECT 1" if n % 2 else WRONG)
+        time.sleep(n % 7 * 0.001)
+        answer = faces[canceler].cancel(qid)
+        states = [face.state(qid) for face in faces.values()]
+        assert "RUNNING" not in states, f"{answer.status_code} {answer.text}: {states}"
+        return answer.status_code == 409 or "not running" in answer.text
+
+    with ThreadPoolExecutor(4) as pool:
+        refused = sum(pool.map(once, range(100)))
+    assert refused > 0
+
+
 @pytest.mark.parametrize("by", NAMES)
 @pytest.mark.parametrize("deleter", ["jackdb", "data360", "kylin"])
 def test_delete_while_it_runs(faces, by, deleter):
