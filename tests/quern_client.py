@@ -27,9 +27,10 @@ RELEASE = os.path.join(ROOT, os.environ.get("QUERN_BUILD_RELEASE") or "build")
 FLIGHTS = os.path.join(CACHE, "data", "flights-3m.parquet")
 NODE_MODULES = os.path.join(CACHE, "node_modules")
 PATIENCE = 240  # seconds after which a wait counts as hung; a slow machine with a sanitizer takes its time
-# What would be answered differently on a machine that is slow just now. A test that is about one of them sets its own.
+# What would be answered differently on a machine that is slow just now, or has little memory. A test that is about one of them sets its own.
 PATIENT = {"QUERN_DATA360_ADAPTIVE_TIMEOUT": "25s", "QUERN_DATA360_PLAN_WAIT": "25s", "QUERN_ENGINE_SILENCE": "60s",
-           "QUERN_HTTP_IDLE": "1h"}  # else a request may leave just when its connection's idle minute is over
+           "QUERN_HTTP_IDLE": "1h",  # else a request may leave just when its connection's idle minute is over
+           "QUERN_ENGINE_MEMORY_SHARE": "100"}  # else there are fewer slots where memory is small
 CURL = ("curl", "-q", "-s", "--noproxy", "*", "--max-time", str(PATIENCE))  # whatever the machine's own configuration of curl says
 # Runs until it is ended, obeys an interrupt, and costs no processor time. Tests that need an engine that works keep a join of their own.
 BLOCK = "SELECT count(sleep_ms(1000000000)) AS slept"
@@ -97,6 +98,36 @@ def wait_until(what, probe, limit=PATIENCE, pause=0.02):
         if time.monotonic() > end:
             raise AssertionError(f"waited {limit} s for: {what}")
         time.sleep(pause)
+
+
+def at_rest(d):
+    """Nothing runs or waits for a slot (a delivery may be under way). Seen twice: between the queue and its slot a query may be counted nowhere."""
+    def seen():
+        found = d.metrics()
+        return found["quern_queries_running"] == found["quern_queries_queued"] == 0
+
+    return seen() and seen()
+
+
+def engines_only(d):
+    """No other program runs below the daemon. (A child has the daemon's own name until it has become the engine.)"""
+    wait_until("no child but engines", lambda: set(descendants(d.process.pid).values()) <= {"quern-engine"})
+
+
+def kill_all(pids, number=signal.SIGKILL):
+    """A signal to each; one may be leaving just now."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def records_of(path, whole):
+    """Lines of an audit file as bytes; of one that is being written only those that are whole."""
+    with open(path, "rb") as f:
+        lines = f.read().splitlines(keepends=True)
+    return lines if whole or not lines or lines[-1].endswith(b"\n") else lines[:-1]
 
 
 def unrecorded(d):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-PATIENCE = 60
+from quern_client import PATIENCE
 
 
 class Raw:

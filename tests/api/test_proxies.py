@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from quern_client import BLOCK, StartFailed, wait_until
+from quern_client import BLOCK, PATIENCE, StartFailed, wait_until
 
 LIST = "/v1/data-query/query"
 WRONG = {"Credential-ID": "aaaaaaaaaaaa", "Credential-Secret": "b" * 43}
@@ -56,7 +56,7 @@ def test_requests_of_one_client_behind_a_proxy(make_daemon):
     credential = daemon.key["headers"]["jackdb"]["Authorization"]
 
     def park(client):
-        connection = socket.create_connection(("127.0.0.1", daemon.port), timeout=60)
+        connection = socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE)
         connection.sendall(f"GET /api/v2/query/{slow}?wait=60 HTTP/1.1\r\nHost: q\r\nX-Forwarded-For: {client}\r\nAuthorization: {credential}\r\n\r\n".encode())
         return connection
 
@@ -85,7 +85,7 @@ def own_address():
 
 def held(address, port, n):
     """How many of n connections are kept open."""
-    connections = [socket.create_connection((address, port), timeout=60) for _ in range(n)]
+    connections = [socket.create_connection((address, port), timeout=PATIENCE) for _ in range(n)]
     open_ones = 0
     for c in connections:
         try:

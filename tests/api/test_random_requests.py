@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from quern_client import BUILD, Daemon
+from quern_client import BUILD, PATIENCE, Daemon
 
 REQUESTS = int(os.environ.get("QUERN_REQUESTS") or 1500)
 SEED = int(os.environ.get("QUERN_SEED") or random.SystemRandom().randrange(1 << 30))
@@ -30,7 +30,8 @@ HEADERS = {"Accept": ["*/*", "application/json", "application/vnd.apache.arrow.s
 
 
 class Requests:
-    """Makes them; learns the ids that answers tell, so that later requests meet real queries."""
+    """Makes them; learns the ids that answers tell, so that later requests meet real queries. Which ids it has learnt changes nothing of what is drawn next:
+    the same seed makes the same requests, but for the ids in them."""
 
     def __init__(self, daemon, seed):
         self.r = random.Random(seed)
@@ -38,6 +39,10 @@ class Requests:
         self.ids = []
         told = json.loads(subprocess.check_output([os.path.join(BUILD, "quernd"), "routes", "--json"]))
         self.routes = told if isinstance(told, list) else told["routes"]
+
+    def known(self):
+        at = self.r.random()
+        return self.ids[int(at * len(self.ids))] if self.ids else "x"
 
     def value(self, depth=0):
         r = self.r
@@ -51,7 +56,7 @@ class Requests:
         if kind == 3:
             return r.choice(SQL)
         if kind == 4:
-            return r.choice(self.ids) if self.ids else "x"
+            return self.known()
         if kind == 5 and depth < 3:
             return [self.value(depth + 1) for _ in range(r.randrange(4))]
         if kind == 6 and depth < 3:
@@ -84,15 +89,15 @@ class Requests:
             return urlencode({k: str(v).encode("utf-8", "replace") for k, v in body.items()}).encode(), "application/x-www-form-urlencoded"
         text = json.dumps(body).encode()
         if r.random() < 0.08:
-            text = text[:r.randrange(len(text) + 1)]
+            text = text[:int(r.random() * (len(text) + 1))]
         return (r.randbytes(r.randrange(60)) if r.random() < 0.04 else text), "application/json"
 
     def path(self, pattern):
         r = self.r
 
         def fill(found):
-            if found[1] == "id" and self.ids and r.random() < 0.8:
-                return quote(r.choice(self.ids))
+            if found[1] == "id" and r.random() < 0.8:
+                return quote(self.known())
             if found[1] == "source" and r.random() < 0.7:
                 return "data_catalog"
             if found[1] in ("index", "chunk", "part") and r.random() < 0.8:
@@ -117,7 +122,7 @@ class Requests:
             name = r.choice(list(HEADERS))
             headers[name] = r.choice(HEADERS[name])
         path = self.path(pattern)
-        answer = self.daemon.session().request(method, self.daemon.url(path), headers=headers, data=data, timeout=120)
+        answer = self.daemon.session().request(method, self.daemon.url(path), headers=headers, data=data, timeout=PATIENCE)
         found = re.findall(r'"(?:queryId|id|query_id)"\s*:\s*"([0-9A-Za-z-]{8,40})"', answer.text[:5000] + answer.headers.get("x-hyperdb-status", ""))
         self.ids = (self.ids + [i for i in found if i not in self.ids])[-IDS_KEPT:]
         return route, f"{method} {path[:500]} {headers} {data[:500] if data else ''}", answer
@@ -141,7 +146,7 @@ def test_random_requests(d):
         wanted_500 = route["dialect"] == "kylin" and '"exception":' in text and re.search(r"KE-\d{9}", text)
         assert status < 500 or (status == 500 and wanted_500), f"{sent}: {status} {text[:1000]}"
         assert not re.search(r"/tmp/|/root/|/home/|quern-test", text[:20000]), f"{sent}: {text[:1000]}"
-        if "application/json" in answer.headers.get("Content-Type", "") and text:
+        if "application/json" in answer.headers.get("Content-Type", "") and text and status != 206:  # a part is none
             json.loads(text)
     assert {200, 400, 401, 404} <= kinds, kinds  # they did not all fall at one hurdle
     d.works()

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from quern_client import BLOCK, render_process, wait_until
+from quern_client import BLOCK, at_rest, render_process, wait_until
 
 RUN = "/v1/data-query/query"
 
@@ -152,14 +152,13 @@ def test_a_write_between_reading_and_ending_ends_reuse(make_daemon, joins):
     """A result that was read before the write and is FINISHED after it (its delivery had to wait) is neither joined nor remembered."""
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "2", "QUERN_DELIVERY_THREADS": "1", "QUERN_ENGINE_SILENCE": "300s"})
     d.kakao_query("create table k as select range as a from range(3)")
-    d.kylin_submit("select range as n, 'some text ' || range as s from range(150000)", format="xlsx")  # its delivery is the one under way
+    d.kylin_submit("select range as n, 'some text ' || range as s from range(300000)", format="xlsx")  # its delivery is the one under way
     pid = wait_until("a render process", lambda: render_process(d), pause=0.001)
     os.kill(pid, signal.SIGSTOP)
-    none_runs = lambda: d.metrics()["quern_queries_running"] == d.metrics()["quern_queries_queued"] == 0
-    wait_until("its delivery", none_runs)  # the file was begun beside the run
+    wait_until("its delivery", lambda: at_rest(d))  # the file was begun beside the run
     sql = "select count(*) from k"
     old = ask(d, sql).json()["queryInfo"]["queryId"]
-    wait_until("the end of its run", none_runs)
+    wait_until("the end of its run", lambda: at_rest(d))
     assert d.kakao_query("insert into k values (9)")["queryInfo"]["state"] == "FINISHED"
     assert d.kakao_get(old)["queryInfo"]["state"] == "RUNNING"
     new = ask(d, sql).json()["queryInfo"]["queryId"] if joins else None

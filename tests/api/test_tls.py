@@ -95,7 +95,7 @@ def test_a_parked_poll_ends_by_its_query_and_by_its_client(tls):
 def test_body_over_the_limit_in_mid_upload(tls):
     context = ssl.create_default_context(cafile=tls.both)
     connection = context.wrap_socket(socket.create_connection(("127.0.0.1", tls.port)), server_hostname="127.0.0.1")
-    connection.settimeout(60)
+    connection.settimeout(PATIENCE)
     bearer = tls.key["headers"]["data360"]["Authorization"]
     connection.sendall(f"POST /api/v3/query HTTP/1.1\r\nHost: q\r\nAuthorization: {bearer}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
     piece = b"100000\r\n" + b"a" * 0x100000 + b"\r\n"
@@ -129,7 +129,7 @@ def test_reload_during_traffic(tls):
                 session.trust_env = False
                 session.verify = tls.both
             try:
-                answer = session.get(tls.url("/v1/data-query/query?size=1"), headers=tls.key["headers"]["kakao"], timeout=60)
+                answer = session.get(tls.url("/v1/data-query/query?size=1"), headers=tls.key["headers"]["kakao"], timeout=PATIENCE)
                 if answer.status_code != 200:
                     failures.append(answer.text)
             except requests.RequestException as e:
@@ -179,7 +179,7 @@ def test_a_bad_certificate_leaves_the_old_one(tls):
 
 def test_old_protocols_plain_http_and_junk_are_refused(tls):
     for junk in (b"GET /healthz HTTP/1.1\r\nHost: q\r\n\r\n", b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", b"\x00" * 300):
-        with socket.create_connection(("127.0.0.1", tls.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", tls.port), timeout=PATIENCE) as connection:
             connection.sendall(junk)
             try:
                 assert b"200 OK" not in connection.recv(4096)
@@ -197,7 +197,7 @@ def test_old_protocols_plain_http_and_junk_are_refused(tls):
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.raises((ssl.SSLError, OSError)):
-        with socket.create_connection(("127.0.0.1", tls.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", tls.port), timeout=PATIENCE) as connection:
             old.wrap_socket(connection, server_hostname="127.0.0.1")
     tls.works()
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from quern_client import FLIGHTS, ROOT, Daemon, descendants, wait_until
+from quern_client import FLIGHTS, ROOT, Daemon, engines_only, wait_until
 
 
 def load(path, name):
@@ -133,7 +133,7 @@ def test_no_escape(abi):
         assert not escapes, f"{len(escapes)} escapes: {escapes}"
         assert (os.stat(FLIGHTS).st_size, os.stat(FLIGHTS).st_mtime_ns) == flights, "the data set was written"
         assert states["FAILED"] > len(STATEMENTS) // 2
-        assert set(descendants(daemon.process.pid).values()) <= {"quern-engine"}
+        engines_only(daemon)
         assert hostile.SECRET not in daemon.log()
         body = daemon.kakao_query("SELECT count(*) FROM flights")
         assert body["queryData"] == [["3000000"]], body

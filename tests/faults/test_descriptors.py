@@ -70,7 +70,7 @@ def test_the_system_has_none_left(make_daemon):
         assert used < passed / 4, f"{used} s of processor time in {passed} s of waiting"
         assert daemon.http("GET", "/v1/data-query/query").status_code == 200
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-        with socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as c:
+        with socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE) as c:
             c.sendall(b"GET /healthz HTTP/1.1\r\nHost: q\r\n\r\n")
             assert c.recv(12) == b"HTTP/1.1 200"
         daemon.works()

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from quern_client import BLOCK, BUILD, ROOT, StartFailed, descendants, process_table, sanitized, wait_until
+from quern_client import BLOCK, BUILD, ROOT, StartFailed, descendants, kill_all, process_table, sanitized, wait_until
 
 # Works without end as far as a test is concerned; obeys an interrupt.
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
@@ -260,11 +260,18 @@ def test_canceled_running(d, sql):
 
 @pytest.mark.parametrize("sql", [LONG, DEAF], ids=["obeys", "needs SIGKILL"])
 def test_run_timeout(make_daemon, sql):
-    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_RUN_TIMEOUT": "1500ms", "QUERN_ENGINE_GRACE": "500ms"})
-    qid = d.kakao_run(sql)
-    in_both(d, qid, "run_timeout")
-    if sql == DEAF:
-        wait_until("that its engine counts as killed", lambda: killed_for_grace(d) == 1)
+    d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_GRACE": "500ms"}, start=False)
+
+    for attempt in range(5):
+        d.restart({"QUERN_ENGINE_RUN_TIMEOUT": f"{1500 << attempt}ms"})
+        in_both(d, d.kakao_run(sql), "run_timeout")
+        if sql == LONG:
+            break
+        try:
+            wait_until("that its engine counts as killed", lambda: killed_for_grace(d) == 1, limit=10 << attempt)
+            break
+        except AssertionError:
+            assert attempt < 4  # one that was still being compiled obeys: more time then
 
     def works():  # in 1.5 s, which may be too short for a new process now and then
         body = d.kakao_query("SELECT 42 AS answer")
@@ -300,7 +307,7 @@ def test_result_limit(make_daemon):
         in_both(d, d.kakao_run(sql), "result_limit")
         d.works()
     assert d.kakao_query("SELECT range FROM range(1000)")["totalElements"] == 1000
-    assert not os.listdir(os.path.join(d.data, "spool", "tmp"))
+    wait_until("no unfinished result", lambda: not os.listdir(os.path.join(d.data, "spool", "tmp")))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT], ids=lambda n: n.name)
@@ -339,22 +346,21 @@ def test_engine_hung(make_daemon):
 def test_engine_starved(make_daemon):
     """An engine that gets the processor only now and then is slow, not dead: its query ends as it should, and others are answered meanwhile."""
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_ENGINE_SILENCE": "30s"})
-    qid = running(d, "SELECT count(*) AS n, sum(a.range * b.range) AS s FROM range(30000) a, range(3000) b")
-    pids = [p for p, _ in engines(d)]
-    stops = 0
-    while d.kakao_get(qid)["queryInfo"]["state"] == "RUNNING" and stops < 12:
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            for pid in pids:
-                try:
-                    os.kill(pid, number)
-                except ProcessLookupError:
-                    pass
-            time.sleep(0.25 if number == signal.SIGSTOP else 0.05)
-            assert d.http("GET", "/healthz", key=False).status_code == 200
-        stops += 1
-    assert stops > 0
-    body = d.kakao_wait(qid)
-    assert body["queryInfo"]["state"] == "FINISHED" and body["queryData"][0][0] == "90000000", body
+    d.works()
+    stops = attempt = 0
+    while stops < 3:  # who is too slow to see it run asks again for more rows
+        rows = 3000 << attempt
+        qid = d.kakao_run(f"SELECT count(*) AS n, sum(a.range * b.range) AS s FROM range(30000) a, range({rows}) b")
+        stops, attempt = 0, attempt + 1
+        while (state := d.kakao_get(qid)["queryInfo"]["state"]) in ("QUEUED", "RUNNING") and stops < 12:
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                kill_all((p for p, _ in engines(d)), number)
+                time.sleep(0.25 if number == signal.SIGSTOP else 0.05)
+                assert d.http("GET", "/healthz", key=False).status_code == 200
+            stops += state == "RUNNING"
+        body = d.kakao_wait(qid)
+        assert body["queryInfo"]["state"] == "FINISHED" and body["queryData"][0][0] == str(30000 * rows), body
+        assert attempt < 8, "never seen running"
     d.works()
 
 
@@ -425,7 +431,7 @@ def test_disk_full(make_daemon):
         assert small["queryInfo"]["state"] == "FINISHED", small
         qid = d.kakao_run("SELECT range AS n, rpad('', 200, 'x') AS pad FROM range(1000000)")
         in_both(d, qid, "disk_full")
-        assert not os.listdir(os.path.join(spool, "tmp")), "the part of the result is left"
+        wait_until("the part of the result to go", lambda: not os.listdir(os.path.join(spool, "tmp")))
         d.works()
         assert d.kakao_query("SELECT range AS n FROM range(100000)")["queryInfo"]["state"] == "FINISHED"
         assert d.download(small["queryInfo"]["queryId"], "csv").text.count("\n") == 100001

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import moved_clock
-from quern_client import StartFailed, descendants, wait_until
+from quern_client import StartFailed, descendants, records_of, wait_until
 
 HOUR = 3600 * 1000
 DAY = 24 * HOUR
@@ -53,8 +53,7 @@ def d360(d, sql, **more):
 
 def events(d, word):
     d.admin("audit", "verify")
-    with open(d.data + "/audit/audit.log") as f:
-        return [r for r in map(json.loads, f) if r["event"] == word]
+    return [r for r in map(json.loads, records_of(d.data + "/audit/audit.log", whole=False)) if r["event"] == word]
 
 
 def test_results_expire(moved):
@@ -258,5 +257,6 @@ def test_idle_engines_leave(make_daemon):
 
     used = engines()
     wait_until("the idle engines to leave", lambda: d.metrics()["quern_engine_idle"] == 0 and len(engines()) <= 1)
-    assert used and d.metrics()['quern_engine_ended_total{reason="idle"}'] >= 1
+    assert used
+    wait_until("that to be counted", lambda: d.metrics()['quern_engine_ended_total{reason="idle"}'] >= 1)
     d.works()

@@ -7,10 +7,10 @@ import uuid
 
 import pytest
 
-from quern_client import render_process, wait_until
+from quern_client import at_rest, render_process, wait_until
 
 ENV = {"QUERN_RENDER_SLOTS": "1", "QUERN_ENGINE_SILENCE": "300s", "QUERN_RENDER_LINGER": "1h"}
-SHEET = "SELECT range AS n, 'some text ' || range AS s FROM range(150000)"
+SHEET = "SELECT range AS n, 'some text ' || range AS s FROM range(300000)"  # stopped before it is ready
 
 
 @pytest.fixture
@@ -78,12 +78,11 @@ def test_deliveries_take_turns(make_daemon):
     d.start()
     a = [d.kylin_submit(SHEET, format="xlsx")]
     pid = stopped(d)
-    idle = lambda: d.metrics()["quern_queries_running"] == d.metrics()["quern_queries_queued"] == 0  # noqa: E731
-    wait_until("the end of its run", idle)
+    wait_until("the end of its run", lambda: at_rest(d))
     a += [d.kylin_submit(f"SELECT {i} AS n", format="csv") for i in range(5)]
-    wait_until("the ends of their runs", idle)
+    wait_until("the ends of their runs", lambda: at_rest(d))
     b = d.kylin_submit("SELECT 7 AS n", format="csv", key=d.b, project="w2")
-    wait_until("the end of its run", idle)
+    wait_until("the end of its run", lambda: at_rest(d))
     assert all(d.kylin_get(qid, "status").json()["data"]["status"] == "RUNNING" for qid in a)
     os.kill(pid, signal.SIGCONT)
     assert d.kylin_wait(b, key=d.b, project="w2")["status"] == "SUCCESSFUL"

@@ -2,14 +2,13 @@
 results of the statements that had ended and says so; a write is done once or not at all. The seed is printed; QUERN_SEED=N repeats it."""
 import os
 import random
-import signal
 import threading
 import time
 
 import pytest
 import requests
 
-from quern_client import BUILD, PATIENCE, RELEASE, Daemon, descendants, wait_until
+from quern_client import BUILD, PATIENCE, RELEASE, Daemon, descendants, kill_all, wait_until
 
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = -1"
 SOME_TIME = "SELECT count(*) AS n FROM range(6000) a, range(6000) b WHERE a.range * b.range % 7 = 3"
@@ -96,9 +95,7 @@ def test_a_crash_of_the_engine_costs_the_statement(make_daemon):
     for autocommit, there in (("true", "1"), ("false", "1")):
         qid = d.jackdb_execute(f"INSERT INTO t VALUES (1); {LONG}; INSERT INTO t VALUES (2)", autocommit=autocommit, stopOnError="false")["id"]
         at_result(d, qid, 1)
-        for (pid, _), name in descendants(d.process.pid).items():
-            if name == "quern-engine":
-                os.kill(pid, signal.SIGKILL)
+        kill_all(pid for (pid, _), name in descendants(d.process.pid).items() if name == "quern-engine")
         query = d.jackdb_wait(qid)
         results = d.jackdb_results(query)
         assert query["success"] is False and [r["type"] for r in results] == ["update", "error"], results

@@ -27,7 +27,7 @@ def connect(d, window=None):
     s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if window:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)  # so that the kernel does not swallow the answer
-    s.settimeout(60)
+    s.settimeout(PATIENCE)
     s.connect(("127.0.0.1", d.port))
     return s
 
@@ -48,6 +48,16 @@ def vanish(s, reset):
     s.close()
 
 
+def whole_answer(s):
+    """One answer to the end of its body, which may come in pieces."""
+    data = b""
+    while b"\r\n\r\n" not in data or len(data.split(b"\r\n\r\n", 1)[1]) < int(re.search(rb"(?i)content-length: (\d+)", data).group(1)):
+        part = s.recv(65536)
+        assert part, f"closed in the middle of an answer: {data[:300]}"
+        data += part
+    return data
+
+
 def again(crowd, data):
     """Polls whose longest time was over while the crowd came together ask again, as clients do."""
     poll, by_descriptor = select.poll(), {s.fileno(): s for s in crowd}
@@ -55,7 +65,7 @@ def again(crowd, data):
         poll.register(descriptor, select.POLLIN)
     for descriptor, _ in poll.poll(0):
         s = by_descriptor[descriptor]
-        part = s.recv(65536)
+        part = whole_answer(s)
         assert part.startswith(b"HTTP/1.1 200") and b'"success":null' in part, part[:300]
         s.sendall(data)
     return True
@@ -451,7 +461,7 @@ def parked_polls(d):
         def again():
             """A poll has a longest time; those whose time was up while the crowd came together ask again, as clients do."""
             for key, _ in selector.select(0):
-                part = key.fileobj.recv(65536)
+                part = whole_answer(key.fileobj)
                 assert part.startswith(b"HTTP/1.1 200"), part[:200]
                 key.fileobj.sendall(data)
 
@@ -478,8 +488,7 @@ def parked_polls(d):
             assert time.monotonic() < end, f"only {len(answered)} of {parked} were woken"
             for key, _ in selector.select(1):
                 s = key.fileobj
-                part = s.recv(65536)
-                assert part, "closed without an answer"
+                part = whole_answer(s)
                 if part.startswith(b"HTTP/1.1 200") and b"RUNNING" in part:  # its time was up just before
                     s.sendall(data)
                     continue
@@ -516,7 +525,7 @@ def test_only_those_who_asked_are_woken(make_daemon):
     wait_until("the polls to be parked", lambda: all(again(polls[n], requests[n]) for n in polls) and d.metrics()["quern_http_parked"] == 300)
     assert d.kakao_abort(queries[1]).status_code == 200
     for s in polls[1]:
-        assert b'"success":false' in s.recv(65536)
+        assert b'"success":false' in whole_answer(s)
     for n in (0, 2):  # they sleep on: the most that any of them hears is that its time was up
         wait_until("the others only to be parked", lambda: again(polls[n], requests[n]) and d.metrics()["quern_http_parked"] == 200)
     for group in polls.values():

@@ -130,7 +130,7 @@ static inline int pool_up(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     (void)snprintf(f->dir, sizeof f->dir, "/tmp/quern-pool-test-%d-%d", (int)getpid(), serial++);
     config_defaults();
-    config.engine_silence = 5000; /* an honest one may be slow */
+    config.engine_silence = 60000; /* an honest one may be slow, to begin too */
     config.engine_grace = 300;
     config.engine_idle_max = 4;
     config.result_max_batch = 64 << 20;
