@@ -289,12 +289,32 @@ static const char *param_name(json_value item, size_t *ret_n)
     return s && *ret_n ? s : NULL;
 }
 
+static int check_names(json_value parameters, size_t n, struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        json_value v = json_get(json_at(parameters, i), "name");
+        enum json_kind k = json_kind(v);
+        size_t len;
+        if (k == JSON_ABSENT || k == JSON_NULL)
+            continue;
+        if (k != JSON_STRING)
+            return err_set(e, ERR_INVALID, "22023", "parameter %zu: name must be a string, not %s", i + 1,
+                           json_kind_name(k));
+        if (!param_name(json_at(parameters, i), &len))
+            return err_set(e, ERR_INVALID, "07001", "parameter %zu: name must not be empty", i + 1);
+    }
+    return 0;
+}
+
 /* NAMED: fills at[i] with the index in the array for name i. Names bind where given, else first appearance
  * does. */
 static int bind_names(struct arena *a, const struct d360_placeholders *ph, json_value parameters, size_t n,
                       uint32_t *at, struct err *e)
 {
     size_t named = 0, len = 0;
+    int r = check_names(parameters, n, e);
+    if (r)
+        return r;
     for (size_t i = 0; i < n; i++)
         named += param_name(json_at(parameters, i), &len) != NULL;
     if (named && named < n) {

@@ -501,11 +501,9 @@ static int check_explain(duckdb_connection c, const struct wire_job *job, struct
     if (!is(t, "explain"))
         return refuse(e, "this form of EXPLAIN");
     size_t at = s.at;
-    bool analyze = false;
     for (;;) {
         t = next(&s);
         if (IS_ANY(t, "analyze", "analyse", "verbose")) {
-            analyze |= !is(t, "verbose");
             at = s.at;
             continue;
         }
@@ -514,11 +512,8 @@ static int check_explain(duckdb_connection c, const struct wire_job *job, struct
             struct token w = next(&inside);
             if (IS_ANY(w, "select", "with", "from", "values", "table") || (w.kind == T_OTHER && *w.p == '('))
                 break;
-            analyze |= IS_ANY(w, "analyze", "analyse");
-            while (w.kind != T_END && w.kind != T_UNSURE && !(w.kind == T_OTHER && *w.p == ')')) {
+            while (w.kind != T_END && w.kind != T_UNSURE && !(w.kind == T_OTHER && *w.p == ')'))
                 w = next(&inside);
-                analyze |= IS_ANY(w, "analyze", "analyse");
-            }
             s = inside;
             at = s.at;
             continue;
@@ -537,15 +532,15 @@ static int check_explain(duckdb_connection c, const struct wire_job *job, struct
     duckdb_destroy_prepare(&ps);
     duckdb_destroy_extracted(&ex);
     struct statement in = {0};
-    /* An EXPLAIN that does not run may show what a write would do. */
+    /* The engine explains a write only where it could run. */
     int r = type ? duck__policy_text(inner, strlen(inner), e) : refuse(e, "EXPLAIN of this statement");
     if (!r)
-        r = check_type(type, inner, strlen(inner), job->allow_write || !analyze, &in, e);
+        r = check_type(type, inner, strlen(inner), job->allow_write, &in, e);
     free(inner);
     if (r < 0)
         return r;
     *ret = (struct statement){
-        .type = DUCKDB_STATEMENT_TYPE_EXPLAIN, .kind = WIRE_KIND_TEXT, .writes = analyze && in.writes};
+        .type = DUCKDB_STATEMENT_TYPE_EXPLAIN, .kind = WIRE_KIND_TEXT, .writes = in.writes};
     return 0;
 }
 

@@ -106,6 +106,17 @@ def test_a_statement_that_changes_rows_has_read_them(d):
     good(d, "DROP TABLE u")
 
 
+def test_a_write_can_be_explained_and_is_not_made(d):
+    good(d, "CREATE TABLE plan (a INTEGER)")
+    for sql, word in [("INSERT INTO plan VALUES (1)", "INSERT"), ("UPDATE plan SET a = 2", "UPDATE"), ("DELETE FROM plan", "DELETE"),
+                      ("CREATE TABLE plan2 AS SELECT 1 AS a", "CREATE"), ("DROP TABLE plan", "DROP")]:
+        body = good(d, f"EXPLAIN {sql}")
+        assert body["columnData"][0]["name"] == "Query Plan" and any(word in line for line, in body["queryData"]), body
+    assert rows(d, "SELECT count(*) FROM plan") == [["0"]]
+    bad(d, "SELECT * FROM plan2", "TABLE_NOT_FOUND")
+    good(d, "DROP TABLE plan")
+
+
 def test_returning_rows(d):
     good(d, "CREATE TABLE r (a INTEGER)")
     body = good(d, "INSERT INTO r SELECT range FROM range(5) RETURNING a, a * 10 AS b")

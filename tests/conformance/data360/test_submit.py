@@ -128,6 +128,8 @@ def test_numbers_keep_their_digits(q):
     ("select ?", "QUESTION_MARK", [{"type": "integer[][]", "value": [[1]]}], "unknown type"),
     ("select :a", "QUESTION_MARK", [], "conflicting parameter style 'named'"),
     ("select :a", "NAMED", [{"name": "b", "type": "integer", "value": 1}], ":b"),
+    ("select :a", "NAMED", [{"name": 5, "type": "integer", "value": 1}], "parameter 1: name must be a string, not an integer"),
+    ("select :a, :b", "NAMED", [{"type": "integer", "value": 1}, {"name": ":", "type": "integer", "value": 1}], "parameter 2: name must not be empty"),
 ])
 def test_bad_parameters(q, sql, style, parameters, says):
     answer = q.d360_submit(sql, check=False, paramStyle=style, parameters=parameters)
@@ -146,6 +148,7 @@ def test_errors_are_the_submits_own_in_both_modes(q):
         assert q.d360_submit("select no_such from flights", mode=mode, check=False).json()["error"] == "42703"
         answer = q.d360_submit("create table t(a int)", mode=mode, check=False)
         assert answer.status_code == 400 and answer.json()["error"] == "0A000"
+        assert q.d360_submit("explain create table t(a int)", mode=mode, check=False).json()["error"] == "0A000"
     answer = q.d360_submit("select 1/0", check=False)
     assert answer.status_code == 400 and answer.json()["error"] == "22012"
 
