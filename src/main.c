@@ -350,16 +350,29 @@ static int print(int rc, struct buf *b)
     return text ? 0 : 1;
 }
 
-static int check_config(const struct options *o)
+/* What a start would refuse: the table's own ranges, then the texts that other rooms read. */
+static int load_config(const struct options *o, struct err *e)
 {
-    struct err e;
-    err_clear(&e);
-    if (config_load(o->config_file, false, &e)) {
-        fprintf(stderr, "quernd: %s\n", e.text);
-        return 1;
-    }
-    puts("the configuration is good");
-    return 0;
+    int rc = config_load(o->config_file, false, e);
+    if (!rc)
+        log_init((enum log_level)config.log_level, config.log_format != 0);
+    for (char **v = environ; *v && !rc; v++)
+        if (config_stray(*v))
+            log_line(LOG_WARN, "main", "environment %.*s: no key of the configuration has this name",
+                     (int)(strcspn(*v, "=") < 100 ? strcspn(*v, "=") : 100), *v);
+    if (!rc && zones_load() == 0)
+        log_line(LOG_WARN, "main", "no time zone data (package tzdata): queries can ask for UTC only");
+    else if (!rc && zones_unread() > 0)
+        log_line(LOG_WARN, "main",
+                 "%d files of time zones could not be read: their zones are unknown until the next start",
+                 zones_unread());
+    for (int i = 0; dialects[i] && !rc; i++)
+        rc = dialects[i]->check ? dialects[i]->check(e) : 0;
+    if (!rc)
+        rc = server_check(o->listen ? o->listen : config.http_listen, e);
+    if (rc)
+        fprintf(stderr, "quernd: %s\n", e->text);
+    return rc;
 }
 
 static int parse(int argc, char **argv, struct options *o)
@@ -406,24 +419,11 @@ int main(int argc, char **argv)
     int rc = parse(argc, argv, &o);
     if (rc)
         return rc;
-    if (!is_serve)
-        return check_config(&o);
-    if (!o.data)
+    if (is_serve && !o.data)
         return bad_usage("serve needs --data DIR", NULL);
     struct err e;
     err_clear(&e);
-    if (config_load(o.config_file, false, &e)) {
-        fprintf(stderr, "quernd: %s\n", e.text);
-        return 1;
-    }
-    log_init((enum log_level)config.log_level, config.log_format != 0);
-    if (zones_load() == 0)
-        log_line(LOG_WARN, "main", "no time zone data (package tzdata): queries can ask for UTC only");
-    else if (zones_unread() > 0)
-        log_line(LOG_WARN, "main",
-                 "%d files of time zones could not be read: their zones are unknown until the next start",
-                 zones_unread());
-    rc = serve(&o);
+    rc = load_config(&o, &e) ? 1 : is_serve ? serve(&o) : puts("the configuration is good") < 0;
     zones_free();
     return rc;
 }

@@ -21,6 +21,9 @@
 
 #define FILE_MAX  (1024 * 1024)
 #define WORDS_MAX 8
+#define HOST_BYTES                                                                                           \
+    "abcdefghijklmnopqrstuvwxyz"                                                                             \
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 
 const struct config_key config_keys[] = {
 #define CONFIG_NUM(section, name, type, def, least, most, unit, reload, text)                                \
@@ -225,12 +228,29 @@ static const char *keep(const char *value)
     return t->bytes;
 }
 
+/* "https://host[:port]" as links begin with it; empty: not said. */
+static bool origin_ok(const char *s)
+{
+    if (!*s)
+        return true;
+    s += strncmp(s, "https://", 8) == 0 ? 8 : strncmp(s, "http://", 7) == 0 ? 7 : strlen(s);
+    size_t n = *s == '[' ? strspn(s + 1, "0123456789abcdefABCDEF:.") : strspn(s, HOST_BYTES);
+    if (n == 0 || (*s == '[' && s[n + 1] != ']'))
+        return false;
+    s += *s == '[' ? n + 2 : n;
+    size_t digits = *s == ':' ? strspn(s + 1, "0123456789") : 0;
+    return !*s || (digits > 0 && digits <= 5 && !s[1 + digits]);
+}
+
 /* Puts the text into field k of *c. `where` begins the message ("line 3: "). */
 static int set_value(struct config *c, int k, const char *value, const char *where, struct err *e)
 {
     const struct config_key *key = &config_keys[k];
     int64_t v = 0;
     if (key->type == CONFIG_TEXT) {
+        if (offsets[k] == offsetof(struct config, http_public_url) && !origin_ok(value))
+            return err_set(e, ERR_INVALID, "22023", "%s%s.%s: \"%.100s\" is not scheme://host[:port]", where,
+                           key->section, key->name, value);
         const char *kept = keep(value);
         if (!kept)
             return err_set(e, ERR_NOMEM, "53200", "out of memory");
@@ -378,6 +398,22 @@ static void environment_name(int k, char *out, size_t n)
     for (char *p = out; *p; p++)
         if (*p >= 'a' && *p <= 'z')
             *p = (char)(*p - 'a' + 'A');
+}
+
+bool config_stray(const char *variable)
+{
+    size_t n = strcspn(variable, "=");
+    bool section = false;
+    for (int k = 0; k < NKEYS; k++) {
+        char name[128];
+        environment_name(k, name, sizeof name);
+        size_t part = sizeof "QUERN_" + strlen(config_keys[k].section); /* with the second underscore */
+        if (strlen(name) == n && memcmp(name, variable, n) == 0)
+            return false;
+        section = section || (n > part && memcmp(name, variable, part) == 0);
+    }
+    static const char own[] = "QUERN_ENGINE_STDERR"; /* read by the engine process alone */
+    return section && !(n == sizeof own - 1 && memcmp(variable, own, n) == 0);
 }
 
 static int load_environment(struct config *into, struct err *e)

@@ -57,6 +57,8 @@ int config_load(const char *path, bool reload, struct err *e) MUST_USE;
 const char *config_changes(void);
 /* Sets one key from text, as "section.name". */
 int config_set(const char *key, const char *value, struct err *e) MUST_USE;
+/* Is this NAME=VALUE of the environment meant for a section of the table, but for no key of it? */
+bool config_stray(const char *variable);
 /* "512 MiB", "30m", "7" in the shape of `type` (INT, SIZE, MS); false when it is none. */
 bool config_number(enum config_type type, const char *text, int64_t *ret);
 /* The table as Markdown (docs/configuration.md) and as --help text. */

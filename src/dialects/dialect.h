@@ -56,6 +56,8 @@ struct dialect {
     void (*error)(struct request *rq, int status, const struct err *e);
     delivery_plan_fn plan;         /* what its results are delivered as; NULL: it delivers nothing */
     delivery_metadata_fn metadata; /* text of the metadata file beside a delivered result; NULL: none */
+    int (*check)(struct err *e);   /* what is wrong with its own keys of the configuration; NULL: it has none
+                                      that could be; at a start, after zones_load */
     bool trailing_slash;           /* its paths may end with one */
 };
 

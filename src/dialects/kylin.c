@@ -43,5 +43,6 @@ const struct dialect dialect_kylin = {
     .routes = routes,
     .error = kylin__write_error,
     .plan = kylin__plan,
+    .check = kylin__check,
     .trailing_slash = true,
 };

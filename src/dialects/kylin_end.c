@@ -62,9 +62,7 @@ enum handled kylin__delete_many(struct request *rq)
         if (!kylin__time(older, &s))
             return kylin__fail(rq, KYLIN_TIME_FORMAT, NULL);
         if (!kylin__utc(config.kylin_time_zone, s, &s))
-            return kylin__fail(rq, KYLIN_FOREIGN,
-                               "the server's kylin.time_zone is no zone that it knows and no offset such as "
-                               "+08:00");
+            return kylin__fail(rq, KYLIN_FOREIGN, "kylin.time_zone is no zone that the server knows");
         before = s * 1000;
     }
     if (!rq->may_block)

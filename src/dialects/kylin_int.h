@@ -122,6 +122,8 @@ const char *kylin__with_offset(struct arena *a, const char *sql, size_t n, int64
 /* "2021-04-26 10:00:00" as seconds since 1970 by the same clock. */
 bool kylin__time(const char *s, int64_t *ret_s);
 /* What a clock of the zone ("Asia/Shanghai", "UTC", "+08:00") shows, as Unix seconds. False: no such zone. */
+/* kylin.time_zone is one that kylin__utc knows. */
+int kylin__check(struct err *e);
 bool kylin__utc(const char *zone, int64_t local_s, int64_t *ret_s);
 
 /* ---- kylin_types.c ---- */

@@ -3,6 +3,7 @@
  * that exist, in the zone of the configuration. Kylin itself rolls month 13 over and takes what stands behind
  * the seconds, and so deletes what nobody meant. Pure; any thread; hostile bytes allowed, fuzzed.
  */
+#include "base/config.h"
 #include "base/zone.h"
 #include "dialects/kylin_int.h"
 
@@ -76,6 +77,17 @@ bool kylin__utc(const char *zone, int64_t local_s, int64_t *ret_s)
          late_fits = late + offset_at(z, late) == local_s;
     *ret_s = early_fits || !late_fits ? early : late;
     return true;
+}
+
+int kylin__check(struct err *e)
+{
+    int64_t s;
+    return kylin__utc(config.kylin_time_zone, 0, &s)
+               ? 0
+               : err_set(e, ERR_INVALID, NULL,
+                         "kylin.time_zone: \"%.100s\" is no zone that this machine knows and no offset such "
+                         "as +08:00",
+                         config.kylin_time_zone);
 }
 
 bool kylin__time(const char *s, int64_t *ret_s)

@@ -143,6 +143,8 @@ struct statement {
     bool unreliable_schema; /* types known only after binding */
 };
 /* What can be said before preparing: first word. ERR_DENIED. */
+/* ERR_LIMIT for a text that the library's scanner would take for ever to read. Before it is given one. */
+int duck__policy_runs(const char *sql, size_t n, struct err *e) MUST_USE;
 int duck__policy_text(const char *sql, size_t n, struct err *e) MUST_USE;
 /* Its functions and views, by its text and the engine's parse tree: before preparing, since binding runs what is
  * constant, and an error may tell what came of it. ERR_DENIED. */
@@ -273,7 +275,7 @@ void duck__ready_keep(struct session *s, const struct wire_job *job, struct plan
 void duck__ready_free(struct session *s);
 
 /* ---- duckdb_script.c ---- */
-#define DUCK_TOUCH_WRITER "DELETE FROM data_catalog.quern_internal.writer WHERE false"
+#define DUCK_TOUCH_WRITER "CREATE SCHEMA data_catalog.quern_internal; DROP SCHEMA data_catalog.quern_internal"
 /* What lies between the semicolons that stand in no string, quoted name or comment; a piece without a token is
  * none. Pure, hostile bytes allowed, fuzzed. */
 int duck__cut(struct arena *a, const char *sql, size_t n, struct wire_script *ret, struct err *e) MUST_USE;

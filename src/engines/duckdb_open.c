@@ -166,15 +166,9 @@ static int open_catalog(struct duck *d, duckdb_connection c, struct err *e)
         }
     }
     views_at_open = count_views(d, c);
-    /* The catalog's own row that a writing job touches first, so that its transaction can change no other
-     * database. */
-    if (s->catalog_write) {
-        r = duck__exec(c,
-                       "CREATE SCHEMA IF NOT EXISTS data_catalog.quern_internal; CREATE TABLE IF NOT EXISTS "
-                       "data_catalog.quern_internal.writer(a TINYINT)",
-                       e);
-    }
-    return r;
+    /* The name that a writing job needs for a moment; a catalog of an older version still has it. */
+    return s->catalog_write ? duck__exec(c, "DROP SCHEMA IF EXISTS data_catalog.quern_internal CASCADE", e)
+                            : 0;
 }
 
 static void allow_paths(struct buf *b, const struct wire_setup *s, bool folders)

@@ -29,9 +29,13 @@ struct token {
 struct scan {
     const char *p;
     size_t n, at;
+    bool
+        open; /* a comment was not closed: what is behind it is looked at too, as if there were none from there */
 };
 
 static const char SETTING[] = "current_setting";
+/* What a writing transaction makes and drops first (DUCK_TOUCH_WRITER): nobody else may have one of that name. */
+#define INTERNAL_SCHEMA "quern_internal"
 /* Functions that change the instance, reach outside, or hide other functions from this check. */
 static const char *const side_effects[] = {"query",
                                            "checkpoint",
@@ -76,6 +80,7 @@ static const char *const telling_views[] = {
     "pg_settings",
     "pg_views",
     "views", /* of information_schema; a table "views" elsewhere is fine */
+    INTERNAL_SCHEMA,
 };
 
 static bool word_start(unsigned char c)
@@ -87,7 +92,8 @@ static bool word_char(unsigned char c)
     return word_start(c) || isdigit(c) || c == '$';
 }
 
-/* Skips blanks and comments, which nest. False for a comment that is not closed. */
+/* Skips blanks and comments, which nest. False for a comment that is not closed; only the first is looked for, so
+ * that a text of many costs no more than its length. */
 static bool skip_blank(struct scan *s)
 {
     while (s->at < s->n) {
@@ -98,14 +104,16 @@ static bool skip_blank(struct scan *s)
         } else if (left >= 2 && p[0] == '-' && p[1] == '-') {
             while (s->at < s->n && s->p[s->at] != '\n' && s->p[s->at] != '\r')
                 s->at++;
-        } else if (left >= 2 && p[0] == '/' && p[1] == '*') {
+        } else if (!s->open && left >= 2 && p[0] == '/' && p[1] == '*') {
             size_t i = s->at + 2;
             for (unsigned depth = 1; depth; i += 2) {
                 while (i + 1 < s->n && !(s->p[i] == '/' && s->p[i + 1] == '*') &&
                        !(s->p[i] == '*' && s->p[i + 1] == '/'))
                     i++;
-                if (i + 1 >= s->n)
+                if (i + 1 >= s->n) {
+                    s->open = true;
                     return false;
+                }
                 depth += s->p[i] == '/' ? 1u : -1u;
             }
             s->at = i;
@@ -206,7 +214,7 @@ static int refuse(struct err *e, const char *what)
 
 bool duck__policy_pivot(const char *sql, size_t n)
 {
-    struct scan s = {sql, n, 0};
+    struct scan s = {.p = sql, .n = n};
     struct token t = first(&s);
     return IS_ANY(t, "pivot", "pivot_wider", "select", "with", "from");
 }
@@ -251,12 +259,13 @@ static bool said(struct token t, char *out, size_t size, bool *ret_string)
  * table that its text names. NULL: none. */
 static const char *telling(const char *sql, size_t n)
 {
-    struct scan s = {sql, n, 0};
+    struct scan s = {.p = sql, .n = n};
     char word[32];
     bool string = false, schema = false, from = false; /* what the last token was */
     for (;;) {
         struct token t = next(&s);
-        bool after_string = string, after_schema = schema, after_from = from;
+        /* behind an open comment in doubt everything is what it might be */
+        bool after_string = s.open || string, after_schema = s.open || schema, after_from = s.open || from;
         if (t.kind == T_END)
             return NULL;
         if (t.kind == T_UNSURE) {
@@ -271,7 +280,8 @@ static const char *telling(const char *sql, size_t n)
         if ((after_string && string) || (after_from && strcmp(word, "histogram") == 0))
             return "";
         for (size_t i = 0; i < sizeof telling_views / sizeof *telling_views; i++)
-            if (strcmp(word, telling_views[i]) == 0 && (strcmp(word, "views") != 0 || after_schema))
+            if (strcmp(word, telling_views[i]) == 0 && (strcmp(word, "views") != 0 || after_schema) &&
+                !(string && strcmp(word, INTERNAL_SCHEMA) == 0)) /* no string makes a schema */
                 return telling_views[i];
         schema = strcmp(word, "information_schema") == 0;
         from = IS_ANY(t, "from", "join", "lateral");
@@ -300,7 +310,7 @@ static bool harmless_setting(struct scan s)
 /* The name of a function in the list that stands before a parenthesis somewhere, or NULL. */
 static const char *suspicious(const char *sql, size_t n)
 {
-    struct scan s = {sql, n, 0};
+    struct scan s = {.p = sql, .n = n};
     const char *last = NULL;
     for (;;) {
         struct token t = next(&s);
@@ -310,8 +320,8 @@ static const char *suspicious(const char *sql, size_t n)
             s.at += 2;
             continue;
         }
-        if (t.kind == T_OTHER && *t.p == '(' && last) {
-            if (last != SETTING || !harmless_setting(s))
+        if (last && (s.open || (t.kind == T_OTHER && *t.p == '('))) {
+            if (s.open || last != SETTING || !harmless_setting(s))
                 return last;
         }
         last = NULL;
@@ -419,7 +429,7 @@ static int check_object(struct scan *s, const char *message, bool alter, struct 
 /* CREATE, DROP or ALTER: kind of object. */
 static int check_kind(int type, const char *sql, size_t n, struct err *e)
 {
-    struct scan s = {sql, n, 0};
+    struct scan s = {.p = sql, .n = n};
     struct token t = first(&s);
     if (type == DUCKDB_STATEMENT_TYPE_CREATE && is(t, "create"))
         return check_create(&s, e);
@@ -430,9 +440,56 @@ static int check_kind(int type, const char *sql, size_t n, struct err *e)
     return refuse(e, "this form of the statement");
 }
 
+/* The library reads a run of operator characters to its end for each comment in it, and for each sign of it goes
+ * back over it for each character: a megabyte would take hours, which no interrupt ends. */
+#define RUN_COST_MAX ((uint64_t)1 << 26)
+
+static size_t operator_run(const char *sql, size_t n, size_t at)
+{
+    while (at < n && strchr("~!@#^&|`?+-*/%<>=", sql[at]) && sql[at])
+        at++;
+    return at;
+}
+
+int duck__policy_runs(const char *sql, size_t n, struct err *e)
+{
+    struct scan s = {.p = sql, .n = n};
+    size_t run = 0;     /* end of the run that the place looked at is in, if it is in one */
+    unsigned depth = 0; /* of comments */
+    for (uint64_t cost = 0; s.at < n;) {
+        const char *p = sql + s.at;
+        bool two = s.at + 1 < n, open = two && p[0] == '/' && p[1] == '*',
+             close = two && p[0] == '*' && p[1] == '/', sign = !depth && (*p == '+' || *p == '-');
+        if (!depth && two && p[0] == '-' && p[1] == '-') {
+            (void)skip_blank(&s);
+            continue;
+        }
+        if ((open || sign) && s.at >= run) {
+            run = operator_run(sql, n, s.at);
+            cost = 0;
+        }
+        uint64_t left = open || sign ? run - s.at : 0;
+        cost += sign ? left * left : left;
+        if (cost > RUN_COST_MAX)
+            return err_set(e, ERR_LIMIT, "54001",
+                           "signs and comments without anything between them are too many to be read");
+        if (open || (close && depth)) {
+            depth += open ? 1u : -1u;
+            s.at += 2;
+        } else if (depth || sign) {
+            s.at++;
+        } else if (sql_blank(p, n - s.at)) {
+            s.at += sql_blank(p, n - s.at);
+        } else {
+            (void)next(&s);
+        }
+    }
+    return 0;
+}
+
 int duck__policy_text(const char *sql, size_t n, struct err *e)
 {
-    struct scan s = {sql, n, 0};
+    struct scan s = {.p = sql, .n = n};
     struct token t = first(&s);
     if (t.kind == T_UNSURE)
         return refuse(e, "an open comment before the statement");
@@ -496,7 +553,7 @@ static int check_type(int type, const char *sql, size_t n, bool allow_write, str
 static int check_explain(duckdb_connection c, const struct wire_job *job, struct statement *ret,
                          struct err *e)
 {
-    struct scan s = {job->sql, job->sql_len, 0};
+    struct scan s = {.p = job->sql, .n = job->sql_len};
     struct token t = first(&s);
     if (!is(t, "explain"))
         return refuse(e, "this form of EXPLAIN");
@@ -546,7 +603,7 @@ static int check_explain(duckdb_connection c, const struct wire_job *job, struct
 
 static bool has_word(const char *sql, size_t n, const char *word)
 {
-    struct scan s = {sql, n, 0};
+    struct scan s = {.p = sql, .n = n};
     for (struct token t = next(&s); t.kind != T_END; t = next(&s)) {
         if (t.kind == T_UNSURE)
             s.at += 2;
@@ -558,7 +615,7 @@ static bool has_word(const char *sql, size_t n, const char *word)
 
 bool duck__policy_mentions_any(const char *sql, size_t n, const char *const *names, size_t count)
 {
-    struct scan s = {sql, n, 0};
+    struct scan s = {.p = sql, .n = n};
     for (struct token t = next(&s); t.kind != T_END; t = next(&s)) {
         if (t.kind == T_UNSURE)
             s.at += 2;
@@ -586,7 +643,10 @@ int duck__policy_functions(duckdb_connection c, const struct wire_job *job, stru
     if ((!function && !view) ||
         !tree_has_one(c, job->sql, job->sql_len)) /* of a SELECT; of others it has none */
         return 0;
-    return err_set(e, ERR_DENIED, "42501", "the %s %s is not allowed here", function ? "function" : "view",
+    return err_set(e, ERR_DENIED, "42501", "the %s %s is not allowed here",
+                   function                             ? "function"
+                   : strcmp(view, INTERNAL_SCHEMA) == 0 ? "schema"
+                                                        : "view",
                    function ? function
                    : *view  ? view
                             : "that this statement may read");
@@ -603,7 +663,7 @@ int duck__policy(struct duck *d, duckdb_connection c, const struct wire_job *job
                 : check_type(type, job->sql, job->sql_len, job->allow_write, &st, e);
     if (r < 0)
         return r;
-    struct scan s = {job->sql, job->sql_len, 0};
+    struct scan s = {.p = job->sql, .n = job->sql_len};
     struct token t = first(&s);
     if (st.kind == WIRE_KIND_ROWS && IS_ANY(t, "show", "describe", "desc", "summarize"))
         st.kind = WIRE_KIND_SHOW;

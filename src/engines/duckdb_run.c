@@ -3,7 +3,7 @@
  *
  * Stages: session, plan (PLANNED goes out), execute as a stream, rows (duckdb_stream.c), end.
  *
- * A writing job runs in a transaction that touches quern_internal.writer first: from then on the engine
+ * A writing job runs in a transaction that touches the schema quern_internal first: from then on the engine
  * itself refuses to change any database but data_catalog. Before DONE a writer checkpoints and detaches, so
  * that DONE means that the file is closed. A process without catalog_write only plans a statement that
  * writes.
@@ -300,7 +300,9 @@ static int go(struct duck_job *x)
     x->fail = WIRE_FAIL_SQL;
     if (x->job->step >= WIRE_STEP_COMMIT)
         return end_script(x);
-    int r = take_session(x);
+    int r = duck__policy_runs(x->job->sql, x->job->sql_len, &x->e);
+    if (!r)
+        r = take_session(x);
     if (!r && x->job->step == WIRE_STEP_SCRIPT)
         r = split(x);
     if (r < 0 || x->split)

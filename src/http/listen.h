@@ -16,6 +16,8 @@
  * *ret_fd. */
 int listen_open(const char *key, const char *listen_at, bool plain, int *ret_fd, char *ret_address, size_t n,
                 struct err *e) MUST_USE;
+/* What listen_open would refuse before it opens a socket. */
+int listen_check(const char *key, const char *listen_at, bool plain, struct err *e) MUST_USE;
 /* Raises the limit of open files as far as http.max_connections needs it, or says that it cannot. */
 void listen_raise_descriptors(void);
 /* The most connections at a time: http.max_connections, or fewer. */

@@ -308,6 +308,20 @@ static int read_settings(struct server *s, struct err *e)
     return rc;
 }
 
+int server_check(const char *listen, struct err *e)
+{
+    struct server s = {0};
+    int rc = read_settings(&s, e);
+    if (!rc)
+        rc = listen_check("http.listen", listen, !s.tls, e);
+    if (!rc && config.http_admin_listen[0])
+        rc = listen_check("http.admin_listen", config.http_admin_listen, false, e);
+    cors_free(s.cors);
+    proxies_free(s.proxies);
+    tls_close(s.tls);
+    return rc;
+}
+
 static int add_listener(struct server *s, const char *key, const char *at, bool admin, char *address,
                         size_t n, struct err *e)
 {

@@ -31,6 +31,9 @@ struct server_options {
  * http.plain_non_loopback. */
 int server_start(const struct server_options *o, struct server **ret, char *ret_address, size_t n,
                  struct err *e) MUST_USE;
+/* What server_start would refuse of the configuration (certificates are read), without a socket. Before any
+ * server_start. */
+int server_check(const char *listen, struct err *e) MUST_USE;
 /* Reads the certificate again; on error the one in use stays. Blocks on files. */
 int server_reload(struct server *s, struct err *e) MUST_USE;
 /* Answers that go out piece by piece now. */

@@ -1,5 +1,6 @@
 """Limits and quotas: what is refused names limit and key and says when to come back; what was cancelled leaves the queue; the configuration is one table."""
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -223,6 +224,52 @@ def test_check_config_names_line_and_key(tmp_path, text, line, key):
     path.write_text(text)
     done = subprocess.run([os.path.join(BUILD, "quernd"), "check-config", "--config", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and line in done.stderr and key in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("text, key", [
+    ("[http]\nlisten = nowhere\n", "http.listen"), ("[http]\nlisten = 127.0.0.1:http\n", "http.listen"), ("[http]\nlisten = 127.0.0.1:99999\n", "http.listen"),
+    ("[http]\nlisten = 0.0.0.0:80\n", "http.plain_non_loopback"), ("[http]\nadmin_listen = :\n", "http.admin_listen"), ("[http]\ncors_origins = example.org\n", "http.cors_origins"),
+    ("[http]\ntrusted_proxies = 10.0.0.0/33\n", "http.trusted_proxies"), ("[http]\ntls_key = key.pem\n", "http.tls_certificate"),
+    ("[http]\ntls_key = k\ntls_certificate = c\n", "certificate"), ("[http]\npublic_url = sql.example.com\n", "http.public_url"),
+    ("[http]\npublic_url = https://sql.example.com/\n", "http.public_url"), ("[http]\npublic_url = javascript://x\n", "http.public_url"),
+    ("[http]\npublic_url = https://[::1\n", "http.public_url"), ("[http]\npublic_url = https://x:123456\n", "http.public_url"),
+    ("[kylin]\ntime_zone = Mars/Olympus\n", "kylin.time_zone"), ("[kylin]\ntime_zone = +25:00\n", "kylin.time_zone"),
+])
+def test_check_config_refuses_what_a_start_would(tmp_path, text, key):
+    """Both refuse the same, and a start before it touches the data folder."""
+    path = tmp_path / "quern.ini"
+    path.write_text(text)
+    for command in (["check-config"], ["serve", "--data", str(tmp_path / "data")]):
+        done = subprocess.run([os.path.join(BUILD, "quernd"), *command, "--config", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+        assert done.returncode == 1 and key in done.stderr, (command, done.stderr)
+    assert not (tmp_path / "data").exists()
+
+
+def test_check_config_takes_what_is_good(tmp_path):
+    path = tmp_path / "quern.ini"
+    path.write_text("[http]\nlisten = [::1]:0\nadmin_listen = 0.0.0.0:9\ntrusted_proxies = 10.0.0.0/8, ::1\npublic_url = https://[2001:db8::1]:8443\n[kylin]\ntime_zone = +08:00\n")
+    done = subprocess.run([os.path.join(BUILD, "quernd"), "check-config", "--config", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env={**os.environ, "QUERN_ENGINE_SLOTZ": "1", "QUERN_OTHER": "1"})
+    assert done.returncode == 0 and "good" in done.stdout, done
+    assert "QUERN_ENGINE_SLOTZ" in done.stderr and "QUERN_OTHER" not in done.stderr, done.stderr
+
+
+def test_every_number_refuses_what_is_none(tmp_path):
+    """Each key of the page with what an operator may write by mistake: the answer names line and key."""
+    page = subprocess.run([os.path.join(BUILD, "quernd"), "config-help", "--markdown"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    section, found = None, []
+    for line in page.splitlines():
+        section = line[3:] if line.startswith("## ") else section
+        row = re.match(r"\| `(\w+)` \| .*? \| (.*?) \|", line)
+        if row and row.group(2) != "text":
+            found.append((section, row.group(1)))
+    assert len(found) > 80
+    path = tmp_path / "quern.ini"
+    for i, (section, name) in enumerate(found):
+        for bad in (["", "-1", "99999999999999999999"], ["-9223372036854775809", "10 parsecs", "\uff11\uff12"], ["1.5", "\u00fc", "0x10"])[i % 3]:
+            path.write_text(f"[{section}]\n{name} = {bad}\n")
+            done = subprocess.run([os.path.join(BUILD, "quernd"), "check-config", "--config", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            assert done.returncode == 1 and "line 2" in done.stderr and f"{section}.{name}" in done.stderr, (section, name, bad, done.stderr)
 
 
 def test_reload_says_what_changed(make_daemon, tmp_path):

@@ -158,6 +158,20 @@ def test_datasets_cannot_be_touched(d):
     good(d, "DROP TABLE keep")
 
 
+def test_a_catalog_shows_only_what_its_users_made(d):
+    """What the writer needs for itself is nowhere to be seen, read or taken; a value that says its name is only a value."""
+    good(d, "CREATE TABLE mine AS SELECT 'quern_internal' AS a")
+    assert rows(d, "SELECT schema_name FROM information_schema.schemata WHERE catalog_name = 'data_catalog'") == [["main"]]
+    assert [r for r in rows(d, "SELECT table_schema, table_name FROM information_schema.tables") if r[0] != "main"] == []
+    assert rows(d, "SELECT count(*) FROM duckdb_tables() WHERE schema_name <> 'main'") == [["0"]]
+    assert rows(d, "SELECT a FROM mine WHERE a = 'quern_internal'") == [["quern_internal"]]
+    bad(d, "SELECT * FROM quern_internal.writer", "SCHEMA_NOT_FOUND")
+    for sql in ("CREATE SCHEMA quern_internal", 'CREATE TABLE data_catalog."Quern_Internal".x (a INTEGER)', "INSERT INTO quern_internal.writer VALUES (1)",
+                "ALTER TABLE quern_internal.writer ADD COLUMN b INTEGER", "DROP SCHEMA IF EXISTS quern_internal"):
+        bad(d, sql, "PERMISSION_DENIED", "the schema quern_internal is not allowed here")
+    good(d, "DROP TABLE mine")
+
+
 def test_other_dialect_only_reads(d):
     good(d, "CREATE TABLE seen AS SELECT 42 AS a")
     answer = d.d360_submit("SELECT a FROM seen")

@@ -205,3 +205,26 @@ def test_an_error_in_one_of_the_engines_threads_is_told(q, sql, position):
         details = answer.json()["details"]
         assert (answer.status_code, details["sqlState"]) == (400, "22012" if position is None else "22P02"), answer.text
         assert details.get("position", {}).get("errorBeginCharacterOffset") == (None if position is None else str(position)), answer.text
+
+
+N = 200000  # characters; what is read in time of their square would take minutes
+
+
+@pytest.mark.parametrize("text", ["/*" * N, "SELECT 1 " + "/*" * N + "*/" * N, "SELECT 1 " + "/**/" * N, "SELECT " + "+" * N + "1", "SELECT " + "+-" * N + "1",
+                                  "SELECT " + "-+" * N + "1", "INSERT INTO t VALUES (1) " + "/*" * N],
+                         ids=["open", "nested", "many", "plus", "both", "minus", "writing"])
+def test_what_the_scanner_would_read_for_ever(q, text):
+    """The library goes back over a run of signs or comments for each of them, which no interrupt ends: refused before it begins."""
+    answer = q.jackdb_execute(text, wait=20)
+    error = q.jackdb("GET", f"/query/{answer['id']}/result/0").json()
+    assert answer["success"] is False and "too many to be read" in str(error), error
+    error = q.kakao_query(text)["queryInfo"]["error"]
+    assert "too many to be read" in error["message"], error
+
+
+@pytest.mark.parametrize("text", ["SELECT 1 /*" + "*" * N + "*/", "SELECT 1 --" + "/*" * N, "SELECT 1 " + "--/*\n" * 100000, "SELECT length('" + "/*" * N + f"') - {2 * N} + 1",
+                                  "SELECT 1 AS \"" + "+" * 1000 + "\"", "SELECT 1 " + "/* a */ " * 50000, "SELECT 1 /* " + "/* a */ " * 50000 + " */"],
+                         ids=["banner", "line", "lines", "string", "quoted", "apart", "nested"])
+def test_what_is_only_long(q, text):
+    body = q.kakao_query(text)
+    assert body["queryInfo"]["state"] == "FINISHED" and body["queryData"] == [["1"]], body["queryInfo"]
