@@ -48,6 +48,7 @@ static const struct {
     [FLAG_GRACE] = {"--grace", "a time such as 1d"},
     [FLAG_WAIT] = {"--wait", "a time such as 30s"},
     [FLAG_TO] = {"--to", "a folder"},
+    [FLAG_FORCE] = {"--force", NULL},
     [FLAG_JSON] = {"--json", NULL},
 };
 
@@ -200,6 +201,7 @@ static const struct admin_command commands[] = {
     {"instance", "remove", "ID", NULL, 0, 0, remove_instance, NULL},
     {"workspace", "list", NULL, NULL, 0, 0, workspaces_all, NULL},
     {"workspace", "set", "W", "KEY=VALUE", 0, 0, set_workspace, NULL},
+    {"workspace", "remove", "W", NULL, 0, B(FORCE), admin__workspace_remove, NULL},
     {"query", "list", NULL, NULL, 0, B(WORKSPACE) | B(STATE) | B(LIMIT), admin__query_list, NULL},
     {"query", "cancel", "ID", NULL, 0, 0, admin__query_cancel, NULL},
     {"source", "list", NULL, NULL, 0, B(WORKSPACE), list_sources, NULL},
@@ -238,6 +240,8 @@ const char *admin_usage(void)
            "  workspace list\n"
            "  workspace set W KEY=VALUE                         queue, slots, spool_bytes, rows or "
            "run_timeout; \"default\" takes it away\n"
+           "  workspace remove W [--force]                      for ever, with its keys, results, history "
+           "and catalog\n"
            "  query list [--workspace W] [--state S] [--limit N]\n"
            "  query cancel ID\n"
            "  source list [--workspace W]\n"

@@ -29,6 +29,7 @@ enum admin_flag {
     FLAG_GRACE,
     FLAG_WAIT,
     FLAG_TO,
+    FLAG_FORCE,
     FLAG_JSON,
     FLAGS
 };
@@ -57,6 +58,9 @@ int admin__query_cancel(struct admin_context *c, const struct admin_args *a, str
                         struct err *e) MUST_USE;
 int admin__source_test(struct admin_context *c, const struct admin_args *a, struct buf *json,
                        struct err *e) MUST_USE;
+/* admin_remove.c */
+int admin__workspace_remove(struct admin_context *c, const struct admin_args *a, struct buf *json,
+                            struct err *e) MUST_USE;
 int admin__drain(struct admin_context *c, const struct admin_args *a, struct buf *json,
                  struct err *e) MUST_USE;
 int admin__undrain(struct admin_context *c, const struct admin_args *a, struct buf *json,

@@ -48,6 +48,8 @@ int identity_key_rotate(struct identities *ids, const char *key_id, int64_t grac
                         struct buf *out, struct err *e) MUST_USE;
 int identity_key_list(struct identities *ids, const char *workspace, struct buf *out, struct err *e) MUST_USE;
 int identity_key_revoke(struct identities *ids, const char *key_id, struct buf *out, struct err *e) MUST_USE;
+/* The table of keys is read again: others changed it. */
+int identities_reload(struct identities *ids, struct err *e) MUST_USE;
 const char *role_name(enum role r);
 bool role_parse(const char *text, enum role *ret);
 /* Names of workspaces, users and buckets: 1..255 bytes of UTF-8, no control character, no "/", not "." or

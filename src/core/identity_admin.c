@@ -265,6 +265,14 @@ int identity_key_list(struct identities *ids, const char *workspace, struct buf 
     return buf_failed(out) ? err_set(e, out->why, "54000", "the list does not fit; name a workspace") : 0;
 }
 
+int identities_reload(struct identities *ids, struct err *e)
+{
+    pthread_mutex_lock(&ids->admin);
+    int rc = identity__load(ids, e);
+    pthread_mutex_unlock(&ids->admin);
+    return rc;
+}
+
 int identity_key_revoke(struct identities *ids, const char *key_id, struct buf *out, struct err *e)
 {
     int64_t now = sys_wall_ms();

@@ -13,11 +13,9 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "core/janitor_int.h"
-#include "core/observe.h"
 #include "core/retention.h"
 
 #define TICK_MS    1000
-#define BATCH      250
 #define DAY_MS     86400000LL
 #define BATCHES    20   /* a tick */
 #define KEYS_EVERY 3600 /* ticks */
@@ -35,94 +33,16 @@ static void remove_all(struct janitor *j, struct removal *list)
 
 /* ---- retention ---- */
 
-struct ids_write {
+struct keys_write {
     struct registry_write w;
-    const struct qid *ids;
-    size_t n;
     int64_t at_ms;
     uint32_t changed;
 };
 
-static int apply_expire(struct registry *r, struct registry_write *w, struct err *e)
-{
-    struct ids_write *iw = (struct ids_write *)(void *)w;
-    int rc = 0;
-    for (size_t i = 0; i < iw->n && !rc; i++)
-        rc = registry_put_gone(r, &iw->ids[i], iw->at_ms, e);
-    return rc;
-}
-
-static int apply_forget(struct registry *r, struct registry_write *w, struct err *e)
-{
-    struct ids_write *iw = (struct ids_write *)(void *)w;
-    int rc = 0;
-    for (size_t i = 0; i < iw->n && !rc; i++)
-        rc = registry_delete_query(r, &iw->ids[i], e);
-    return rc;
-}
-
 static int apply_forget_keys(struct registry *r, struct registry_write *w, struct err *e)
 {
-    struct ids_write *iw = (struct ids_write *)(void *)w;
-    return registry_drop_idempotency(r, iw->at_ms, BATCH, &iw->changed, e);
-}
-
-/* One transaction for all; when that fails, one for each, so that one record that cannot be changed holds
- * back no other. */
-static bool write_ids(struct service *s,
-                      int (*apply)(struct registry *, struct registry_write *, struct err *),
-                      const struct qid *ids, size_t n, int64_t now)
-{
-    struct ids_write w = {.w = {.apply = apply}, .ids = ids, .n = n, .at_ms = now};
-    if (registry_do(s->registry, &w.w, NULL) == 0)
-        return true;
-    bool all = true;
-    for (size_t i = 0; i < n && n > 1; i++)
-        all = write_ids(s, apply, &ids[i], 1, now) && all;
-    return all && n > 1;
-}
-
-/* The records say gone before a file goes: a reader that comes between finds "expired", never a missing file. */
-static bool expire(struct service *s, const struct qid *ids, size_t n, int64_t now)
-{
-    struct query *list[BATCH];
-    bool first[BATCH];
-    ASSERT(n <= BATCH);
-    for (size_t i = 0; i < n; i++) {
-        list[i] = service__lookup(s, &ids[i]);
-        if (!list[i] && service__load(s, &ids[i], &list[i], NULL))
-            list[i] = NULL;
-        if (!list[i])
-            continue;
-        pthread_mutex_lock(&list[i]->lock);
-        first[i] = list[i]->rec.gone_ms == 0;
-        if (first[i])
-            list[i]->rec.gone_ms = now;
-        pthread_mutex_unlock(&list[i]->lock);
-    }
-    bool ok = write_ids(s, apply_expire, ids, n, now);
-    for (size_t i = 0; i < n; i++) {
-        if (list[i] && ok)
-            service__drop_result(s, list[i]);
-        if (list[i] && ok && first[i])
-            observe_retention(&ids[i], list[i]->rec.workspace_name, "result");
-        query_unref(list[i]);
-    }
-    return ok;
-}
-
-static bool forget(struct service *s, const struct qid *ids, size_t n, int64_t now)
-{
-    if (!expire(s, ids, n, now) || !write_ids(s, apply_forget, ids, n, now))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        struct query *q = service__lookup(s, &ids[i]); /* who has it goes on with it, nobody else finds it */
-        if (q)
-            service__table_remove(s, q);
-        query_unref(q);
-        observe_retention(&ids[i], NULL, "history");
-    }
-    return true;
+    struct keys_write *kw = (struct keys_write *)(void *)w;
+    return registry_drop_idempotency(r, kw->at_ms, JANITOR_BATCH, &kw->changed, e);
 }
 
 /* In batches; a tick does at most BATCHES, so that nothing else waits for long. */
@@ -131,11 +51,12 @@ static void sweep(struct service *s, int64_t now, int64_t before,
                   int (*find)(struct registry *, int64_t, uint32_t, struct arena *, struct qid **, size_t *,
                               struct err *))
 {
-    size_t n = BATCH;
-    for (int i = 0; i < BATCHES && n == BATCH; i++) {
+    size_t n = JANITOR_BATCH;
+    for (int i = 0; i < BATCHES && n == JANITOR_BATCH; i++) {
         struct arena *a = arena_new(1u << 20);
         struct qid *ids;
-        if (!a || find(s->registry, before, BATCH, a, &ids, &n, NULL) || (n > 0 && !act(s, ids, n, now)))
+        if (!a || find(s->registry, before, JANITOR_BATCH, a, &ids, &n, NULL) ||
+            (n > 0 && !act(s, ids, n, now)))
             n = 0;
         arena_free(a);
     }
@@ -145,8 +66,8 @@ static void sweep(struct service *s, int64_t now, int64_t before,
 static void sweep_keys(struct service *s, int64_t now)
 {
     int64_t age = config.retention_history > DAY_MS ? config.retention_history : DAY_MS;
-    struct ids_write w = {.w = {.apply = apply_forget_keys}, .at_ms = now - age, .changed = BATCH};
-    for (int i = 0; i < BATCHES && w.changed == BATCH; i++) {
+    struct keys_write w = {.w = {.apply = apply_forget_keys}, .at_ms = now - age, .changed = JANITOR_BATCH};
+    for (int i = 0; i < BATCHES && w.changed == JANITOR_BATCH; i++) {
         w.changed = 0;
         if (registry_do(s->registry, &w.w, NULL))
             return;
@@ -207,14 +128,15 @@ static void tick(struct janitor *j)
     metric_set(s->m_spool, (int64_t)usage_total(s->usage));
     try_again(j);
     if (may) {
-        sweep(s, now, now, expire, registry_expired);
-        sweep(s, now, now - config.retention_history, forget, registry_historic);
+        sweep(s, now, now, janitor__expire, registry_expired);
+        sweep(s, now, now - config.retention_history, janitor__forget, registry_historic);
         if (j->ticks % KEYS_EVERY == 0)
             sweep_keys(s, now);
         if (j->ticks > 0 && j->ticks % (config.spool_sweep / TICK_MS) == 0)
             orphans(s);
         j->ticks++;
     }
+    janitor__erase(j, now);
     scheduler_refresh(s->scheduler);
     render_tick(s->render, disk_low(s->disk));
     pool_tick(s->pool);

@@ -5,6 +5,8 @@
 #include "core/retention.h"
 #include "core/service_int.h"
 
+#define JANITOR_BATCH 250
+
 struct removal {
     struct query *q;
     struct removal *next;
@@ -20,7 +22,13 @@ struct janitor {
     struct removal *removals, *again;
     bool stop, running;
     struct retention_clock clock; /* janitor thread */
-    uint32_t ticks;               /* likewise */
+    uint32_t ticks, erase_errors; /* likewise */
 };
+
+/* janitor_forget.c: at most JANITOR_BATCH queries; false when something could not be recorded. */
+bool janitor__expire(struct service *s, const struct qid *ids, size_t n, int64_t now);
+bool janitor__forget(struct service *s, const struct qid *ids, size_t n, int64_t now);
+/* janitor_erase.c: a part of what removed workspaces have left, if asked. */
+void janitor__erase(struct janitor *j, int64_t now);
 
 #endif

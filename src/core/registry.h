@@ -159,6 +159,11 @@ int registry_each_sealed(struct registry *r, void (*fn)(void *arg, const struct 
 /* Bytes of stored files per workspace, for the running totals. */
 int registry_each_stored(struct registry *r, void (*fn)(void *arg, int64_t workspace, int64_t bytes),
                          void *arg, struct err *e) MUST_USE;
+/* A removed workspace that has still to be erased: its number and id; ERR_NOTFOUND. And up to n of its queries. */
+int registry_erasable(struct registry *r, int64_t *ret_workspace, char ret_uuid[ID_TEXT_MAX],
+                      struct err *e) MUST_USE;
+int registry_erasable_queries(struct registry *r, int64_t workspace, uint32_t n, struct arena *a,
+                              struct qid **ret_ids, size_t *ret_n, struct err *e) MUST_USE;
 /* Up to n ids whose result expired before now_ms and is not gone; and up to n ended before history_ms. For
  * the janitor. */
 int registry_expired(struct registry *r, int64_t now_ms, uint32_t n, struct arena *a, struct qid **ret_ids,
@@ -258,6 +263,11 @@ int registry_newest(struct registry *r, int64_t workspace, int64_t *ret_ms, stru
 
 /* Writers, for apply functions. The first two find or make. ERR_CONFLICT when the name exists, ERR_NOTFOUND. */
 int registry_put_workspace(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
+/* Takes a workspace out of use, with its keys, buckets, datasets, sources, limits and saved SQL; its queries stay
+ * until they are erased. ERR_NOTFOUND. */
+int registry_remove_workspace(struct registry *r, int64_t workspace, struct err *e) MUST_USE;
+/* Nothing of it is left but its row. */
+int registry_put_erased(struct registry *r, int64_t workspace, struct err *e) MUST_USE;
 int registry_put_stopped(struct registry *r, int64_t workspace, bool stopped, struct err *e) MUST_USE;
 int registry_put_user(struct registry *r, const char *name, int64_t *ret_id, struct err *e) MUST_USE;
 int registry_put_key(struct registry *r, const struct key_row *k, int64_t *ret_id, struct err *e) MUST_USE;

@@ -5,7 +5,8 @@
  * base/id.h) and kept by seq, its place in the order of acceptance: rows, results and indexes grow at one end
  * each, so that a commit touches few pages. query_count is kept by the writer, so that a list knows its total
  * without counting. The rows of queries name users and workspaces, which are never deleted, without a foreign
- * key, which would be looked up for each insert. A migration is never changed once released; a new one is
+ * key, which would be looked up for each insert. A removed workspace keeps its row, so that its number is never given
+ * again: removed is 1 while its queries are being erased, then 2, and its name one that nobody else can have. A migration is never changed once released; a new one is
  * appended.
  */
 #include <stddef.h>
@@ -99,6 +100,7 @@ const char *const registry__migrations[] = {
     "CREATE TABLE saved_count (workspace INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT;"
     "CREATE TRIGGER saved_in AFTER INSERT ON saved_sql BEGIN"
     " INSERT INTO saved_count VALUES (new.workspace, 1) ON CONFLICT DO UPDATE SET n = n + 1; END;",
+    "ALTER TABLE workspace ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;",
 };
 const int registry__nmigrations = sizeof registry__migrations / sizeof registry__migrations[0];
 
@@ -192,7 +194,25 @@ const char *const registry__sql[REG_STMTS] = {
         " ORDER BY created_ms, seq LIMIT ?6",
     [REG_WORKSPACE_FIND] = "SELECT id FROM workspace WHERE name = ?1",
     [REG_WORKSPACE_PUT] = "INSERT INTO workspace (name, uuid, created_ms) VALUES (?1, ?2, ?3)",
-    [REG_WORKSPACE_EACH] = "SELECT id, name, uuid, created_ms, epoch, stopped FROM workspace ORDER BY id",
+    [REG_WORKSPACE_EACH] =
+        "SELECT id, name, uuid, created_ms, epoch, stopped FROM workspace WHERE removed = 0 ORDER BY id",
+    [REG_REMOVE_NAME] = "UPDATE workspace SET removed = 1, name = 'removed/' || uuid, epoch = epoch + 1, "
+                        "stopped = 0 WHERE id = ?1 AND removed = 0",
+    [REG_REMOVE_KEYS] = "DELETE FROM key WHERE workspace = ?1",
+    [REG_REMOVE_BUCKETS] = "DELETE FROM bucket WHERE workspace = ?1",
+    [REG_REMOVE_DATASETS] = "DELETE FROM dataset WHERE workspace = ?1",
+    [REG_REMOVE_SOURCES] = "DELETE FROM source WHERE workspace = ?1",
+    [REG_REMOVE_LIMITS] = "DELETE FROM workspace_limit WHERE workspace = ?1",
+    [REG_REMOVE_SAVED] = "DELETE FROM saved_sql WHERE workspace = ?1",
+    [REG_REMOVE_SAVED_COUNT] = "DELETE FROM saved_count WHERE workspace = ?1",
+    [REG_REMOVE_IDEMPOTENCY] = "DELETE FROM idempotency WHERE workspace = ?1",
+    [REG_ERASED] = "UPDATE workspace SET removed = 2 WHERE id = ?1 AND removed <> 0",
+    [REG_ERASED_COUNTS] = "DELETE FROM query_count WHERE workspace = ?1",
+    /* a submit that was under way at the removal may have come after the erasing */
+    [REG_ERASABLE] =
+        "SELECT id, uuid FROM workspace w WHERE removed = 1 OR (removed = 2 AND EXISTS (SELECT 1 "
+        "FROM query q WHERE q.workspace = w.id)) ORDER BY id LIMIT 1",
+    [REG_ERASABLE_QUERIES] = "SELECT id FROM query WHERE workspace = ?1 LIMIT ?2",
     [REG_WORKSPACE_STOP] = "UPDATE workspace SET stopped = ?2 WHERE id = ?1",
     [REG_NEWEST] = "SELECT max(created_ms, ended_ms) FROM query INDEXED BY query_newest WHERE workspace = ?1 "
                    "ORDER BY created_ms DESC LIMIT 1",

@@ -84,6 +84,8 @@ int service_open(const struct service_options *o, struct service **ret, struct e
     pthread_mutex_init(&s->table_lock, NULL);
     pthread_mutex_init(&s->files_lock, NULL);
     make_metrics(s);
+    s->data_dir = o->data_dir;
+    atomic_init(&s->erase_wanted, 1); /* of an earlier run */
     service__link_key(s, o->data_dir);
     backup_sweep(o->data_dir);
     int rc = spool_open(o->data_dir, &s->spool, e);

@@ -54,6 +54,8 @@ struct service {
     struct usage *usage;
     struct firsts *admin_reads; /* which queries of others an admin's key saw */
     struct bucket_memory *buckets;
+    const char *data_dir;                 /* (C) */
+    atomic_uint erase_wanted, erase_done; /* not the same: a removed workspace may have something left */
     atomic_bool draining;
     atomic_bool paused;   /* by an administrator */
     atomic_bool stopping; /* the drain is over: runners leave their records as they are */

@@ -259,6 +259,8 @@ int service_submit(struct service *s, const struct identity *who, const struct s
         observe_denied(who, "submit", NULL);
         return err_set(e, ERR_DENIED, "42501", "the key's role is reader: it may not run queries");
     }
+    if (workspace_epoch(s->workspaces, who->workspace) == 0)
+        return err_set(e, ERR_NOTFOUND, "02000", "the workspace was removed");
     if (in->sql_len == 0)
         return err_set(e, ERR_INVALID, "42601", "the SQL text is empty");
     if (memchr(in->sql, 0, in->sql_len))

@@ -82,6 +82,8 @@ void source_explain(struct sources *s, int64_t workspace, int64_t user, const ch
                     const char *sql, size_t sql_len, struct err *e);
 
 /* ---- administration (blocking; appends JSON). workspace NULL: of all ---- */
+/* The rows are read again: others changed them. */
+int source_admin_reload(struct sources *s, struct err *e) MUST_USE;
 int source_admin_list(struct sources *s, const char *workspace, struct buf *out, struct err *e) MUST_USE;
 /* ERR_NOTFOUND, ERR_INVALID (the catalog). */
 int source_admin_remove(struct sources *s, const char *workspace, const char *name, struct buf *out,

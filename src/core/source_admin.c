@@ -79,6 +79,11 @@ static int workspace_id(struct sources *s, const char *workspace, int64_t *ret, 
     return o ? 0 : ERR_NOTFOUND;
 }
 
+int source_admin_reload(struct sources *s, struct err *e)
+{
+    return source__reload(s, e);
+}
+
 int source_admin_remove(struct sources *s, const char *workspace, const char *name, struct buf *out,
                         struct err *e)
 {

@@ -74,6 +74,11 @@ int workspace_dataset_list(struct workspaces *w, const char *workspace, struct b
                            struct err *e) MUST_USE;
 int workspace_dataset_remove(struct workspaces *w, const char *workspace, const char *name, struct buf *out,
                              struct err *e) MUST_USE;
+/* Its number and id. ERR_NOTFOUND. */
+int workspace_named(struct workspaces *w, const char *workspace, int64_t *ret, char ret_uuid[40],
+                    struct err *e) MUST_USE;
+/* Takes it out of use (registry_remove_workspace); what it leaves is for erase.h and the janitor. */
+int workspace_remove(struct workspaces *w, int64_t workspace, struct err *e) MUST_USE;
 int workspace_list(struct workspaces *w, struct buf *out, struct err *e) MUST_USE;
 /* "KEY=VALUE": a number with an optional unit as in the configuration file (512 MiB, 30 min); "default" takes
  * it away. Answers with all limits of the workspace. */

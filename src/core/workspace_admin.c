@@ -47,6 +47,11 @@ static int apply_limit(struct registry *r, struct registry_write *w, struct err 
     return registry_put_limit(r, c->workspace, workspace__limits[c->limit].name, c->value, e);
 }
 
+static int apply_removed(struct registry *r, struct registry_write *w, struct err *e)
+{
+    return registry_remove_workspace(r, ((struct change *)(void *)w)->workspace, e);
+}
+
 static int apply_stopped(struct registry *r, struct registry_write *w, struct err *e)
 {
     const struct change *c = (const struct change *)(void *)w;
@@ -66,6 +71,21 @@ static int find_workspace(struct workspaces *w, const char *name, int64_t *ret, 
     return found ? 0 : workspace__none(e, name);
 }
 
+int workspace_named(struct workspaces *w, const char *workspace, int64_t *ret, char ret_uuid[40],
+                    struct err *e)
+{
+    int rc = find_workspace(w, workspace, ret, e);
+    pthread_rwlock_rdlock(&w->lock);
+    for (size_t i = 0; i < w->model.n && !rc; i++) {
+        if (w->model.all[i].row.id != *ret)
+            continue;
+        ret_uuid[0] = 0;
+        strncat(ret_uuid, w->model.all[i].row.uuid, 39);
+    }
+    pthread_rwlock_unlock(&w->lock);
+    return rc;
+}
+
 /* Commits and makes it seen. */
 static int commit(struct workspaces *w, struct change *c, struct err *e)
 {
@@ -81,6 +101,12 @@ int workspace_stop(struct workspaces *w, int64_t workspace, bool stopped, struct
 {
     struct change c = {.w = {.apply = apply_stopped}, .workspace = workspace, .stopped = stopped};
     return workspace_stopped(w, workspace) == stopped ? 0 : commit(w, &c, e);
+}
+
+int workspace_remove(struct workspaces *w, int64_t workspace, struct err *e)
+{
+    struct change c = {.w = {.apply = apply_removed}, .workspace = workspace};
+    return commit(w, &c, e);
 }
 
 static void json_time(struct json_write *j, const char *key, int64_t ms)
