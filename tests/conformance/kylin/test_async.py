@@ -732,7 +732,7 @@ def test_errors_of_the_server_are_in_the_envelope(q):
 def test_limits_are_in_the_envelope(make_daemon):
     d = make_daemon(env={"QUERN_ENGINE_SLOTS": "1", "QUERN_QUEUE_PER_WORKSPACE": "1", "QUERN_HTTP_MAX_BODY": "2 KiB", "QUERN_AUTH_MAX_FAILURES": "1"})
     first = d.kylin_submit(SLOW)
-    wait_until("the first to leave the queue", lambda: d.metrics()["quern_queries_queued"] == 0)
+    d.kakao_wait(first, states=("RUNNING",))
     second = d.kylin_submit("select 1")
     answer = d.kylin("POST", "async_query", json={"sql": "select 2", "project": "w1"})
     assert answer.headers["Retry-After"]
