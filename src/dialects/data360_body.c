@@ -110,6 +110,18 @@ static bool language_form(const char *s, size_t n)
     return k == n;
 }
 
+/* Names of settings are compared without regard to case, as in PostgreSQL ("TimeZone"); the exact one wins. */
+static json_value setting(json_value settings, const char *name)
+{
+    json_value found = json_get(settings, name);
+    for (size_t i = 0; !found && i < json_size(settings); i++) {
+        const char *key;
+        json_value v = json_member(settings, i, &key);
+        found = strcasecmp(key, name) == 0 ? v : NULL;
+    }
+    return found;
+}
+
 /* The two documented settings, the names that real clients use for them, and query_timeout; anything else is
  * accepted and unused. */
 static int read_settings(json_value settings, struct d360_submit *out, struct err *e)
@@ -126,7 +138,7 @@ static int read_settings(json_value settings, struct d360_submit *out, struct er
         {"language", 1},  {"query_timeout", 2}, /* documented names last: they win */
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        json_value v = json_get(settings, known[i].key);
+        json_value v = setting(settings, known[i].key);
         if (!given(v))
             continue;
         size_t n;

@@ -254,3 +254,9 @@ def test_chunk_0_is_the_empty_range_of_a_pending_arrow_body(make_daemon):
     assert table.num_rows == status["rowCount"] == 100000
     assert q.d360_get(f"{qid}/chunks/0?omitSchema=true", headers={"Accept": ARROW}).content == b""
     assert json.loads(q.d360_get(f"{qid}/chunks/0").text)["returnedRows"] == 0
+
+
+@pytest.mark.parametrize("settings, shown", [({"TimeZone": "Asia/Seoul"}, "09:00:00+09:00"), ({"TIME_ZONE": "Asia/Seoul"}, "09:00:00+09:00"),
+                                             ({"TimeZone": "UTC", "timezone": "Asia/Seoul"}, "09:00:00+09:00"), ({"time zone": "Asia/Seoul"}, "00:00:00+00:00")])
+def test_names_of_settings_have_no_case(q, settings, shown):
+    assert q.d360_submit("SELECT TIMESTAMPTZ '2024-01-01 00:00:00+00' AS t", settings=settings).json()["data"] == [[f"2024-01-01T{shown}"]]
