@@ -144,8 +144,8 @@ void service__gone_again(struct query *q, int tries);
 
 /* ---- service_rows.c ---- */
 /* Opens a stored result, or one kept in the registry. (worker) */
-int service__open_result(struct service *s, const struct query *q, const struct result *res,
-                         struct segment **ret, struct err *e) MUST_USE;
+int service__open_result(struct service *s, struct query *q, const struct result *res, struct segment **ret,
+                         struct err *e) MUST_USE;
 
 /* ---- service_params.c ---- */
 int params_encode(const struct wire_param *p, uint32_t n, struct arena *a, const uint8_t **ret,

@@ -70,16 +70,21 @@ static void remember_open(struct service *s, struct query *q)
     query_unref(old);
 }
 
-int service__open_result(struct service *s, const struct query *q, const struct result *res,
-                         struct segment **ret, struct err *e)
+int service__open_result(struct service *s, struct query *q, const struct result *res, struct segment **ret,
+                         struct err *e)
 {
     if (res->is_inline)
         return segment_inline(&q->rec.id, res->ordinal, res->schema, res->index, res->index_len, res->body,
                               res->body_len, ret, e);
     int rc = spool_open_result(s->spool, &q->rec.id, res->ordinal, &res->origin, &res->facts, ret, e);
-    /* The manifest says that the file is there: its absence is damage, not expiry. */
     if (rc != ERR_GONE)
         return rc;
+    pthread_mutex_lock(&q->lock);
+    bool gone = query_gone(q); /* since the caller looked: its file goes after that */
+    pthread_mutex_unlock(&q->lock);
+    if (gone)
+        return err_set(e, ERR_GONE, "02000", "the result was deleted or has expired");
+    /* The manifest says that the file is there: its absence is damage, not expiry. */
     segment_count_corrupt();
     return err_set(e, ERR_CORRUPT, "XX001", "the stored result is corrupt: its file is missing");
 }

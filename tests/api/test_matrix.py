@@ -86,6 +86,21 @@ def test_what_can_no_longer_be_cancelled_has_ended_for_all(faces, canceler):
     assert refused > 0
 
 
+def test_a_delete_beside_downloads_is_no_damage(d, faces):
+    """Whoever opens the result while its file goes gets it or hears that it is gone; nothing counts as corrupt."""
+    def look(what):
+        qid, format = what
+        return faces["jackdb"].delete(qid) if format is None else d.download(qid, format)
+
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(15):
+            qid = faces["jackdb"].submit("SELECT range AS i FROM range(20000)")
+            faces["jackdb"].wait(qid)
+            answers = list(pool.map(look, [(qid, "arrow"), (qid, "csv"), (qid, None), (qid, "json"), (qid, "arrow"), (qid, "csv")]))
+            assert {a.status_code for a in answers} <= {200, 410}, [(a.status_code, a.text[:200]) for a in answers]
+    assert "corrupt" not in d.log()
+
+
 @pytest.mark.parametrize("by", NAMES)
 @pytest.mark.parametrize("deleter", ["jackdb", "data360", "kylin"])
 def test_delete_while_it_runs(faces, by, deleter):
