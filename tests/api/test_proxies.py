@@ -1,11 +1,12 @@
 """Trusted proxies, limits of one address, the admin listener, and what /readyz says."""
+import json
 import re
 import socket
 import threading
 
 import pytest
 
-from quern_client import BLOCK, PATIENCE, StartFailed, wait_until
+from quern_client import BLOCK, PATIENCE, Daemon, StartFailed, wait_until
 
 LIST = "/v1/data-query/query"
 WRONG = {"Credential-ID": "aaaaaaaaaaaa", "Credential-Secret": "b" * 43}
@@ -18,6 +19,14 @@ def guess(daemon, **headers):
 
 def statuses(daemon, n=3, **headers):
     return [guess(daemon, **headers) for _ in range(n)]
+
+
+@pytest.fixture(scope="module")
+def forwarding():
+    daemon = Daemon(env={"QUERN_HTTP_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8, 2001:db8:1::/48"})
+    daemon.prepare(flights=False, bucket=False).start()
+    yield daemon
+    daemon.finish()
 
 
 @pytest.fixture
@@ -43,6 +52,25 @@ def test_headers_of_a_trusted_proxy_name_the_client(limited):
     # nobody named: the proxy itself
     assert statuses(daemon, Forwarded="for=unknown") == [401, 401, 429]
     assert guess(daemon, **{"X-Forwarded-For": "203.0.113.9, unknown"}) == 429
+
+
+@pytest.mark.parametrize("lines, peer", [
+    (["X-Forwarded-For: " + ", ".join(f"198.51.100.{i}" for i in range(200))], "198.51.100.199"), (["X-Forwarded-For: 198.51.100.201, " + ", ".join(["10.0.0.1"] * 40)], "127.0.0.1"),
+    (["X-Forwarded-For: 198.51.100.202", "X-Forwarded-For: 198.51.100.203"], "198.51.100.203"), (["X-Forwarded-For: [2001:db8::9]:443"], "2001:db8::9"),
+    (["X-Forwarded-For: 2001:db8::a, 2001:db8:1::5"], "2001:db8::a"), (["X-Forwarded-For: ::ffff:198.51.100.204"], "198.51.100.204"), (["X-Forwarded-For: \xff\xfe level=error"], "127.0.0.1"),
+    (["X-Forwarded-For: fe80::1%eth0"], "127.0.0.1"), (["X-Forwarded-For: ,,,"], "127.0.0.1"), (["X-Forwarded-For: 0306.51.100.205"], "127.0.0.1"), (["X-Forwarded-For: 3325256907"], "127.0.0.1"),
+    (['Forwarded: for="1.1.1.1, for=198.51.100.206'], "198.51.100.206"), (["X-Forwarded-For: " + "9" * 20000], "127.0.0.1"),
+])
+def test_what_a_list_may_hold(forwarding, lines, peer):
+    """Whoever is named last and is no proxy is the client, in the trail too; what is no address is the proxy itself, never a text of the sender's."""
+    with socket.create_connection(("127.0.0.1", forwarding.port), timeout=60) as s:
+        credential = "".join(f"{k}: {v}\r\n" for k, v in WRONG.items())
+        s.sendall(f"GET {LIST} HTTP/1.1\r\nHost: q\r\n{credential}".encode() + "".join(line + "\r\n" for line in lines).encode("latin1") + b"\r\n")
+        assert s.recv(12) in (b"HTTP/1.1 401", b"HTTP/1.1 429")
+    forwarding.admin("audit", "verify")
+    with open(f"{forwarding.data}/audit/audit.log") as f:
+        found = [r["peer"] for r in map(json.loads, f) if r["event"].startswith("authn_login_")]
+    assert found[-1] == peer, found[-3:]
 
 
 def test_headers_of_others_name_nobody(limited):
