@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -272,7 +273,7 @@ static void a_fresh_file_is_believed_for_a_moment(void **state)
     for (int i = 0; i < 600 && rc == 0; i++) {
         assert_int_equal(futimens(fd, (struct timespec[2]){st.st_atim, st.st_mtim}), 0);
         rc = send_all(&id, &facts);
-        (void)usleep(100000);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     }
     assert_int_equal(rc, ERR_CORRUPT);
     assert_int_equal(pwrite(fd, &was, 1, 70000), 1);
