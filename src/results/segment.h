@@ -105,8 +105,8 @@ uint64_t segment_stream_len(const struct segment *s);
 uint64_t segment_schema_len(const struct segment *s);
 /* Reads verified bytes of the stream. */
 int segment_read(struct segment *s, uint64_t off, void *p, size_t n, struct err *e) MUST_USE;
-/* Verifies [off, off+n), unless this process sealed the file a moment ago (segment_fresh.c), and returns the
- * descriptor (owned by the segment) for sendfile, or -1 for an inline segment. */
+/* Verifies [off, off+n) and returns the descriptor (owned by the segment) for sendfile, or -1 for an inline
+ * segment. */
 int segment_sendfile(struct segment *s, uint64_t off, uint64_t n, int *ret_fd, struct err *e) MUST_USE;
 
 /* The descriptor of a sealed file (owned by the segment, read only), -1 for an inline one. */

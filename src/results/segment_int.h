@@ -82,10 +82,6 @@ bool segment__footer_get(const uint8_t in[SEGMENT_FOOTER], struct segment_footer
  * sizes of the tables. */
 int segment__new(int fd, const struct qid *id, uint32_t ordinal, const void *schema, size_t schema_size,
                  uint64_t nbatches, uint64_t nblocks, struct segment **ret, struct err *e) MUST_USE;
-/* The file is sealed and on the disk (segment_fresh.c). */
-void segment__fresh_note(int fd);
-/* This process sealed the file a moment ago, and nobody has written to it since. */
-bool segment__fresh(const struct segment *s);
 /* ERR_CORRUPT with the one text users see; counts. */
 int segment__corrupt(struct err *e, const char *detail);
 /* An error of reading: EIO is a damaged medium, so ERR_CORRUPT. */

@@ -3,8 +3,7 @@
  *
  * Invariant: no byte of a block whose checksum is known leaves here before the block was verified once in
  * this process; the last, unfinished block of a segment that is still written has none yet and is served as
- * it is (the same process wrote it a moment ago), and so is a file that was just sealed when it goes out as it
- * is (segment_fresh.c). Any thread. Verification needs no lock: two threads may
+ * it is (the same process wrote it a moment ago). Any thread. Verification needs no lock: two threads may
  * verify the same block, the bit is only ever set.
  */
 #include <errno.h>
@@ -247,7 +246,7 @@ int segment_sendfile(struct segment *s, uint64_t off, uint64_t n, int *ret_fd, s
     ASSERT(s->magic == SEGMENT_MAGIC);
     if (!inside(s, off, n))
         return err_set(e, ERR_INVALID, NULL, "the range is outside of the result");
-    int rc = segment__fresh(s) ? 0 : verify(s, off, n, NULL, e);
+    int rc = verify(s, off, n, NULL, e);
     if (rc == 0)
         *ret_fd = s->fd;
     return rc;

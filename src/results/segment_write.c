@@ -302,7 +302,6 @@ static int seal(struct segment_writer *w, uint8_t *copy, struct segment_facts *f
     w->off += sizeof footer;
     if (sys_fsync(s->fd) < 0)
         return write_failed(w, e);
-    segment__fresh_note(s->fd);
     *facts = (struct segment_facts){w->off, f.stream_len, f.rows, f.nbatches, f.footer_crc};
     atomic_store_explicit(&s->records_off, f.batches_off, memory_order_release);
     atomic_store_explicit(&s->stream_len, f.stream_len, memory_order_release);

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -238,60 +237,12 @@ static void offsets_that_lie_are_found(void **state)
     arena_free(a);
 }
 
-/* 0, or why the whole stream may not go out as it is. */
-static int send_all(const struct qid *id, const struct segment_facts *facts)
-{
-    struct segment *s;
-    struct err e;
-    int fd, rc = segment_open(dir, "a", id, 1, facts, &s, &e);
-    if (rc < 0)
-        return rc;
-    rc = segment_sendfile(s, 0, segment_stream_len(s), &fd, &e);
-    segment_unref(s);
-    return rc;
-}
-
-/* What was sealed a moment ago goes out without being read back; not when somebody wrote to it, and not for long. */
-static void a_fresh_file_is_believed_for_a_moment(void **state)
-{
-    (void)state;
-    struct arena *a = arena_new(1 << 24);
-    struct schema *s = rows_schema(a, "flat");
-    struct qid id = id_new(1750000000000);
-    struct segment_facts facts = write_segment(&id, 1, s, 20000, 3);
-    struct stat st;
-    int fd = openat(dir, "a", O_RDWR);
-    assert_int_equal(fstat(fd, &st), 0);
-    uint8_t was, bad;
-    assert_int_equal(pread(fd, &was, 1, 70000), 1);
-    bad = was ^ 1;
-    assert_int_equal(send_all(&id, &facts), 0);
-    assert_int_equal(pwrite(fd, &bad, 1, 70000), 1);
-    assert_int_equal(send_all(&id, &facts), ERR_CORRUPT);
-    /* Damage that leaves no trace, as a disk makes it: found once the moment is over. */
-    int rc = 0;
-    for (int i = 0; i < 600 && rc == 0; i++) {
-        assert_int_equal(futimens(fd, (struct timespec[2]){st.st_atim, st.st_mtim}), 0);
-        rc = send_all(&id, &facts);
-        (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-    }
-    assert_int_equal(rc, ERR_CORRUPT);
-    assert_int_equal(pwrite(fd, &was, 1, 70000), 1);
-    assert_int_equal(send_all(&id, &facts), 0);
-    close(fd);
-    unlinkat(dir, "a", 0);
-    arena_free(a);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_flipped_byte_is_found),
-        cmocka_unit_test(every_truncation_is_found),
-        cmocka_unit_test(truncation_while_open_is_found),
-        cmocka_unit_test(another_querys_file_is_found),
+        cmocka_unit_test(every_flipped_byte_is_found),    cmocka_unit_test(every_truncation_is_found),
+        cmocka_unit_test(truncation_while_open_is_found), cmocka_unit_test(another_querys_file_is_found),
         cmocka_unit_test(offsets_that_lie_are_found),
-        cmocka_unit_test(a_fresh_file_is_believed_for_a_moment),
     };
     return cmocka_run_group_tests_name("damage", tests, set_up, tear_down);
 }
