@@ -2,7 +2,7 @@
  * compat: one job's text through the room: SHOW and EXPLAIN forms first, the other rules after that; and the
  * way back for places of errors.
  *
- * Invariant: only jobs of profile TRINO are rewritten, and those of PG with avg, sum or "~"; what comes out is judged by
+ * Invariant: only jobs of the profiles TRINO and PG are rewritten; what comes out is judged by
  * duckdb_policy.c like any text. When a text is unclear (see compat_lex) it goes to the engine as it came. Job thread.
  */
 #include <string.h>
@@ -80,13 +80,12 @@ static int explain(struct duck *d, duckdb_connection c, const struct clex *l, st
     return r;
 }
 
-/* What profile PG has other words for: avg, sum, "~". */
+/* What profile PG has other words for needs one of these. */
 static bool mentions(const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        char c = (char)(p[i] | 0x20);
-        bool word = (c == 'a' || c == 's') && i + 3 < n;
-        if (p[i] == '~' || (word && (strncasecmp(p + i, "avg", 3) == 0 || strncasecmp(p + i, "sum", 3) == 0)))
+        if (p[i] == '(' || p[i] == '~' || p[i] == ':' || p[i] == '#' || p[i] == '\\' ||
+            ((p[i] | 0x20) == 's' && n - i > 7 && strncasecmp(p + i, "similar", 7) == 0))
             return true;
     }
     return false;
@@ -152,8 +151,8 @@ static bool has_long_number(const char *p, size_t n)
     return false;
 }
 
-int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
-               struct compat *ret, struct err *e, uint32_t *kind)
+static int rewrite_job(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+                       struct compat *ret, struct err *e, uint32_t *kind)
 {
     *ret = (struct compat){.job = *job};
     bool pg = job->profile == WIRE_PROFILE_PG;
@@ -194,6 +193,13 @@ int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, 
     }
     arena_free(scratch);
     return r < 0 ? r : 0;
+}
+
+int compat_job(struct duck *d, duckdb_connection c, const struct wire_job *job, struct arena *a,
+               struct compat *ret, struct err *e, uint32_t *kind)
+{
+    int r = rewrite_job(d, c, job, a, ret, e, kind);
+    return r < 0 ? r : compat_macros_named(c, job->profile, ret->job.sql, ret->job.sql_len, e);
 }
 
 static size_t byte_of(const char *p, size_t n, int64_t code_points)

@@ -1,12 +1,12 @@
 /*
  * compat: the compatibility room: SQL of the Trino family (profile TRINO) as text that the embedded engine
- * understands; of the PostgreSQL family (profile PG) only avg.
+ * understands; and of the PostgreSQL family (profile PG) what the engine has in other words.
  *
  *   compat_lex.c      text -> tokens, brackets matched
  *   compat_walk.c     the pass over the tokens, and where each byte came from
  *   compat_rewrite.c  forms of expressions and statements
- *   compat_calls.c    table of calls that need other words (what a macro cannot do)
- *   compat_lambda.c   calls with a lambda of two parameters
+ *   compat_calls.c    table of calls that need other words (what a macro cannot do); compat_pg.c: those of PG, and its forms
+ *   compat_lambda.c   calls with a lambda of two or three parameters
  *   compat_names.c    names of unnamed output columns (_col0, ...)
  *   compat_show.c     SHOW, DESCRIBE, EXPLAIN
  *   compat_macros.c   functions: macros of memory.quern_trino and memory.quern_pg
@@ -69,7 +69,7 @@ struct cspan {
 /* The parameter whose name is token `word`, and what stands for it. */
 struct cpart {
     uint32_t word;
-    char text[40];
+    char text[56];
 };
 
 struct crewrite {
@@ -82,7 +82,7 @@ struct crewrite {
     unsigned depth;
     struct cpart parts[COMPAT_PARTS]; /* of lambdas around, compat_lambda.c */
     uint32_t nparts;
-    bool pg; /* profile PG: aggregates only */
+    bool pg; /* profile PG */
     bool failed;
 };
 
@@ -103,6 +103,23 @@ size_t compat_origin(const struct cspan *spans, uint32_t n, size_t at);
 uint32_t compat_args(const struct clex *l, uint32_t open, uint32_t (*args)[2], uint32_t max);
 /* A call that needs other words: name at i, "(" at i + 1. Returns the tokens used, 0 for none. */
 uint32_t compat_call(struct crewrite *w, uint32_t i);
+/* A call's other words: see compat_walk.c. */
+struct compat_template {
+    const char *name;
+    uint32_t min, max; /* arguments */
+    const char *template;
+};
+void compat_expand(struct crewrite *w, const char *template, uint32_t (*args)[2], uint32_t nargs, uint32_t i,
+                   uint32_t close);
+uint32_t compat_table(struct crewrite *w, uint32_t i, const struct compat_template *calls, size_t n);
+/* ---- compat_json.c ---- */
+uint32_t compat_json(struct crewrite *w, uint32_t i);
+uint32_t compat_json_path(struct crewrite *w, uint32_t i);
+/* ---- compat_pg.c ---- */
+uint32_t compat_pg_form(struct crewrite *w, uint32_t i);
+uint32_t compat_pg_from(struct crewrite *w, uint32_t i);
+uint32_t compat_pg_call(struct crewrite *w, uint32_t i);
+/* ---- compat_names.c, compat_lambda.c, compat_rewrite.c ---- */
 /* Output columns without a name: tokens [first, after) and their place. Returns how many; *ret is the arena's. */
 struct cname {
     uint32_t first, after, number;

@@ -20,5 +20,9 @@ bool compat_dates_install(duckdb_connection c) MUST_USE;
 bool compat_text_install(duckdb_connection c) MUST_USE;
 /* compat_patterns.c: quern_joda(pattern): the engine's pattern for one of Joda-Time's (format_datetime, parse_datetime). */
 bool compat_patterns_install(duckdb_connection c) MUST_USE;
+/* compat_char_functions.c: quern_to_char, quern_read_time, quern_read_number. */
+bool compat_char_install(duckdb_connection c) MUST_USE;
+/* compat_format.c: quern_format(format, list of texts), quern_format_pg. */
+bool compat_format_install(duckdb_connection c) MUST_USE;
 
 #endif

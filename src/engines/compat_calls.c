@@ -3,9 +3,7 @@
  * cannot be used with FILTER, DISTINCT or OVER), lambdas (no macro takes one), any number of arguments, CAST
  * to types with another spelling. Pure; any thread.
  *
- * A template is text in which $1..$9 stand for arguments, $* for all of them as written and $| for all of
- * them, each in brackets, with || between. Each argument is used once, so that nothing grows with nesting and
- * every part keeps its place in the user's text.
+ * Templates are those of compat_walk.c.
  */
 #include <string.h>
 #include <strings.h>
@@ -13,13 +11,7 @@
 #include "engines/compat.h"
 #include "engines/compat_patterns.h"
 
-struct call {
-    const char *name;
-    uint32_t min, max;
-    const char *template;
-};
-
-static const struct call calls[] = {
+static const struct compat_template calls[] = {
     {"all_match", 2, 2, "(list_aggregate(list_transform($1,$2),'bool_and') IS NOT FALSE)"},
     {"any_match", 2, 2, "(list_aggregate(list_transform($1,$2),'bool_or') IS TRUE)"},
     {"approx_distinct", 1, 2, "approx_count_distinct($1)"},
@@ -33,14 +25,14 @@ static const struct call calls[] = {
     {"date_parse", 2, 2, "strptime($1," COMPAT_MYSQL_PATTERN("$2") ")"},
     {"every", 1, 1, "bool_and($*)"},
     {"filter", 2, 2, "list_filter($*)"},
-    {"format", 2, UINT32_MAX, "printf($*)"},
+    {"format", 2, UINT32_MAX, "quern_formatted($1,[$@])"},
     {"greatest", 2, UINT32_MAX, "list_sort([$*],'DESC','NULLS FIRST')[1]"},
     {"if", 2, 2, "(CASE WHEN $1 THEN $2 END)"},
     {"if", 3, 3, "(CASE WHEN $1 THEN $2 ELSE $3 END)"},
+    {"json_array_length", 1, 1, "CAST(json_array_length($*) AS BIGINT)"},
     {"least", 2, UINT32_MAX, "list_sort([$*],'ASC','NULLS FIRST')[1]"},
     {"localtimestamp", 1, 1, "localtimestamp"},
     {"current_timestamp", 1, 1, "current_timestamp"},
-    {"map_agg", 2, 2, "map_from_entries(list(ROW($1,$2)))"},
     {"none_match", 2, 2, "(list_aggregate(list_transform($1,$2),'bool_or') IS NOT TRUE)"},
     {"parse_datetime", 2, 2, "timezone('UTC',strptime($1," COMPAT_JODA_PATTERN("$2") "))"},
     {"reduce", 4, 4, "list_transform([list_reduce($1,$3,$2)],$4)[1]"},
@@ -56,55 +48,44 @@ static bool declares(const struct clex *l, uint32_t i)
     return i > 0 && (compat_op(l, i - 1, '.') || compat_is_any(l, i - 1, words));
 }
 
-static const struct call *find(const struct clex *l, uint32_t i, uint32_t nargs)
-{
-    for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
-        if (compat_is(l, i, calls[k].name) && nargs >= calls[k].min && nargs <= calls[k].max)
-            return &calls[k];
-    }
-    return NULL;
-}
+/* Aggregates that are one of the engine's inside of a function; FILTER and OVER belong to the one inside. */
+static const struct wrapped {
+    const char *name;
+    uint32_t args;
+    const char *inside, *outside;
+    bool pg;
+} wrapped[] = {
+    {"histogram", 1, "quern_counts(histogram($*)", ")", false},
+    {"json_agg", 1, "to_json(list($*)", ")", true},
+    {"jsonb_agg", 1, "to_json(list($*)", ")", true},
+    {"map_agg", 2, "map_from_entries(list(ROW($1,$2))", ")", false},
+    {"map_union", 1, "quern_map_union(list($1)", ")", false},
+    {"multimap_agg", 2, "multimap_from_entries(list(ROW($1,$2))", ")", false},
+    {"reduce_agg", 4, "list_reduce(list_filter(list($1)", ",quern_e->quern_e IS NOT NULL),$3,$2)", false},
+};
 
-static bool known_name(const struct clex *l, uint32_t i)
+static uint32_t wrap(struct crewrite *w, uint32_t i)
 {
-    for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
-        if (compat_is(l, i, calls[k].name))
-            return true;
+    const struct clex *l = w->l;
+    const struct wrapped *x = NULL;
+    uint32_t args[4][2], close = l->t[i + 1].match, end = close + 1;
+    for (size_t k = 0; k < sizeof wrapped / sizeof *wrapped && !x; k++) {
+        if (wrapped[k].pg == w->pg && compat_is(l, i, wrapped[k].name))
+            x = &wrapped[k];
     }
-    return false;
-}
-
-static void expand(struct crewrite *w, const char *t, uint32_t (*args)[2], uint32_t nargs, uint32_t i,
-                   uint32_t close)
-{
-    uint32_t at = w->l->t[i].at;
-    char piece[64];
-    while (*t) {
-        size_t n = strcspn(t, "$");
-        if (n) {
-            if (n >= sizeof piece)
-                n = sizeof piece - 1;
-            memcpy(piece, t, n);
-            piece[n] = 0;
-            compat_put(w, piece, at);
-            t += n;
-            continue;
-        }
-        t++;
-        if (*t == '*') {
-            compat_range(w, i + 2, close);
-        } else if (*t == '|') {
-            for (uint32_t k = 0; k < nargs; k++) {
-                compat_put(w, k ? "||(" : "(", at);
-                compat_range(w, args[k][0], args[k][1]);
-                compat_put(w, ")", at);
-            }
-        } else if (*t >= '1' && *t <= '9' && (uint32_t)(*t - '1') < nargs) {
-            uint32_t k = (uint32_t)(*t - '1');
-            compat_range(w, args[k][0], args[k][1]);
-        }
-        t++;
-    }
+    if (!x || compat_args(l, i + 1, args, 4) != x->args)
+        return 0;
+    if (compat_is(l, end, "filter") && compat_op(l, end + 1, '('))
+        end = l->t[end + 1].match + 1;
+    if (compat_is(l, end, "over"))
+        end = compat_op(l, end + 1, '(') ? l->t[end + 1].match + 1 : end + 2;
+    if (end > l->count)
+        return 0;
+    compat_expand(w, x->inside, args, x->args, i, close);
+    compat_put(w, " ", l->t[close].at);
+    compat_range(w, close + 1, end);
+    compat_expand(w, x->outside, args, x->args, i, close);
+    return end - i;
 }
 
 /* listagg(x [, separator]) WITHIN GROUP (ORDER BY ...) */
@@ -291,79 +272,30 @@ static uint32_t extract(struct crewrite *w, uint32_t i)
     return 0;
 }
 
-/* json_object('a' : 1), json_object(KEY 'a' VALUE 1): a comma there; the result is a text. */
-static uint32_t json_object(struct crewrite *w, uint32_t i)
-{
-    const struct clex *l = w->l;
-    uint32_t args[64][2], n = compat_args(l, i + 1, args, 64), at = l->t[i].at, middle[64];
-    for (uint32_t k = 0; k < n && n != UINT32_MAX; k++) {
-        middle[k] = 0;
-        for (uint32_t t = args[k][0]; t<args[k][1]; t = l->t[t].match> t ? l->t[t].match + 1 : t + 1) {
-            bool colon = compat_op(l, t, ':') && !compat_op(l, t + 1, ':') && !compat_op(l, t - 1, ':');
-            if (!middle[k] && t > args[k][0] && (colon || compat_is(l, t, "value")))
-                middle[k] = t;
-        }
-        if (!middle[k] || middle[k] + 1 >= args[k][1])
-            return 0;
-    }
-    if (!n || n == UINT32_MAX)
-        return 0;
-    compat_put(w, "CAST(json_object(", at);
-    for (uint32_t k = 0; k < n; k++) {
-        compat_put(w, k ? "," : "", at);
-        compat_range(w, args[k][0] + compat_is(l, args[k][0], "key"), middle[k]);
-        compat_put(w, ",", at);
-        compat_range(w, middle[k] + 1, args[k][1]);
-    }
-    compat_put(w, ") AS VARCHAR)", at);
-    return l->t[i + 1].match + 1 - i;
-}
-
-/* json_value(x, path RETURNING type) */
-static uint32_t json_value(struct crewrite *w, uint32_t i)
-{
-    const struct clex *l = w->l;
-    uint32_t args[2][2], n = compat_args(l, i + 1, args, 2), k = n == 2 ? args[1][0] : 0;
-    while (k && k < args[1][1] && !compat_is(l, k, "returning"))
-        k++;
-    if (!k || k == args[1][0] || k + 1 >= args[1][1])
-        return 0;
-    compat_put(w, "CAST(", l->t[i].at);
-    compat_copy(w, l->t[i].at, l->t[i + 1].at + 1);
-    compat_range(w, i + 2, k);
-    compat_put(w, ") AS ", l->t[k].at);
-    compat_range(w, k + 1, args[1][1]);
-    compat_put(w, ")", l->t[k].at);
-    return l->t[i + 1].match + 1 - i;
-}
-
 uint32_t compat_call(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     uint32_t used = aggregate(w, i);
-    if (used || w->pg || declares(l, i) || w->depth >= COMPAT_DEPTH)
+    if (!used && w->pg)
+        used = compat_pg_from(w, i);
+    if (used || declares(l, i) || w->depth >= COMPAT_DEPTH)
         return used;
+    used = wrap(w, i);
+    if (used || w->pg)
+        return used ? used : compat_pg_call(w, i);
     if (compat_is(l, i, "cast") || compat_is(l, i, "try_cast"))
         return cast(w, i);
     if (compat_is(l, i, "extract"))
         return extract(w, i);
     if (compat_is(l, i, "listagg"))
         return listagg(w, i);
-    if (compat_is(l, i, "json_object"))
-        return json_object(w, i);
-    if (compat_is(l, i, "json_value"))
-        return json_value(w, i);
+    used = compat_json(w, i);
+    if (used)
+        return used;
     used = compat_lambda(w, i);
     if (!used)
         used = nulls_of_window(w, i);
     if (used)
         return used;
-    if (!known_name(l, i) || compat_is(l, i + 2, "where"))
-        return 0;
-    uint32_t args[64][2], n = compat_args(l, i + 1, args, 64);
-    const struct call *c = n == UINT32_MAX ? NULL : find(l, i, n);
-    if (!c)
-        return 0;
-    expand(w, c->template, args, n, i, l->t[i + 1].match);
-    return l->t[i + 1].match + 1 - i;
+    return compat_is(l, i + 2, "where") ? 0 : compat_table(w, i, calls, sizeof calls / sizeof *calls);
 }

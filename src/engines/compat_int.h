@@ -31,6 +31,11 @@ void compat_place(const struct compat *x, struct err *e);
 /* ---- compat_macros.c ---- */
 /* Macros and functions of a profile, at its first session. */
 int compat_install(duckdb_connection c, uint8_t profile, struct err *e) MUST_USE;
+/* Those that are made when they are asked for: of a text, all that are left (*ret_any: some were). Not inside of a
+ * transaction. */
+int compat_macros_named(duckdb_connection c, uint8_t profile, const char *p, size_t n,
+                        struct err *e) MUST_USE;
+int compat_macros_rest(duckdb_connection c, uint8_t profile, bool *ret_any, struct err *e) MUST_USE;
 /* Schema of a profile in the search path, NULL for none. */
 const char *compat_schema(uint8_t profile);
 

@@ -1,7 +1,7 @@
 /*
  * compat_operators: operators that a profile has otherwise than the engine, for some types of their sides only:
- * "+", "-" and "*" of decimals (compat_exact.c), and in TRINO of dates (compat_dates.c) and "||" of an array and one
- * element. And what type an argument of sum has (compat_arith.c).
+ * "+", "-" and "*" of decimals (compat_exact.c), "||" of an array and one element, and in TRINO those of dates
+ * (compat_dates.c). And what type an argument of sum has (compat_arith.c).
  *
  * A macro for "+" would stand around every sum of integers too, hide it from the optimizer (statistics, rewritten
  * sums) and take the places from its errors. So the types decide here, where the engine has bound both sides and
@@ -170,7 +170,7 @@ static const char *ours(const struct library_function *f, const struct library_l
         struct numeric a = side(children->begin), b = side(children->begin + 1);
         return arithmetic(op, &a, &b);
     }
-    if (here.profile == WIRE_PROFILE_TRINO && f->name.n == 2 && memcmp(f->name.p, "||", 2) == 0) {
+    if (f->name.n == 2 && memcmp(f->name.p, "||", 2) == 0) {
         unsigned a = depth(children->begin), b = depth(children->begin + 1);
         *ret_alone = a == b + 1 ? children->begin + 1 : b == a + 1 ? children->begin : NULL;
         return *ret_alone ? "list_value" : NULL;

@@ -423,18 +423,35 @@ static uint32_t rule_matches(struct crewrite *w, uint32_t i)
     return 1;
 }
 
+static uint32_t pg_rule(struct crewrite *w, uint32_t i)
+{
+    const struct clex *l = w->l;
+    uint32_t args[2][2], used = compat_pg_form(w, i);
+    if (used || l->t[i].kind == CT_STRING)
+        return used;
+    if (l->t[i].kind == CT_OP)
+        return compat_op(l, i, '~') ? rule_matches(w, i) : 0;
+    if (l->t[i].kind != CT_WORD || !compat_op(l, i + 1, '('))
+        return 0;
+    if (compat_is(l, i, "unnest") && compat_args(l, i + 1, args, 2) > 1)
+        return rule_unnest(w, i);
+    return compat_call(w, i);
+}
+
 /* ---- all ---- */
 
 uint32_t compat_rule(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     const struct ctoken *t = &l->t[i];
-    if (t->kind == CT_OP)
-        return w->pg ? rule_matches(w, i) : 0;
     if (w->pg)
-        return t->kind == CT_WORD && compat_op(l, i + 1, '(') ? compat_call(w, i) : 0;
+        return pg_rule(w, i);
+    if (t->kind == CT_OP)
+        return 0;
     if (t->kind == CT_STRING)
-        return t->prefix == 'x' ? rule_hex(w, i) : t->prefix == 'u' ? rule_unicode(w, i) : 0;
+        return t->prefix == 'x'   ? rule_hex(w, i)
+               : t->prefix == 'u' ? rule_unicode(w, i)
+                                  : compat_json_path(w, i);
     if (t->kind == CT_NUMBER)
         return rule_number(w, i);
     if (t->kind != CT_WORD)

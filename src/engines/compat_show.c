@@ -197,9 +197,13 @@ static int show_tables(duckdb_connection c, const struct clex *l, uint32_t i, co
     return r;
 }
 
-static int show_functions(const struct clex *l, uint32_t i, struct buf *out, struct err *e)
+static int show_functions(duckdb_connection c, const struct clex *l, uint32_t i, struct buf *out,
+                          struct err *e)
 {
     struct name n;
+    bool any;
+    if (compat_macros_rest(c, WIRE_PROFILE_TRINO, &any, e) < 0)
+        return e->code;
     if ((compat_is(l, i, "from") || compat_is(l, i, "in")) && (++i, !read_name(l, &i, &n)))
         return syntax(l, i, e);
     CLEANUP_BUF struct buf cond = BUF_INIT(1u << 20);
@@ -467,7 +471,7 @@ int compat_show(struct duck *d, duckdb_connection c, const struct clex *l, struc
         if (compat_is(l, 1, "tables"))
             return show_tables(c, l, 2, &x->job, out, e);
         if (compat_is(l, 1, "functions"))
-            return show_functions(l, 2, out, e);
+            return show_functions(c, l, 2, out, e);
         if (compat_is(l, 1, "columns") && (compat_is(l, 2, "from") || compat_is(l, 2, "in")))
             return show_columns(d, c, l, 3, &x->job, out, e, kind);
         if (compat_is(l, 1, "create") && (compat_is(l, 2, "table") || compat_is(l, 2, "view")))

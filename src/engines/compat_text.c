@@ -15,17 +15,55 @@
 
 #include "base/crypto.h"
 #include "base/json_read.h"
-#include "engines/compat_arith.h"
-#include "engines/compat_returns.h"
+#include "engines/compat_rows.h"
 
-/* One row: its value goes to row i of out. NULL, or what is wrong. */
-typedef const char *row_fn(const struct operands *o, idx_t i, duckdb_vector out);
+/* ---- rows ---- */
 
-static const char *bytes(const void *data, idx_t i, size_t *ret_n)
+const char *row_bytes(const void *data, idx_t i, size_t *ret_n)
 {
     duckdb_string_t *s = (duckdb_string_t *)(uintptr_t)data + i;
     *ret_n = duckdb_string_t_length(*s);
     return duckdb_string_t_data(s);
+}
+
+void row_null(duckdb_vector out, idx_t i)
+{
+    duckdb_vector_ensure_validity_writable(out);
+    duckdb_validity_set_row_invalid(duckdb_vector_get_validity(out), i);
+}
+
+const char *row_say(const char *before, const char *text, size_t n, const char *after)
+{
+    static _Thread_local char said[256];
+    snprintf(said, sizeof said, "%s%.*s%s", before, n > 40 ? 40 : (int)n, text, after);
+    return said;
+}
+
+static void run(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector out)
+{
+    row_fn *const *row = duckdb_scalar_function_get_extra_info(info);
+    struct operands o = operands_of(in, out);
+    const char *message = NULL;
+    operands_nulls(&o, out);
+    for (idx_t i = 0; i < o.n && !message; i++) {
+        if (operands_valid(&o, i))
+            message = (*row)(&o, i, out);
+    }
+    if (message)
+        duckdb_scalar_function_set_error(info, message);
+}
+
+bool rows_install(duckdb_connection c, const struct row_function *functions, size_t n)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = compat_register(c, &(struct compat_function){.name = functions[i].name,
+                                                          .a = functions[i].a,
+                                                          .b = functions[i].b,
+                                                          .result = functions[i].result,
+                                                          .extra = &functions[i].row,
+                                                          .run = run});
+    return ok;
 }
 
 /* ---- digests ---- */
@@ -33,7 +71,7 @@ static const char *bytes(const void *data, idx_t i, size_t *ret_n)
 static const char *crc(const struct operands *o, idx_t i, duckdb_vector out)
 {
     size_t n;
-    const char *p = bytes(o->a, i, &n);
+    const char *p = row_bytes(o->a, i, &n);
     (void)out;
     ((int64_t *)o->out)[i] = (int64_t)crc32_z(0, (const unsigned char *)p, n);
     return NULL;
@@ -43,7 +81,7 @@ static const char *sha512(const struct operands *o, idx_t i, duckdb_vector out)
 {
     uint8_t hash[CRYPTO_SHA512_LEN];
     size_t n;
-    const char *p = bytes(o->a, i, &n);
+    const char *p = row_bytes(o->a, i, &n);
     crypto_sha512(p, n, hash);
     duckdb_vector_assign_string_element_len(out, i, (const char *)hash, sizeof hash);
     return NULL;
@@ -54,7 +92,7 @@ static const char *hmac(const struct operands *o, idx_t i, duckdb_vector out,
 {
     uint8_t hash[CRYPTO_SHA512_LEN];
     size_t n, k;
-    const char *p = bytes(o->a, i, &n), *key = bytes(o->b, i, &k);
+    const char *p = row_bytes(o->a, i, &n), *key = row_bytes(o->b, i, &k);
     digest(key, k, p, n, hash);
     duckdb_vector_assign_string_element_len(out, i, (const char *)hash, len);
     return NULL;
@@ -75,7 +113,7 @@ static const char *hmac_sha512(const struct operands *o, idx_t i, duckdb_vector 
 static const char *from_base(const struct operands *o, idx_t i, duckdb_vector out)
 {
     size_t n;
-    const char *p = bytes(o->a, i, &n);
+    const char *p = row_bytes(o->a, i, &n);
     int64_t radix = ((const int64_t *)o->b)[i];
     char text[80], *end = text;
     (void)out;
@@ -131,7 +169,7 @@ static const char *of_real(const struct operands *o, idx_t i, duckdb_vector out)
 static const char *of_json(const struct operands *o, idx_t i, duckdb_vector out)
 {
     size_t n;
-    const char *p = bytes(o->a, i, &n);
+    const char *p = row_bytes(o->a, i, &n);
     while (n && strchr(" \t\r\n", *p)) {
         p++;
         n--;
@@ -139,8 +177,7 @@ static const char *of_json(const struct operands *o, idx_t i, duckdb_vector out)
     if (n && (*p == '[' || *p == '{'))
         return "Cannot cast JSON to varchar: it is an array or an object";
     if (n >= 4 && memcmp(p, "null", 4) == 0) {
-        duckdb_vector_ensure_validity_writable(out);
-        duckdb_validity_set_row_invalid(duckdb_vector_get_validity(out), i);
+        row_null(out, i);
     } else if (n && *p == '"') {
         CLEANUP_JSON struct json_doc *doc = NULL;
         struct err e = {0};
@@ -157,27 +194,9 @@ static const char *of_json(const struct operands *o, idx_t i, duckdb_vector out)
 
 /* ---- the functions ---- */
 
-static void run(duckdb_function_info info, duckdb_data_chunk in, duckdb_vector out)
-{
-    row_fn *const *row = duckdb_scalar_function_get_extra_info(info);
-    struct operands o = operands_of(in, out);
-    const char *message = NULL;
-    operands_nulls(&o, out);
-    for (idx_t i = 0; i < o.n && !message; i++) {
-        if (operands_valid(&o, i))
-            message = (*row)(&o, i, out);
-    }
-    if (message)
-        duckdb_scalar_function_set_error(info, message);
-}
-
 bool compat_text_install(duckdb_connection c)
 {
-    static const struct text_function {
-        row_fn *row;
-        const char *name;
-        duckdb_type a, b, result; /* b INVALID: one argument */
-    } functions[] = {
+    static const struct row_function functions[] = {
         {crc, "quern_crc32", DUCKDB_TYPE_BLOB, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_BIGINT},
         {sha512, "quern_sha512", DUCKDB_TYPE_BLOB, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_BLOB},
         {hmac_sha256, "quern_hmac_sha256", DUCKDB_TYPE_BLOB, DUCKDB_TYPE_BLOB, DUCKDB_TYPE_BLOB},
@@ -187,13 +206,5 @@ bool compat_text_install(duckdb_connection c)
         {of_real, "quern_real_text", DUCKDB_TYPE_FLOAT, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_VARCHAR},
         {of_json, "quern_json_text", DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_INVALID, DUCKDB_TYPE_VARCHAR},
     };
-    bool ok = true;
-    for (size_t i = 0; ok && i < sizeof functions / sizeof *functions; i++)
-        ok = compat_register(c, &(struct compat_function){.name = functions[i].name,
-                                                          .a = functions[i].a,
-                                                          .b = functions[i].b,
-                                                          .result = functions[i].result,
-                                                          .extra = &functions[i].row,
-                                                          .run = run});
-    return ok;
+    return rows_install(c, functions, sizeof functions / sizeof *functions);
 }

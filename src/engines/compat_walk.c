@@ -87,7 +87,7 @@ void compat_range(struct crewrite *w, uint32_t from, uint32_t to)
     w->depth++;
     uint32_t copied = l->t[from].at;
     for (uint32_t i = from; i < to && !w->failed;) {
-        if (l->t[i].kind == CT_QUOTED || (l->t[i].kind == CT_OP && l->t[i].op != '~')) {
+        if (l->t[i].kind == CT_QUOTED || (l->t[i].kind == CT_OP && l->t[i].op != '~' && l->t[i].op != '#')) {
             i++;
             continue;
         }
@@ -111,4 +111,70 @@ void compat_range(struct crewrite *w, uint32_t from, uint32_t to)
     }
     compat_copy(w, copied, l->t[to - 1].at + l->t[to - 1].n);
     w->depth--;
+}
+
+/* ---- templates ---- */
+
+/*
+ * A template is text in which $1..$9 stand for arguments, $* for all of them as written and $| for all of
+ * them, each in brackets, with || between, $@ for all but the first as texts, $$ for a dollar. Each argument is used once, so that nothing grows with nesting and
+ * every part keeps its place in the user's text.
+ */
+void compat_expand(struct crewrite *w, const char *t, uint32_t (*args)[2], uint32_t nargs, uint32_t i,
+                   uint32_t close)
+{
+    uint32_t at = w->l->t[i].at;
+    char piece[64];
+    while (*t) {
+        size_t n = strcspn(t, "$");
+        if (n) {
+            if (n >= sizeof piece)
+                n = sizeof piece - 1;
+            memcpy(piece, t, n);
+            piece[n] = 0;
+            compat_put(w, piece, at);
+            t += n;
+            continue;
+        }
+        t++;
+        if (*t == '$') {
+            compat_put(w, "$", at);
+        } else if (*t == '*') {
+            compat_range(w, i + 2, close);
+        } else if (*t == '|') {
+            for (uint32_t k = 0; k < nargs; k++) {
+                compat_put(w, k ? "||(" : "(", at);
+                compat_range(w, args[k][0], args[k][1]);
+                compat_put(w, ")", at);
+            }
+        } else if (*t == '@') {
+            for (uint32_t k = 1; k < nargs; k++) {
+                compat_put(w, k > 1 ? ",CAST(" : "CAST(", at);
+                compat_range(w, args[k][0], args[k][1]);
+                compat_put(w, " AS VARCHAR)", at);
+            }
+        } else if (*t >= '1' && *t <= '9' && (uint32_t)(*t - '1') < nargs) {
+            uint32_t k = (uint32_t)(*t - '1');
+            compat_range(w, args[k][0], args[k][1]);
+        }
+        t++;
+    }
+}
+
+/* Tokens used by the table's row for this call, 0 for none. */
+uint32_t compat_table(struct crewrite *w, uint32_t i, const struct compat_template *table, size_t n)
+{
+    const struct clex *l = w->l;
+    uint32_t args[64][2], nargs = UINT32_MAX;
+    for (size_t k = 0; k < n; k++) {
+        if (!compat_is(l, i, table[k].name))
+            continue;
+        if (nargs == UINT32_MAX)
+            nargs = compat_args(l, i + 1, args, 64);
+        if (nargs < table[k].min || nargs > table[k].max || nargs == UINT32_MAX)
+            continue;
+        compat_expand(w, table[k].template, args, nargs, i, l->t[i + 1].match);
+        return l->t[i + 1].match + 1 - i;
+    }
+    return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engines/compat_int.h"
 #include "engines/duckdb_int.h"
 
 static int apart(struct err *e)
@@ -175,7 +176,10 @@ int duck__script_begin(struct duck *d, const struct wire_job *job, struct err *e
     int r = d->script.conn ? 0 : duck__session(d, job, SESSION_PLAIN, &d->script, e);
     if (r || !job->one_transaction || d->script_tx)
         return r;
-    r = duck__exec(d->script.conn, "BEGIN", e);
+    bool any;
+    r = compat_macros_rest(d->script.conn, job->profile, &any, e); /* none can be made in the transaction */
+    if (!r)
+        r = duck__exec(d->script.conn, "BEGIN", e);
     d->script_tx = !r;
     if (!r && d->setup->catalog_write)
         r = duck__exec(d->script.conn, DUCK_TOUCH_WRITER, e);

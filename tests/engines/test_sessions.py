@@ -204,3 +204,16 @@ def test_statements_that_stay_prepared_do_not_use_up_the_process(days):
 
     found = wait_until("processes that can be looked at", counts)
     assert 1 <= max(found) <= 48, found  # some did stay
+
+
+def test_functions_of_a_view_are_made_when_it_is_read(make_daemon):
+    """A macro that no text names but that of a view: the process that reads the view makes it then."""
+    d = make_daemon()
+    for sql in ("CREATE TABLE s AS SELECT 'https://a.example/x' AS u, DATE '2024-03-05' AS d", "CREATE VIEW hosts AS SELECT url_extract_host(u) AS h, date_format(d, '%Y%m') AS m FROM s"):
+        body = d.kakao_query(sql)
+        assert body["queryInfo"]["state"] == "FINISHED", body["queryInfo"].get("error")
+    d.restart()
+    assert d.kakao_query("SELECT 1")["queryData"] == [["1"]]
+    assert d.kakao_query("SELECT h, m FROM hosts")["queryData"] == [["a.example", "202403"]]
+    body = d.kakao_query("SELECT nosuch(1) FROM hosts")
+    assert body["queryInfo"]["error"]["name"] == "FUNCTION_NOT_FOUND"

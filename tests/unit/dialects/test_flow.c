@@ -507,8 +507,11 @@ static void kakao_abort_and_list(void **state)
 
     reset(&dialect_kakao, "PUT", NULL);
     id("warm", NULL);
-    cancel_error = ERR_CONFLICT;
-    assert_int_equal(step(handler("kakao.abort"), false), REPLY_READY);
+    cancel_error = ERR_CONFLICT; /* it has ended, which is told when it is recorded */
+    assert_int_equal(step(handler("kakao.abort"), false), REPLY_PARK);
+    assert_int_equal(rq.wait.until, QF_ENDED);
+    finished(1);
+    assert_int_equal(step(rq.next, false), REPLY_READY);
     assert_int_equal(rq.reply.status, 409);
 
     reset(&dialect_kakao, "GET", NULL);
