@@ -850,12 +850,6 @@ def test_older_than_is_in_the_time_zone_of_the_configuration(make_daemon, zone, 
         assert d.kylin_get(qid, "status").json()["data"]["status"] == status
 
 
-def test_a_time_zone_that_is_none(make_daemon):
-    d = make_daemon(env={"QUERN_KYLIN_TIME_ZONE": "Mars/Olympus"})
-    answer = d.kylin("DELETE", "async_query?project=w1&older_than=2021-01-01%2000:00:00")
-    assert answer.status_code == 500 and "kylin.time_zone" in answer.json()["msg"]
-
-
 # --- the generation before ------------------------------------------------------------------------------------------
 
 
