@@ -10,7 +10,8 @@
 #include "engines/compat_char.h"
 #include "engines/compat_rows.h"
 
-#define DAY 86400000000ll
+#define DAY      86400000000ll
+#define LAST_DAY 106751980 /* from 1970: in the year 294247; microseconds of a later one do not fit */
 
 struct reading {
     const char *p, *end;
@@ -337,7 +338,7 @@ const char *char_read(const char *text, size_t n, const char *template, size_t t
             return message;
         piece = next;
     }
-    if (!day_of(&r, &day) || !time_of(&r, &clock))
+    if (!day_of(&r, &day) || !time_of(&r, &clock) || day > LAST_DAY || day < -LAST_DAY)
         return row_say("date/time field value out of range: \"", text, n, "\"");
     int64_t zone = (r.zone_hour * 60 + r.zone_minute) * 60000000 * (r.minus_zone ? -1 : 1);
     *ret = day * DAY + clock - zone;
