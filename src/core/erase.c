@@ -26,7 +26,8 @@ static int drop(const char *name, const struct stat *st, int kind, struct FTW *a
     return sys_unlinkat(AT_FDCWD, name, kind == FTW_DP ? AT_REMOVEDIR : 0);
 }
 
-int erase_folders(const char *data_dir, int64_t workspace, struct err *e)
+/* Its catalog and what was delivered below DIR; absent is fine. Durable when it returns. */
+static int erase_folders(const char *data_dir, int64_t workspace, struct err *e)
 {
     static const char *const parents[] = {"catalog", "buckets"};
     for (size_t i = 0; i < sizeof parents / sizeof *parents; i++) {
@@ -41,12 +42,6 @@ int erase_folders(const char *data_dir, int64_t workspace, struct err *e)
             return err_errno(e, errno, "removing the workspace's folders");
     }
     return 0;
-}
-
-void erase_tell(const char *uuid)
-{
-    audit_event("workspace_erased", "workspaceId", uuid, NULL);
-    log_event(LOG_INFO, "core", "a removed workspace is erased", "workspaceId", uuid, NULL);
 }
 
 struct gone {
@@ -65,6 +60,19 @@ static int apply_erased(struct registry *r, struct registry_write *w, struct err
     return registry_put_erased(r, ((struct gone *)(void *)w)->workspace, e);
 }
 
+int erase_end(struct registry *r, const char *data_dir, int64_t workspace, const char *uuid, struct err *e)
+{
+    struct gone w = {.w = {.apply = apply_erased}, .workspace = workspace};
+    int rc = erase_folders(data_dir, workspace, e);
+    if (!rc)
+        rc = registry_do(r, &w.w, e);
+    if (rc)
+        return rc;
+    audit_event("workspace_erased", "workspaceId", uuid, NULL);
+    log_event(LOG_INFO, "core", "a removed workspace is erased", "workspaceId", uuid, NULL);
+    return 0;
+}
+
 static int erase_query(struct registry *r, struct spool *sp, const struct qid *id, struct err *e)
 {
     struct arena *a = arena_new(RECORD_BYTES);
@@ -73,39 +81,46 @@ static int erase_query(struct registry *r, struct spool *sp, const struct qid *i
     int rc = a ? registry_get_query(r, id, a, &q, e) : err_set(e, ERR_NOMEM, "53200", "out of memory");
     if (!rc)
         rc = registry_do(r, &w.w, e);
-    for (uint32_t i = 0; i < q.nresults && !rc; i++)
+    for (uint32_t i = 0; !rc && i < q.nresults; i++)
         rc = spool_remove(sp, id, q.results[i].ordinal, NULL, e);
     arena_free(a);
+    return rc;
+}
+
+static int erase_queries(struct registry *r, struct spool *sp, int64_t workspace, struct err *e)
+{
+    size_t n = BATCH;
+    int rc = 0;
+    while (n == BATCH && !rc) {
+        struct arena *a = arena_new(1u << 20);
+        struct qid *ids;
+        rc = a ? registry_erasable_queries(r, workspace, BATCH, a, &ids, &n, e)
+               : err_set(e, ERR_NOMEM, "53200", "out of memory");
+        for (size_t i = 0; !rc && i < n; i++)
+            rc = erase_query(r, sp, &ids[i], e);
+        arena_free(a);
+    }
     return rc;
 }
 
 int erase_here(struct registry *r, const char *data_dir, struct err *e)
 {
     struct spool *sp = NULL;
-    struct gone w = {.w = {.apply = apply_erased}};
-    char uuid[ID_TEXT_MAX];
     int rc = spool_open(data_dir, &sp, e);
-    while (!rc && !(rc = registry_erasable(r, &w.workspace, uuid, e))) {
-        size_t n = BATCH;
-        while (n == BATCH && !rc) {
-            struct arena *a = arena_new(1u << 20);
-            struct qid *ids;
-            rc = a ? registry_erasable_queries(r, w.workspace, BATCH, a, &ids, &n, e)
-                   : err_set(e, ERR_NOMEM, "53200", "out of memory");
-            for (size_t i = 0; i < n && !rc; i++)
-                rc = erase_query(r, sp, &ids[i], e);
-            arena_free(a);
+    while (!rc) {
+        int64_t workspace;
+        char uuid[ID_TEXT_MAX];
+        rc = registry_erasable(r, &workspace, uuid, e);
+        if (rc == ERR_NOTFOUND) {
+            err_clear(e);
+            rc = 0;
+            break;
         }
         if (!rc)
-            rc = erase_folders(data_dir, w.workspace, e);
+            rc = erase_queries(r, sp, workspace, e);
         if (!rc)
-            rc = registry_do(r, &w.w, e);
-        if (!rc)
-            erase_tell(uuid);
+            rc = erase_end(r, data_dir, workspace, uuid, e);
     }
     spool_close(sp);
-    if (rc != ERR_NOTFOUND)
-        return rc;
-    err_clear(e);
-    return 0;
+    return rc;
 }

@@ -36,16 +36,6 @@ static bool nothing_lives(struct service *s, int64_t workspace)
     return n == 0 && !scheduler_busy(s->scheduler, workspace);
 }
 
-struct erased {
-    struct registry_write w;
-    int64_t workspace;
-};
-
-static int apply_erased(struct registry *r, struct registry_write *w, struct err *e)
-{
-    return registry_put_erased(r, ((struct erased *)(void *)w)->workspace, e);
-}
-
 /* False: nothing more can be done in this tick. */
 static bool erase_part(struct service *s, int64_t workspace, const char *uuid, int64_t now, struct err *e)
 {
@@ -62,13 +52,7 @@ static bool erase_part(struct service *s, int64_t workspace, const char *uuid, i
     if (rc || n > 0)
         return !rc;
     pool_drop_idle(s->pool, workspace);
-    struct erased w = {.w = {.apply = apply_erased}, .workspace = workspace};
-    rc = erase_folders(s->data_dir, workspace, e);
-    if (!rc)
-        rc = registry_do(s->registry, &w.w, e);
-    if (!rc)
-        erase_tell(uuid);
-    return !rc;
+    return erase_end(s->registry, s->data_dir, workspace, uuid, e) == 0;
 }
 
 void janitor__erase(struct janitor *j, int64_t now)

@@ -57,6 +57,8 @@ bool compat_lex(struct arena *a, const char *p, size_t n, struct clex *ret);
 /* Word, ASCII case ignored. Any index may be asked for. */
 bool compat_is(const struct clex *l, uint32_t i, const char *word);
 bool compat_is_any(const struct clex *l, uint32_t i, const char *const *words);
+/* Whether any token is that word. */
+bool compat_mentions(const struct clex *l, const char *word);
 bool compat_op(const struct clex *l, uint32_t i, char op);
 
 /* What stands where: out[out_at, out_at + n) came from in_at on; `same` says byte by byte, else all of it

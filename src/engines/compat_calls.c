@@ -48,6 +48,22 @@ static bool declares(const struct clex *l, uint32_t i)
     return i > 0 && (compat_op(l, i - 1, '.') || compat_is_any(l, i - 1, words));
 }
 
+/* The token behind a call that ends before `end`, with its FILTER and OVER; false: OVER with neither brackets nor a name,
+ * which is no SQL. */
+static bool call_end(const struct clex *l, uint32_t end, uint32_t *ret)
+{
+    if (compat_is(l, end, "filter") && compat_op(l, end + 1, '('))
+        end = l->t[end + 1].match + 1;
+    if (compat_is(l, end, "over")) {
+        bool named = end + 1 < l->count && (l->t[end + 1].kind == CT_WORD || l->t[end + 1].kind == CT_QUOTED);
+        if (!named && !compat_op(l, end + 1, '('))
+            return false;
+        end = named ? end + 2 : l->t[end + 1].match + 1;
+    }
+    *ret = end;
+    return true;
+}
+
 /* Aggregates that are one of the engine's inside of a function; FILTER and OVER belong to the one inside. */
 static const struct wrapped {
     const char *name;
@@ -68,18 +84,12 @@ static uint32_t wrap(struct crewrite *w, uint32_t i)
 {
     const struct clex *l = w->l;
     const struct wrapped *x = NULL;
-    uint32_t args[4][2], close = l->t[i + 1].match, end = close + 1;
+    uint32_t args[4][2], close = l->t[i + 1].match, end;
     for (size_t k = 0; k < sizeof wrapped / sizeof *wrapped && !x; k++) {
         if (wrapped[k].pg == w->pg && compat_is(l, i, wrapped[k].name))
             x = &wrapped[k];
     }
-    if (!x || compat_args(l, i + 1, args, 4) != x->args)
-        return 0;
-    if (compat_is(l, end, "filter") && compat_op(l, end + 1, '('))
-        end = l->t[end + 1].match + 1;
-    if (compat_is(l, end, "over"))
-        end = compat_op(l, end + 1, '(') ? l->t[end + 1].match + 1 : end + 2;
-    if (end > l->count)
+    if (!x || compat_args(l, i + 1, args, 4) != x->args || !call_end(l, close + 1, &end))
         return 0;
     compat_expand(w, x->inside, args, x->args, i, close);
     compat_put(w, " ", l->t[close].at);
@@ -125,15 +135,6 @@ static bool is_modified(const struct clex *l, uint32_t open)
     return false;
 }
 
-static bool mentions(const struct clex *l, const char *word)
-{
-    for (uint32_t i = 0; i < l->count; i++) {
-        if (compat_is(l, i, word))
-            return true;
-    }
-    return false;
-}
-
 /* Aggregates whose value is made again by a function of our own. Plain calls are macros (compat_macros.def); with DISTINCT,
  * ORDER BY, FILTER or OVER, which no macro takes, the engine's own is written inside of that function here. PIVOT takes no macro
  * either; there they are the engine's alone. */
@@ -156,17 +157,11 @@ static uint32_t aggregate(struct crewrite *w, uint32_t i)
     }
     if (!g || declares(l, i) || w->depth >= COMPAT_DEPTH)
         return 0;
-    uint32_t at = l->t[i].at, end = l->t[i + 1].match + 1, plain = end;
-    if (compat_is(l, end, "filter") && compat_op(l, end + 1, '('))
-        end = l->t[end + 1].match + 1;
-    if (compat_is(l, end, "over")) { /* a window in brackets, or the name of one; else it is no SQL */
-        bool named = end + 1 < l->count && (l->t[end + 1].kind == CT_WORD || l->t[end + 1].kind == CT_QUOTED);
-        if (!named && !compat_op(l, end + 1, '('))
-            return 0;
-        end = named ? end + 2 : l->t[end + 1].match + 1;
-    }
+    uint32_t at = l->t[i].at, plain = l->t[i + 1].match + 1, end;
+    if (!call_end(l, plain, &end))
+        return 0;
     if (end == plain && !is_modified(l, i + 1)) {
-        if (!mentions(l, "pivot"))
+        if (!compat_mentions(l, "pivot"))
             return 0;
         compat_put(w, g->engine, at);
         compat_range(w, i + 1, end);

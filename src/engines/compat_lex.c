@@ -202,6 +202,15 @@ bool compat_is_any(const struct clex *l, uint32_t i, const char *const *words)
     return false;
 }
 
+bool compat_mentions(const struct clex *l, const char *word)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        if (compat_is(l, i, word))
+            return true;
+    }
+    return false;
+}
+
 bool compat_op(const struct clex *l, uint32_t i, char op)
 {
     return i < l->count && l->t[i].kind == CT_OP && l->t[i].op == op;

@@ -99,15 +99,6 @@ static bool in_from(const struct clex *l, uint32_t i)
     return false;
 }
 
-static bool mentions(const struct clex *l, const char *word)
-{
-    for (uint32_t i = 0; i < l->count; i++) {
-        if (compat_is(l, i, word))
-            return true;
-    }
-    return false;
-}
-
 /* Words that may follow an item of FROM and are no alias. */
 static bool is_clause(const struct clex *l, uint32_t i)
 {
@@ -131,7 +122,7 @@ static uint32_t put_alias(struct crewrite *w, const struct rows *r, uint32_t clo
     bool alias = k < l->count && (l->t[k].kind == CT_QUOTED || (l->t[k].kind == CT_WORD && !is_clause(l, k)));
     if (alias && compat_op(l, k + 1, '('))
         return close + 1;
-    bool value = r->column && (!alias || mentions(l, r->column));
+    bool value = r->column && (!alias || compat_mentions(l, r->column));
     if (!alias && !value && compat_is(l, name, "generate_series"))
         return close + 1;
     compat_put(w, " AS ", at);
