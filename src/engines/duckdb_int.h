@@ -267,6 +267,7 @@ struct ready {
     uint64_t used;
 };
 bool duck__stamp(const char *path, struct file_stamp *ret);
+bool duck__same_stamp(const struct file_stamp *a, const struct file_stamp *b);
 /* The session's prepared statement for the job; the set's, until the session ends. */
 struct ready *duck__ready_find(const struct duck *d, struct session *s, const struct wire_job *job);
 /* Takes p->ps over, when it is worth it. */

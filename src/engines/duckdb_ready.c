@@ -46,14 +46,18 @@ static bool same_time(struct timespec a, struct timespec b)
     return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
+bool duck__same_stamp(const struct file_stamp *a, const struct file_stamp *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->size == b->size && same_time(a->mtime, b->mtime) &&
+           same_time(a->ctime, b->ctime);
+}
+
 static bool unchanged(const struct duck *d, const struct scanned *s)
 {
     for (uint32_t i = 0; i < s->nfiles; i++) {
         struct file_stamp now;
-        const struct file_stamp *then = &s->files[i].stamp;
-        if (!duck__stamp(d->setup->datasets[s->files[i].dataset].path, &now) || now.dev != then->dev ||
-            now.ino != then->ino || now.size != then->size || !same_time(now.mtime, then->mtime) ||
-            !same_time(now.ctime, then->ctime))
+        if (!duck__stamp(d->setup->datasets[s->files[i].dataset].path, &now) ||
+            !duck__same_stamp(&now, &s->files[i].stamp))
             return false;
     }
     return true;

@@ -8,7 +8,8 @@
  * CSV or JSON file; everything else 8 bytes a value. A statement that is answered from metadata alone
  * (count(*) of a Parquet file) scans nothing.
  *
- * Metadata of a data set is read at its first scan and kept for the life of the process.
+ * Metadata of a data set is read at its first scan and kept as long as the file is the same, that of a folder for the life
+ * of the process.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct column_facts {
 };
 struct dataset_facts {
     bool known;
+    struct file_stamp stamp; /* of a file, when they were read */
     size_t ncolumns;
     struct column_facts *columns;
 };
@@ -190,15 +192,28 @@ static void take_facts(duckdb_result *r, struct dataset_facts *f)
     }
 }
 
+static void forget_facts(struct dataset_facts *f)
+{
+    for (size_t k = 0; k < f->ncolumns; k++)
+        free(f->columns[k].name);
+    free(f->columns);
+    *f = (struct dataset_facts){0};
+}
+
 /* NULL when it cannot be told. */
 static const struct dataset_facts *facts_of(struct duck *d, uint32_t at, const char *place)
 {
     if (!d->facts)
         d->facts = calloc(d->setup->ndatasets, sizeof *d->facts);
     struct dataset_facts *f = d->facts ? &d->facts[at] : NULL;
-    if (!f || f->known)
+    struct file_stamp now = {0};
+    if (f && !d->setup->datasets[at].folder)
+        (void)duck__stamp(d->setup->datasets[at].path, &now);
+    if (!f || (f->known && duck__same_stamp(&now, &f->stamp)))
         return f;
+    forget_facts(f); /* of a file that was replaced */
     f->known = true;
+    f->stamp = now;
     duckdb_connection c = NULL; /* its own: an error here must not end the job's transaction */
     duckdb_result r;
     memset(&r, 0, sizeof r);
@@ -294,10 +309,7 @@ void duck__scanned(struct duck *d, duckdb_connection c, struct scanned *ret)
 
 void duck__facts_free(struct duck *d)
 {
-    for (uint32_t i = 0; d->facts && i < d->setup->ndatasets; i++) {
-        for (size_t k = 0; k < d->facts[i].ncolumns; k++)
-            free(d->facts[i].columns[k].name);
-        free(d->facts[i].columns);
-    }
+    for (uint32_t i = 0; d->facts && i < d->setup->ndatasets; i++)
+        forget_facts(&d->facts[i]);
     free(d->facts);
 }

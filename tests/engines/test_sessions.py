@@ -161,6 +161,7 @@ def test_a_statement_asked_again_sees_a_changed_file(days):
             assert answer(d, sql)[1] == [[sum(range(n)), "x%02d" % (n - 1)]], f"{n} rows, turn {turn}"
         for turn in range(3):
             assert scanned(d, "SELECT max(name), min(day) FROM days WHERE day >= 0")[1] == n, f"turn {turn}"
+            assert scanned(d, "SELECT max(name), min(day) FROM days WHERE day > 3")[1] == n, f"turn {turn}"
     replace_days(d, pa.table({"day": pa.array([1, 2, 3], pa.int64()), "name": ["a", "b", "c"]}))
     assert answer(d, sql)[1] == [[6, "c"]]
 
@@ -184,8 +185,11 @@ def test_a_statement_asked_again_fails_and_is_canceled_like_any(days):
 
 
 def test_statements_that_stay_prepared_do_not_use_up_the_process(days):
-    """Each holds the files of its scans open; a process may have 256 descriptors."""
+    """Each holds the files of its scans open; a process may have 256 descriptors. Also of a file that had other rows before."""
     d = days
+    for rows in ([1, 2], [1, 2, 3]):
+        replace_days(d, pa.table({"day": pa.array(rows, pa.int64()), "name": ["a", "b", "c"][:len(rows)]}))
+        assert answer(d, "SELECT sum(day) FROM days")[1] == [[sum(rows)]]
     for n in range(60):
         scans = n % 14 + 1
         sql = "SELECT " + " + ".join(f"(SELECT sum(day + {i}) FROM days)" for i in range(scans)) + f" + {n}"
